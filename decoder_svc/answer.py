@@ -31,7 +31,7 @@ from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.receipt import RequestUsage, build_receipt, most_spend
 from decoder_svc.request import ChatRequest, TokenCost
 from fovea.contract.answer import Event, Finished, FinishReason, Started, Text
-from fovea.contract.count import Alternative, Count
+from fovea.contract.count import Alternative, Count, Quote
 from fovea.contract.errors import (
     Aborted,
     EngineBusy,
@@ -96,7 +96,14 @@ class Answerer:
         cost, row_bytes = prepared.cost, (layout or self.row_layout).row_bytes
         others = self._alternatives(planned, cost, row_bytes)
         measures, prefill_ms = self._measures(request, cost, row_bytes), self._rate.ms(cost.prompt_tokens)
-        return build_count(prepared, measures, prefill_ms, row_bytes, others)
+        return build_count(prepared, measures, prefill_ms, row_bytes, others, self._quote(prepared))
+
+    def _quote(self, prepared: PreparedRequest) -> Quote | None:
+        """The most that the request may cost, unsigned; None if an image is given by its size only."""
+        if not all(image.digest for image in prepared.images):
+            return None
+        most = most_spend(prepared, self._tariff)
+        return Quote(most.tokens, most.amount, self._tariff.currency)
 
     def forget(self, tenant: str, digest: str = "") -> None:
         """Find nothing again that the engine has cached of an image, or of a whole tenant."""
@@ -127,7 +134,7 @@ class Answerer:
         used.prepared = prepared
         self._check_fit(prepared)
         self._refuse_if_busy()
-        await used.reserve(most_spend(prepared, self._tariff))
+        await used.admit(most_spend(prepared, self._tariff), self._tariff.currency)
         accepted = spoken = False
         for attempt in range(1, ATTEMPTS + 1):
             try:

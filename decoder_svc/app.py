@@ -24,6 +24,7 @@ from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from decoder_svc.encoders.watch import EncoderWatch
 from decoder_svc.engine.protocol import Engine, EngineLimits, EngineRequest, Prompt, RowChunk
 from decoder_svc.ledger.ledger import Ledger, open_ledger
+from decoder_svc.ledger.quote import QuoteSigner
 from decoder_svc.ledger.recorder import Recorder
 from decoder_svc.metrics import DecoderMetrics
 from decoder_svc.native_engine.build import NativeSettings
@@ -174,8 +175,10 @@ async def _run(
     state, engine, pool = components.state, components.engine, components.pool
     model, ledger = state.description.model, components.ledger
 
+    quotes = QuoteSigner(chosen.quote_s, chosen.credential("quote_key_file"))
+
     def register(server: grpc.aio.Server) -> None:
-        decoder_pb2_grpc.add_DecoderServiceServicer_to_server(DecoderService(state), server)
+        decoder_pb2_grpc.add_DecoderServiceServicer_to_server(DecoderService(state, quotes), server)
         usage_pb2_grpc.add_UsageServiceServicer_to_server(UsageService(ledger), server)
 
     process = ServerProcess(

@@ -96,11 +96,24 @@ class _MessageReader:
                 raise InvalidArgument.of_field(f"{path}.parts[{at}]", "needs a text or an image")
 
 
-def charge_key(request: decoder_pb2.GenerateRequest, tenant: str) -> str:
-    """A digest that the retries of a call share; empty without an idempotency_key.
+def fingerprint(request: decoder_pb2.GenerateRequest, tenant: str) -> str:
+    """A digest of the tenant and the request, apart from what may differ between its calls."""
+    same = decoder_pb2.GenerateRequest()
+    same.CopyFrom(request)
+    for name in ("request_id", "idempotency_key", "quote"):
+        same.ClearField(name)
+    for message in same.messages:
+        for part in message.parts:
+            if part.image.WhichOneof("source") == "data":
+                part.image.digest = digest(part.image.data)
+    return digest(tenant.encode() + b"\n" + same.SerializeToString(deterministic=True))
 
-    It covers the whole request but its id, so that a key cannot be used to pay once for several questions.
-    Raises InvalidArgument for a key that is not fit.
+
+def charge_key(request: decoder_pb2.GenerateRequest, tenant: str) -> str:
+    """What the retries of a call share; empty without an idempotency_key.
+
+    It covers the request too, so that a key does not pay for several questions. Raises InvalidArgument for a
+    key that is not fit.
     """
     key = request.idempotency_key
     if not key:
@@ -108,10 +121,7 @@ def charge_key(request: decoder_pb2.GenerateRequest, tenant: str) -> str:
     if len(key) > KEY_CHARS or not (key.isascii() and key.isprintable()):
         what = f"must be at most {KEY_CHARS} printable ASCII characters"
         raise InvalidArgument.of_field("idempotency_key", what)
-    same = decoder_pb2.GenerateRequest()
-    same.CopyFrom(request)
-    same.ClearField("request_id")
-    return digest(tenant.encode() + b"\n" + same.SerializeToString(deterministic=True))
+    return digest(f"{key}\n{fingerprint(request, tenant)}".encode())
 
 
 def chat_request(

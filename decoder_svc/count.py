@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from decoder_svc.images.prepare import PreparedRequest
-from fovea.contract.count import Alternative, Count, PlannedCount
+from fovea.contract.count import Alternative, Count, PlannedCount, Quote
 from fovea.planning.counting import count_tokens
 
 
@@ -16,6 +16,7 @@ def build_count(
     prefill_ms: float,
     row_bytes: int,
     alternatives: Sequence[Alternative],
+    quote: Quote | None,
 ) -> Count:
     """`measures` are the fields shared with `Alternative`; `row_bytes` is the size of a single row."""
     images = prepared.images
@@ -28,5 +29,6 @@ def build_count(
         ),
         prefill_ms=prefill_ms,
         alternatives=tuple(alternatives),
+        quote=quote,
         **measures,
     )

@@ -41,6 +41,11 @@ class LedgerSettings(AccessSettings):
         description="TOML file of tenants' own quotas: a table each, with tokens_per_day and amount_per_day",
     )
 
+    quote_s: float = Field(300.0, gt=0, description="Seconds that a quote of CountTokens is valid")
+    quote_key_file: Path | None = Field(
+        None, description="File of the key that signs quotes, shared by decoders; by default each has its own"
+    )
+
     @field_validator("ledger_url")
     @classmethod
     def _postgresql(cls, value: SecretStr) -> SecretStr:

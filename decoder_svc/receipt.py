@@ -14,6 +14,7 @@ from decoder_svc.budget.tariff import Spend, Tariff
 from decoder_svc.encoders.source import FetchReport, RowFetch
 from decoder_svc.engine.protocol import Delta, EngineProgress, EngineTimings, Prompt, Usage
 from decoder_svc.images.prepare import PreparedRequest
+from fovea.contract.errors import QuoteExceeded
 from fovea.contract.receipt import ImageReceipt, Receipt, Stages, Tier, Totals
 from fovea.contract.row_stream import RowPlacement
 from fovea.contract.rows import RowLayout, RowOrigin
@@ -30,7 +31,8 @@ class RequestUsage:
     """What a request has used so far. `fetches` are in the order of the distinct images.
 
     `reserve` takes the most that the request may spend, before it is dispatched, and raises QuotaExceeded.
-    `charge_key` is shared by the retries of a call that may be charged once; empty for no retries.
+    `quote` is the most that the caller was told. `charge_key` is shared by the retries of a call that is
+    charged once; empty if it has no key.
     `submitted_ms` counts from the call to the submission to the engine. `last` is the latest delta;
     `progress` is what the engine computed of an answer that was cut. `receipt` is valid once the answer has
     ended.
@@ -39,6 +41,7 @@ class RequestUsage:
     began: float = field(default_factory=time.monotonic)
     reserve: Callable[[Spend], Awaitable[None]] = _reserve_nothing
     charge_key: str = ""
+    quote: Spend | None = None
     prepared: PreparedRequest | None = None
     prompt: Prompt | None = None
     layout: RowLayout | None = None
@@ -47,6 +50,17 @@ class RequestUsage:
     last: Delta | None = None
     progress: EngineProgress = field(default_factory=EngineProgress)
     receipt: Receipt = NOTHING_USED
+
+    async def admit(self, most: Spend, currency: str) -> None:
+        """Admit a request that may spend this, before it is dispatched.
+
+        Raises QuoteExceeded or QuotaExceeded.
+        """
+        if self.quote is not None and most.tokens > self.quote.tokens:
+            raise QuoteExceeded("tokens", self.quote.tokens, most.tokens)
+        if self.quote is not None and most.amount > self.quote.amount:
+            raise QuoteExceeded(currency, self.quote.amount, most.amount)
+        await self.reserve(most)
 
     def elapsed_ms(self) -> float:
         """Milliseconds since the call."""

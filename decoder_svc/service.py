@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 
 import grpc
 
 from decoder_svc import convert
+from decoder_svc.ledger.quote import QuoteSigner
 from decoder_svc.ledger.recorder import current_usage
 from decoder_svc.receipt import RequestUsage
 from decoder_svc.request import ChatRequest
@@ -26,8 +28,9 @@ from fovea.server.identity import Role, checked_tenant, current_identity
 class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     """The RPCs of `fovea.decoder.v1.DecoderService` over a ServiceState."""
 
-    def __init__(self, state: ServiceState) -> None:
+    def __init__(self, state: ServiceState, quotes: QuoteSigner) -> None:
         self._state = state
+        self._quotes = quotes
 
     def _chat_request(
         self, request: decoder_pb2.GenerateRequest, sources: frozenset[str] = convert.SENT
@@ -36,6 +39,14 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
         return convert.chat_request(
             request, current_request_id(), _tenant(), description.limits, description.budget, sources
         )
+
+    def _used_by(self, request: decoder_pb2.GenerateRequest) -> RequestUsage:
+        """The usage of the call that runs in this task. Raises QuoteInvalid or InvalidArgument."""
+        used, tenant = current_usage(), _tenant()
+        used.charge_key = convert.charge_key(request, tenant)
+        if request.quote:
+            used.quote = self._quotes.verify(request.quote, convert.fingerprint(request, tenant))
+        return used
 
     async def PutImage(
         self, requests: AsyncIterator[decoder_pb2.PutImageRequest], context: grpc.aio.ServicerContext
@@ -69,7 +80,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     async def Generate(
         self, request: decoder_pb2.GenerateRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[decoder_pb2.GenerateResponse]:
-        used = _used_by(request)
+        used = self._used_by(request)
         chat_request = self._chat_request(request)
         async with aclosing(self._state.answer(chat_request, _deadline(context), used)) as events:
             async for event in events:
@@ -78,7 +89,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     async def Complete(
         self, request: decoder_pb2.CompleteRequest, context: grpc.aio.ServicerContext
     ) -> decoder_pb2.CompleteResponse:
-        used = _used_by(request.request)
+        used = self._used_by(request.request)
         chat_request = self._chat_request(request.request)
         text: list[str] = []
         response = decoder_pb2.CompleteResponse(
@@ -102,7 +113,11 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
         self, request: decoder_pb2.CountTokensRequest, context: grpc.aio.ServicerContext
     ) -> decoder_pb2.CountTokensResponse:
         chat_request = self._chat_request(request.request, convert.COUNTED)
-        return count_to_proto(await self._state.count(chat_request, _deadline(context)))
+        count = await self._state.count(chat_request, _deadline(context))
+        if count.quote is not None:
+            subject = convert.fingerprint(request.request, _tenant())
+            count = replace(count, quote=self._quotes.sign(count.quote, subject))
+        return count_to_proto(count)
 
     async def DeleteImage(
         self, request: decoder_pb2.DeleteImageRequest, context: grpc.aio.ServicerContext
@@ -128,13 +143,6 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
 def _tenant() -> str:
     """The tenant of the call that runs in this task."""
     return current_identity().tenant
-
-
-def _used_by(request: decoder_pb2.GenerateRequest) -> RequestUsage:
-    """The usage of the call that runs in this task."""
-    used = current_usage()
-    used.charge_key = convert.charge_key(request, _tenant())
-    return used
 
 
 def _visible() -> str | None:

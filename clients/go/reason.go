@@ -120,4 +120,8 @@ const (
 	ReasonLedgerDisabled Reason = "LEDGER_DISABLED"
 	// ReasonQuotaExceeded is RESOURCE_EXHAUSTED: the tenant may exceed its quota of the day with this request.
 	ReasonQuotaExceeded Reason = "QUOTA_EXCEEDED"
+	// ReasonQuoteInvalid is INVALID_ARGUMENT: the quote has expired, or is not for this request.
+	ReasonQuoteInvalid Reason = "QUOTE_INVALID"
+	// ReasonQuoteExceeded is FAILED_PRECONDITION: the request may cost more than its quote says.
+	ReasonQuoteExceeded Reason = "QUOTE_EXCEEDED"
 )

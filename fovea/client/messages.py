@@ -15,6 +15,7 @@ from fovea.client.sources import ACCEPTED, File, is_source, name_of
 from fovea.client.upload import FileUpload
 from fovea.contract import budget as budget_codec
 from fovea.contract.budget import UNDECIDED, Budget
+from fovea.contract.count import Quote
 from fovea.contract.ids import is_digest
 from fovea.contract.sampling import (
     DEFAULT_SAMPLING,
@@ -77,7 +78,8 @@ class Options(TypedDict, total=False):
     most that many pixels (server default 1310720). `fit` shrinks files before upload, as far as the budget
     allows for their size. `request_id` names the request in the servers' logs. `response_format` constrains
     the answer (structured output). `logprobs` requests the log-probability of every token. Retries with the
-    same `idempotency_key` and the same request are charged once.
+    same `idempotency_key` and the same request are charged once. With the `quote` of a count the request
+    costs no more than that, or is refused.
     """
 
     max_pixels: int | None
@@ -88,6 +90,7 @@ class Options(TypedDict, total=False):
     response_format: ResponseFormat | None
     logprobs: bool
     idempotency_key: str
+    quote: Quote | None
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ def draft_request(
     response_format: ResponseFormat | None = None,
     logprobs: bool = False,
     idempotency_key: str = "",
+    quote: Quote | None = None,
 ) -> RequestDraft:
     """Hash the files of a question and build its request, with the options of `Options`.
 
@@ -130,6 +134,7 @@ def draft_request(
         response_format=format_to_proto(response_format or sampling.response_format),
         logprobs=decoder_pb2.Logprobs() if logprobs or sampling.logprobs else None,
         idempotency_key=idempotency_key,
+        quote=quote.token if quote else "",
     )
     return RequestDraft(request, tuple(uploads.by_digest.values()), uploads.names)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fovea.contract import budget as budget_codec
 from fovea.contract.budget import Budget
 from fovea.contract.codec import pick
-from fovea.contract.image import grid_to_proto
+from fovea.contract.image import grid_to_proto, timestamp
 from fovea.contract.receipt import Step, steps_from_proto, steps_to_proto
 from fovea.decoder.v1 import decoder_pb2
 from fovea.vision.v1 import image_pb2
@@ -57,6 +57,17 @@ class Alternative:
 
 
 @dataclass(frozen=True)
+class Quote:
+    """The most that a request may cost. Sent back as `token` until it expires, in seconds since the epoch."""
+
+    max_tokens: int
+    max_amount: float = 0.0
+    currency: str = ""
+    token: str = ""
+    expires: float = 0.0
+
+
+@dataclass(frozen=True)
 class Count:
     """The cost of a whole request. `fits_context` includes room for the answer.
 
@@ -79,6 +90,7 @@ class Count:
     prefill_ms: float
     fits_context: bool
     alternatives: tuple[Alternative, ...] = ()
+    quote: Quote | None = None
 
 
 def token_count_to_proto(count: TokenCount) -> image_pb2.TokenCount:
@@ -109,6 +121,7 @@ def count_to_proto(count: Count) -> decoder_pb2.CountTokensResponse:
         images=[token_count_to_proto(image) for image in count.images],
         plans=[_plan_to_proto(plan) for plan in count.plans],
         alternatives=[_alternative_to_proto(alternative) for alternative in count.alternatives],
+        quote=_quote_to_proto(count.quote) if count.quote else None,
         **plain,
     )
 
@@ -119,11 +132,21 @@ def count_from_proto(message: decoder_pb2.CountTokensResponse) -> Count:
         images=tuple(token_count_from_proto(image) for image in message.images),
         plans=tuple(_plan_from_proto(plan) for plan in message.plans),
         alternatives=tuple(_alternative_from_proto(alternative) for alternative in message.alternatives),
+        quote=_quote_from_proto(message.quote) if message.HasField("quote") else None,
         **plain,
     )
 
 
-_NESTED = ("images", "plans", "alternatives")
+_NESTED = ("images", "plans", "alternatives", "quote")
+_QUOTED = ("token", "max_tokens", "max_amount", "currency")
+
+
+def _quote_to_proto(quote: Quote) -> decoder_pb2.Quote:
+    return decoder_pb2.Quote(expire_time=timestamp(quote.expires), **pick(quote, _QUOTED))
+
+
+def _quote_from_proto(message: decoder_pb2.Quote) -> Quote:
+    return Quote(expires=message.expire_time.ToNanoseconds() / 1e9, **pick(message, _QUOTED))
 
 
 def _plan_to_proto(plan: PlannedCount) -> decoder_pb2.ImagePlan:

@@ -26,6 +26,7 @@ SERVED = {
         "logprobs",
         "response_format",
         "idempotency_key",
+        "quote",
     },
 }
 # Messages of requests in which every field is acted on; a new field has to be looked at here first.

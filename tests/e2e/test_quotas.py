@@ -11,14 +11,14 @@ import pytest_asyncio
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from fovea.client import AsyncClient, Format, Sampling, Text, errors
+from fovea.client import AsyncClient, Format, Sampling, Size, Text, errors
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
 from tests.e2e.house import CALL_S, House, Service, decoder, request
 from tests.e2e.pictures import picture
 
 LIMIT = 400
 PATIENCE_S = 60.0
-ENDLESS = Format.regex("[ab]{1000}")
+LONG = Sampling(max_new_tokens=300, response_format=Format.regex("[ab]{1000}"))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -65,7 +65,7 @@ async def test_what_was_not_spent_is_given_back_however_the_request_ends(limited
         await client.ask("?", sampling=Sampling(max_new_tokens=2))
 
         async def leave() -> None:
-            async for event in client.stream("?", format=ENDLESS, sampling=Sampling(max_new_tokens=300)):
+            async for event in client.stream("?", sampling=LONG):
                 if isinstance(event, Text):
                     return
 
@@ -79,3 +79,17 @@ async def test_what_was_not_spent_is_given_back_however_the_request_ends(limited
                         await asyncio.sleep(0.05)
         totals = [record.receipt.totals async for record in client.list_usage()]
         assert all(each.output_tokens < 300 for each in totals)
+
+
+async def test_a_quote_holds_for_its_request_and_covers_what_it_costs(house: House) -> None:
+    async with AsyncClient(house.decoder_side.address) as client:
+        image = picture(seed=9201)
+        count = await client.count("?", [image], sampling=Sampling(max_new_tokens=5))
+        assert count.quote is not None
+        assert count.quote.max_tokens == count.prompt_tokens + 5
+        answer = await client.ask("?", [image], sampling=Sampling(max_new_tokens=5), quote=count.quote)
+        totals = answer.receipt.totals
+        assert totals.text_tokens + totals.visual_tokens + totals.output_tokens <= count.quote.max_tokens
+        with pytest.raises(errors.QuoteInvalid):
+            await client.ask("Another?", [image], sampling=Sampling(max_new_tokens=5), quote=count.quote)
+        assert (await client.count("?", [Size(64, 64)])).quote is None

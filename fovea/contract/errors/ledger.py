@@ -33,6 +33,23 @@ class QuotaExceeded(TemplatedError, code=StatusCode.RESOURCE_EXHAUSTED, reason="
     reset_time: str
 
 
+class QuoteInvalid(TemplatedError, code=StatusCode.INVALID_ARGUMENT, reason="QUOTE_INVALID"):
+    """A quote that this server does not accept for this request."""
+
+    text = "the quote {why}"
+    violation = "quote", "{why}"
+    why: str
+
+
+class QuoteExceeded(TemplatedError, code=StatusCode.FAILED_PRECONDITION, reason="QUOTE_EXCEEDED"):
+    """The request may cost more than its quote says. Nothing was spent."""
+
+    text = "the request may cost {actual:.15g} {unit}; its quote says at most {limit:.15g}"
+    unit: str
+    limit: float
+    actual: float
+
+
 class LedgerDisabled(FoveaError, code=StatusCode.FAILED_PRECONDITION, reason="LEDGER_DISABLED"):
     """The server keeps no ledger."""
 

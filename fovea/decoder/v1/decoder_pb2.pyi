@@ -748,6 +748,7 @@ class GenerateRequest(_message.Message):
     RESPONSE_FORMAT_FIELD_NUMBER: _builtins.int
     ALLOW_TEXT_SUBSTITUTION_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    QUOTE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """OPTIONAL. The id of the request in logs and in the response, at most 128 printable ASCII characters. The server
     generates an id if it is absent. It does not make the call idempotent. The metadata `x-request-id` is equivalent.
@@ -764,6 +765,11 @@ class GenerateRequest(_message.Message):
     """OPTIONAL. Names the call across its retries, at most 128 printable ASCII characters. Calls of the same tenant with
     the same key and otherwise the same request, up to 8 within a day, count against a quota once, with the most that one
     of them has used. Each is answered anew and leaves its own record.
+    """
+    quote: _builtins.str
+    """OPTIONAL. The `token` of a Quote for this request. The request then costs no more than the quote says, or fails with
+    QUOTE_EXCEEDED before anything is spent. Fails with QUOTE_INVALID if the quote has expired, is of another tenant or
+    request, or was not made by this server or by one that shares its key.
     """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Message]:
@@ -799,10 +805,11 @@ class GenerateRequest(_message.Message):
         response_format: Global___ResponseFormat | None = ...,
         allow_text_substitution: _builtins.bool = ...,
         idempotency_key: _builtins.str = ...,
+        quote: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "response_format", b"response_format", "sampling", b"sampling", "visual", b"visual"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_text_substitution", b"allow_text_substitution", "hop_limit", b"hop_limit", "idempotency_key", b"idempotency_key", "logprobs", b"logprobs", "messages", b"messages", "parent_request_id", b"parent_request_id", "request_id", b"request_id", "response_format", b"response_format", "sampling", b"sampling", "tier", b"tier", "visual", b"visual"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_text_substitution", b"allow_text_substitution", "hop_limit", b"hop_limit", "idempotency_key", b"idempotency_key", "logprobs", b"logprobs", "messages", b"messages", "parent_request_id", b"parent_request_id", "quote", b"quote", "request_id", b"request_id", "response_format", b"response_format", "sampling", b"sampling", "tier", b"tier", "visual", b"visual"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1073,6 +1080,7 @@ class CountTokensResponse(_message.Message):
     PREFILL_MS_FIELD_NUMBER: _builtins.int
     PLANS_FIELD_NUMBER: _builtins.int
     ALTERNATIVES_FIELD_NUMBER: _builtins.int
+    QUOTE_FIELD_NUMBER: _builtins.int
     prompt_tokens: _builtins.int
     """Tokens of the prompt, text and visual."""
     text_tokens: _builtins.int
@@ -1107,6 +1115,10 @@ class CountTokensResponse(_message.Message):
     def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alternative]:
         """What other budgets would cost."""
 
+    @_builtins.property
+    def quote(self) -> Global___Quote:
+        """The most that the request may cost. Absent if an image is given by its size only."""
+
     def __init__(
         self,
         *,
@@ -1123,14 +1135,57 @@ class CountTokensResponse(_message.Message):
         prefill_ms: _builtins.float = ...,
         plans: _abc.Iterable[Global___ImagePlan] | None = ...,
         alternatives: _abc.Iterable[Global___Alternative] | None = ...,
+        quote: Global___Quote | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["quote", b"quote"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternatives", b"alternatives", "exact", b"exact", "fits_context", b"fits_context", "images", b"images", "kv_bytes", b"kv_bytes", "plans", b"plans", "prefill_flops", b"prefill_flops", "prefill_ms", b"prefill_ms", "prompt_tokens", b"prompt_tokens", "row_bytes", b"row_bytes", "text_tokens", b"text_tokens", "visual_tokens", b"visual_tokens", "visual_tokens_min", b"visual_tokens_min"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternatives", b"alternatives", "exact", b"exact", "fits_context", b"fits_context", "images", b"images", "kv_bytes", b"kv_bytes", "plans", b"plans", "prefill_flops", b"prefill_flops", "prefill_ms", b"prefill_ms", "prompt_tokens", b"prompt_tokens", "quote", b"quote", "row_bytes", b"row_bytes", "text_tokens", b"text_tokens", "visual_tokens", b"visual_tokens", "visual_tokens_min", b"visual_tokens_min"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CountTokensResponse: _TypeAlias = CountTokensResponse  # noqa: Y015
+
+@_typing.final
+class Quote(_message.Message):
+    """The most that a request may cost, signed. The same request, apart from `request_id` and `idempotency_key`, may be sent
+    with it until it expires.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    MAX_AMOUNT_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """What to send in `GenerateRequest.quote`."""
+    max_tokens: _builtins.int
+    """The most tokens of prompt and answer."""
+    max_amount: _builtins.float
+    """The highest price."""
+    currency: _builtins.str
+    """The currency of the price. Empty without a tariff."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the quote expires."""
+
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        max_tokens: _builtins.int = ...,
+        max_amount: _builtins.float = ...,
+        currency: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "expire_time", b"expire_time", "max_amount", b"max_amount", "max_tokens", b"max_tokens", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Quote: _TypeAlias = Quote  # noqa: Y015
 
 @_typing.final
 class ImagePlan(_message.Message):

@@ -146,6 +146,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED with QuotaFailure: the tenant may exceed its quota of the day with this request. `limit`, `actual`,
     `requested`, `unit` and `reset_time` in the metadata.
     """
+    ERROR_REASON_QUOTE_INVALID: _ErrorReason.ValueType  # 73
+    """INVALID_ARGUMENT: the quote has expired, is not for this request, or was not made by this server."""
+    ERROR_REASON_QUOTE_EXCEEDED: _ErrorReason.ValueType  # 74
+    """FAILED_PRECONDITION: the request may cost more than its quote says. Nothing was spent. `limit`, `actual` and `unit` in
+    the metadata.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo (domain `fovea.dev`), without the prefix ERROR_REASON_.
@@ -275,5 +281,11 @@ ERROR_REASON_LEDGER_DISABLED: ErrorReason.ValueType  # 71
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 72
 """RESOURCE_EXHAUSTED with QuotaFailure: the tenant may exceed its quota of the day with this request. `limit`, `actual`,
 `requested`, `unit` and `reset_time` in the metadata.
+"""
+ERROR_REASON_QUOTE_INVALID: ErrorReason.ValueType  # 73
+"""INVALID_ARGUMENT: the quote has expired, is not for this request, or was not made by this server."""
+ERROR_REASON_QUOTE_EXCEEDED: ErrorReason.ValueType  # 74
+"""FAILED_PRECONDITION: the request may cost more than its quote says. Nothing was spent. `limit`, `actual` and `unit` in
+the metadata.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

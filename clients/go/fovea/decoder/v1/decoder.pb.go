@@ -1513,8 +1513,12 @@ type GenerateRequest struct {
 	// the same key and otherwise the same request, up to 8 within a day, count against a quota once, with the most that one
 	// of them has used. Each is answered anew and leaves its own record.
 	IdempotencyKey string `protobuf:"bytes,11,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// OPTIONAL. The `token` of a Quote for this request. The request then costs no more than the quote says, or fails with
+	// QUOTE_EXCEEDED before anything is spent. Fails with QUOTE_INVALID if the quote has expired, is of another tenant or
+	// request, or was not made by this server or by one that shares its key.
+	Quote         string `protobuf:"bytes,12,opt,name=quote,proto3" json:"quote,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GenerateRequest) Reset() {
@@ -1620,6 +1624,13 @@ func (x *GenerateRequest) GetAllowTextSubstitution() bool {
 func (x *GenerateRequest) GetIdempotencyKey() string {
 	if x != nil {
 		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *GenerateRequest) GetQuote() string {
+	if x != nil {
+		return x.Quote
 	}
 	return ""
 }
@@ -2161,7 +2172,9 @@ type CountTokensResponse struct {
 	// The plan of each image, in the order of `images`.
 	Plans []*ImagePlan `protobuf:"bytes,12,rep,name=plans,proto3" json:"plans,omitempty"`
 	// What other budgets would cost.
-	Alternatives  []*Alternative `protobuf:"bytes,13,rep,name=alternatives,proto3" json:"alternatives,omitempty"`
+	Alternatives []*Alternative `protobuf:"bytes,13,rep,name=alternatives,proto3" json:"alternatives,omitempty"`
+	// The most that the request may cost. Absent if an image is given by its size only.
+	Quote         *Quote `protobuf:"bytes,14,opt,name=quote,proto3" json:"quote,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2287,6 +2300,96 @@ func (x *CountTokensResponse) GetAlternatives() []*Alternative {
 	return nil
 }
 
+func (x *CountTokensResponse) GetQuote() *Quote {
+	if x != nil {
+		return x.Quote
+	}
+	return nil
+}
+
+// The most that a request may cost, signed. The same request, apart from `request_id` and `idempotency_key`, may be sent
+// with it until it expires.
+type Quote struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What to send in `GenerateRequest.quote`.
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// The most tokens of prompt and answer.
+	MaxTokens uint32 `protobuf:"varint,2,opt,name=max_tokens,json=maxTokens,proto3" json:"max_tokens,omitempty"`
+	// The highest price.
+	MaxAmount float64 `protobuf:"fixed64,3,opt,name=max_amount,json=maxAmount,proto3" json:"max_amount,omitempty"`
+	// The currency of the price. Empty without a tariff.
+	Currency string `protobuf:"bytes,4,opt,name=currency,proto3" json:"currency,omitempty"`
+	// When the quote expires.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Quote) Reset() {
+	*x = Quote{}
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Quote) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Quote) ProtoMessage() {}
+
+func (x *Quote) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Quote.ProtoReflect.Descriptor instead.
+func (*Quote) Descriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Quote) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *Quote) GetMaxTokens() uint32 {
+	if x != nil {
+		return x.MaxTokens
+	}
+	return 0
+}
+
+func (x *Quote) GetMaxAmount() float64 {
+	if x != nil {
+		return x.MaxAmount
+	}
+	return 0
+}
+
+func (x *Quote) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
+func (x *Quote) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 // The plan of an image, and its cost.
 type ImagePlan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2304,7 +2407,7 @@ type ImagePlan struct {
 
 func (x *ImagePlan) Reset() {
 	*x = ImagePlan{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[23]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2316,7 +2419,7 @@ func (x *ImagePlan) String() string {
 func (*ImagePlan) ProtoMessage() {}
 
 func (x *ImagePlan) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[23]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2329,7 +2432,7 @@ func (x *ImagePlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagePlan.ProtoReflect.Descriptor instead.
 func (*ImagePlan) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{23}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ImagePlan) GetSteps() []*ReceiptStep {
@@ -2387,7 +2490,7 @@ type Alternative struct {
 
 func (x *Alternative) Reset() {
 	*x = Alternative{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[24]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2399,7 +2502,7 @@ func (x *Alternative) String() string {
 func (*Alternative) ProtoMessage() {}
 
 func (x *Alternative) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[24]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2412,7 +2515,7 @@ func (x *Alternative) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alternative.ProtoReflect.Descriptor instead.
 func (*Alternative) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{24}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Alternative) GetName() string {
@@ -2487,7 +2590,7 @@ type GetServerInfoRequest struct {
 
 func (x *GetServerInfoRequest) Reset() {
 	*x = GetServerInfoRequest{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[25]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2499,7 +2602,7 @@ func (x *GetServerInfoRequest) String() string {
 func (*GetServerInfoRequest) ProtoMessage() {}
 
 func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[25]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2512,7 +2615,7 @@ func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{25}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{26}
 }
 
 // The limits of a decoder. Each has a setting of the same name.
@@ -2568,7 +2671,7 @@ type DecoderLimits struct {
 
 func (x *DecoderLimits) Reset() {
 	*x = DecoderLimits{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[26]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2580,7 +2683,7 @@ func (x *DecoderLimits) String() string {
 func (*DecoderLimits) ProtoMessage() {}
 
 func (x *DecoderLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[26]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2593,7 +2696,7 @@ func (x *DecoderLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecoderLimits.ProtoReflect.Descriptor instead.
 func (*DecoderLimits) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{26}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DecoderLimits) GetMaxMessageBytes() uint32 {
@@ -2767,7 +2870,7 @@ type DecoderLoad struct {
 
 func (x *DecoderLoad) Reset() {
 	*x = DecoderLoad{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[27]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2779,7 +2882,7 @@ func (x *DecoderLoad) String() string {
 func (*DecoderLoad) ProtoMessage() {}
 
 func (x *DecoderLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[27]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2792,7 +2895,7 @@ func (x *DecoderLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecoderLoad.ProtoReflect.Descriptor instead.
 func (*DecoderLoad) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{27}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DecoderLoad) GetWaiting() uint32 {
@@ -2848,7 +2951,7 @@ type EncoderPeer struct {
 
 func (x *EncoderPeer) Reset() {
 	*x = EncoderPeer{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[28]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2860,7 +2963,7 @@ func (x *EncoderPeer) String() string {
 func (*EncoderPeer) ProtoMessage() {}
 
 func (x *EncoderPeer) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[28]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2873,7 +2976,7 @@ func (x *EncoderPeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderPeer.ProtoReflect.Descriptor instead.
 func (*EncoderPeer) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{28}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *EncoderPeer) GetAddress() string {
@@ -2969,7 +3072,7 @@ type GetServerInfoResponse struct {
 
 func (x *GetServerInfoResponse) Reset() {
 	*x = GetServerInfoResponse{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[29]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2981,7 +3084,7 @@ func (x *GetServerInfoResponse) String() string {
 func (*GetServerInfoResponse) ProtoMessage() {}
 
 func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[29]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2994,7 +3097,7 @@ func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetServerInfoResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{29}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetServerInfoResponse) GetVersion() string {
@@ -3106,7 +3209,7 @@ type DeleteImageRequest struct {
 
 func (x *DeleteImageRequest) Reset() {
 	*x = DeleteImageRequest{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[30]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3118,7 +3221,7 @@ func (x *DeleteImageRequest) String() string {
 func (*DeleteImageRequest) ProtoMessage() {}
 
 func (x *DeleteImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[30]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3131,7 +3234,7 @@ func (x *DeleteImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteImageRequest.ProtoReflect.Descriptor instead.
 func (*DeleteImageRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{30}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DeleteImageRequest) GetDigest() string {
@@ -3162,7 +3265,7 @@ type EncoderDeletion struct {
 
 func (x *EncoderDeletion) Reset() {
 	*x = EncoderDeletion{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[31]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3174,7 +3277,7 @@ func (x *EncoderDeletion) String() string {
 func (*EncoderDeletion) ProtoMessage() {}
 
 func (x *EncoderDeletion) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[31]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3187,7 +3290,7 @@ func (x *EncoderDeletion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderDeletion.ProtoReflect.Descriptor instead.
 func (*EncoderDeletion) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{31}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *EncoderDeletion) GetEncoder() string {
@@ -3243,7 +3346,7 @@ type DeleteImageResponse struct {
 
 func (x *DeleteImageResponse) Reset() {
 	*x = DeleteImageResponse{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[32]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3255,7 +3358,7 @@ func (x *DeleteImageResponse) String() string {
 func (*DeleteImageResponse) ProtoMessage() {}
 
 func (x *DeleteImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[32]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3268,7 +3371,7 @@ func (x *DeleteImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteImageResponse.ProtoReflect.Descriptor instead.
 func (*DeleteImageResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{32}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DeleteImageResponse) GetEncoders() []*EncoderDeletion {
@@ -3289,7 +3392,7 @@ type PurgeTenantRequest struct {
 
 func (x *PurgeTenantRequest) Reset() {
 	*x = PurgeTenantRequest{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[33]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3301,7 +3404,7 @@ func (x *PurgeTenantRequest) String() string {
 func (*PurgeTenantRequest) ProtoMessage() {}
 
 func (x *PurgeTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[33]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3314,7 +3417,7 @@ func (x *PurgeTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeTenantRequest.ProtoReflect.Descriptor instead.
 func (*PurgeTenantRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{33}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PurgeTenantRequest) GetTenant() string {
@@ -3335,7 +3438,7 @@ type PurgeTenantResponse struct {
 
 func (x *PurgeTenantResponse) Reset() {
 	*x = PurgeTenantResponse{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[34]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3347,7 +3450,7 @@ func (x *PurgeTenantResponse) String() string {
 func (*PurgeTenantResponse) ProtoMessage() {}
 
 func (x *PurgeTenantResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[34]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3360,7 +3463,7 @@ func (x *PurgeTenantResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeTenantResponse.ProtoReflect.Descriptor instead.
 func (*PurgeTenantResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{34}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PurgeTenantResponse) GetEncoders() []*EncoderDeletion {
@@ -3453,7 +3556,7 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x06choice\x18\x03 \x01(\v2\x18.fovea.decoder.v1.ChoiceH\x00R\x06choiceB\b\n" +
 	"\x06format\"\"\n" +
 	"\x06Choice\x12\x18\n" +
-	"\aoptions\x18\x01 \x03(\tR\aoptions\"\x98\x04\n" +
+	"\aoptions\x18\x01 \x03(\tR\aoptions\"\xae\x04\n" +
 	"\x0fGenerateRequest\x125\n" +
 	"\bmessages\x18\x01 \x03(\v2\x19.fovea.decoder.v1.MessageR\bmessages\x126\n" +
 	"\bsampling\x18\x02 \x01(\v2\x1a.fovea.decoder.v1.SamplingR\bsampling\x126\n" +
@@ -3467,7 +3570,8 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x0fresponse_format\x18\t \x01(\v2 .fovea.decoder.v1.ResponseFormatR\x0eresponseFormat\x126\n" +
 	"\x17allow_text_substitution\x18\n" +
 	" \x01(\bR\x15allowTextSubstitution\x12'\n" +
-	"\x0fidempotency_key\x18\v \x01(\tR\x0eidempotencyKey\"\x88\x01\n" +
+	"\x0fidempotency_key\x18\v \x01(\tR\x0eidempotencyKey\x12\x14\n" +
+	"\x05quote\x18\f \x01(\tR\x05quote\"\x88\x01\n" +
 	"\aStarted\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x14\n" +
@@ -3500,7 +3604,7 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\ttoken_ids\x18\a \x03(\rR\btokenIds\x12\x1a\n" +
 	"\blogprobs\x18\b \x03(\x02R\blogprobs\"Q\n" +
 	"\x12CountTokensRequest\x12;\n" +
-	"\arequest\x18\x01 \x01(\v2!.fovea.decoder.v1.GenerateRequestR\arequest\"\x8c\x04\n" +
+	"\arequest\x18\x01 \x01(\v2!.fovea.decoder.v1.GenerateRequestR\arequest\"\xbb\x04\n" +
 	"\x13CountTokensResponse\x12#\n" +
 	"\rprompt_tokens\x18\x01 \x01(\rR\fpromptTokens\x12\x1f\n" +
 	"\vtext_tokens\x18\x02 \x01(\rR\n" +
@@ -3517,7 +3621,17 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\n" +
 	"prefill_ms\x18\v \x01(\x02R\tprefillMs\x121\n" +
 	"\x05plans\x18\f \x03(\v2\x1b.fovea.decoder.v1.ImagePlanR\x05plans\x12A\n" +
-	"\falternatives\x18\r \x03(\v2\x1d.fovea.decoder.v1.AlternativeR\falternatives\"\xa7\x01\n" +
+	"\falternatives\x18\r \x03(\v2\x1d.fovea.decoder.v1.AlternativeR\falternatives\x12-\n" +
+	"\x05quote\x18\x0e \x01(\v2\x17.fovea.decoder.v1.QuoteR\x05quote\"\xb4\x01\n" +
+	"\x05Quote\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12\x1d\n" +
+	"\n" +
+	"max_tokens\x18\x02 \x01(\rR\tmaxTokens\x12\x1d\n" +
+	"\n" +
+	"max_amount\x18\x03 \x01(\x01R\tmaxAmount\x12\x1a\n" +
+	"\bcurrency\x18\x04 \x01(\tR\bcurrency\x12;\n" +
+	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"\xa7\x01\n" +
 	"\tImagePlan\x123\n" +
 	"\x05steps\x18\x01 \x03(\v2\x1d.fovea.decoder.v1.ReceiptStepR\x05steps\x12\x16\n" +
 	"\x06tokens\x18\x02 \x01(\rR\x06tokens\x12\x1d\n" +
@@ -3674,7 +3788,7 @@ func file_fovea_decoder_v1_decoder_proto_rawDescGZIP() []byte {
 }
 
 var file_fovea_decoder_v1_decoder_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_fovea_decoder_v1_decoder_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_fovea_decoder_v1_decoder_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_fovea_decoder_v1_decoder_proto_goTypes = []any{
 	(Role)(0),                     // 0: fovea.decoder.v1.Role
 	(Detail)(0),                   // 1: fovea.decoder.v1.Detail
@@ -3706,39 +3820,40 @@ var file_fovea_decoder_v1_decoder_proto_goTypes = []any{
 	(*CompleteResponse)(nil),      // 27: fovea.decoder.v1.CompleteResponse
 	(*CountTokensRequest)(nil),    // 28: fovea.decoder.v1.CountTokensRequest
 	(*CountTokensResponse)(nil),   // 29: fovea.decoder.v1.CountTokensResponse
-	(*ImagePlan)(nil),             // 30: fovea.decoder.v1.ImagePlan
-	(*Alternative)(nil),           // 31: fovea.decoder.v1.Alternative
-	(*GetServerInfoRequest)(nil),  // 32: fovea.decoder.v1.GetServerInfoRequest
-	(*DecoderLimits)(nil),         // 33: fovea.decoder.v1.DecoderLimits
-	(*DecoderLoad)(nil),           // 34: fovea.decoder.v1.DecoderLoad
-	(*EncoderPeer)(nil),           // 35: fovea.decoder.v1.EncoderPeer
-	(*GetServerInfoResponse)(nil), // 36: fovea.decoder.v1.GetServerInfoResponse
-	(*DeleteImageRequest)(nil),    // 37: fovea.decoder.v1.DeleteImageRequest
-	(*EncoderDeletion)(nil),       // 38: fovea.decoder.v1.EncoderDeletion
-	(*DeleteImageResponse)(nil),   // 39: fovea.decoder.v1.DeleteImageResponse
-	(*PurgeTenantRequest)(nil),    // 40: fovea.decoder.v1.PurgeTenantRequest
-	(*PurgeTenantResponse)(nil),   // 41: fovea.decoder.v1.PurgeTenantResponse
-	(*v1.ImageFacts)(nil),         // 42: fovea.vision.v1.ImageFacts
-	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
-	(*v1.Size)(nil),               // 44: fovea.vision.v1.Size
-	(v1.Reducer)(0),               // 45: fovea.vision.v1.Reducer
-	(*Receipt)(nil),               // 46: fovea.decoder.v1.Receipt
-	(*v1.TokenCount)(nil),         // 47: fovea.vision.v1.TokenCount
-	(*ReceiptStep)(nil),           // 48: fovea.decoder.v1.ReceiptStep
-	(*v1.RowLayout)(nil),          // 49: fovea.vision.v1.RowLayout
+	(*Quote)(nil),                 // 30: fovea.decoder.v1.Quote
+	(*ImagePlan)(nil),             // 31: fovea.decoder.v1.ImagePlan
+	(*Alternative)(nil),           // 32: fovea.decoder.v1.Alternative
+	(*GetServerInfoRequest)(nil),  // 33: fovea.decoder.v1.GetServerInfoRequest
+	(*DecoderLimits)(nil),         // 34: fovea.decoder.v1.DecoderLimits
+	(*DecoderLoad)(nil),           // 35: fovea.decoder.v1.DecoderLoad
+	(*EncoderPeer)(nil),           // 36: fovea.decoder.v1.EncoderPeer
+	(*GetServerInfoResponse)(nil), // 37: fovea.decoder.v1.GetServerInfoResponse
+	(*DeleteImageRequest)(nil),    // 38: fovea.decoder.v1.DeleteImageRequest
+	(*EncoderDeletion)(nil),       // 39: fovea.decoder.v1.EncoderDeletion
+	(*DeleteImageResponse)(nil),   // 40: fovea.decoder.v1.DeleteImageResponse
+	(*PurgeTenantRequest)(nil),    // 41: fovea.decoder.v1.PurgeTenantRequest
+	(*PurgeTenantResponse)(nil),   // 42: fovea.decoder.v1.PurgeTenantResponse
+	(*v1.ImageFacts)(nil),         // 43: fovea.vision.v1.ImageFacts
+	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
+	(*v1.Size)(nil),               // 45: fovea.vision.v1.Size
+	(v1.Reducer)(0),               // 46: fovea.vision.v1.Reducer
+	(*Receipt)(nil),               // 47: fovea.decoder.v1.Receipt
+	(*v1.TokenCount)(nil),         // 48: fovea.vision.v1.TokenCount
+	(*ReceiptStep)(nil),           // 49: fovea.decoder.v1.ReceiptStep
+	(*v1.RowLayout)(nil),          // 50: fovea.vision.v1.RowLayout
 }
 var file_fovea_decoder_v1_decoder_proto_depIdxs = []int32{
 	7,  // 0: fovea.decoder.v1.PutImageRequest.header:type_name -> fovea.decoder.v1.PutImageHeader
-	42, // 1: fovea.decoder.v1.PutImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
-	43, // 2: fovea.decoder.v1.PutImageResponse.expire_time:type_name -> google.protobuf.Timestamp
-	42, // 3: fovea.decoder.v1.DescribeImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
-	43, // 4: fovea.decoder.v1.DescribeImageResponse.expire_time:type_name -> google.protobuf.Timestamp
-	44, // 5: fovea.decoder.v1.Image.size:type_name -> fovea.vision.v1.Size
+	43, // 1: fovea.decoder.v1.PutImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
+	44, // 2: fovea.decoder.v1.PutImageResponse.expire_time:type_name -> google.protobuf.Timestamp
+	43, // 3: fovea.decoder.v1.DescribeImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
+	44, // 4: fovea.decoder.v1.DescribeImageResponse.expire_time:type_name -> google.protobuf.Timestamp
+	45, // 5: fovea.decoder.v1.Image.size:type_name -> fovea.vision.v1.Size
 	12, // 6: fovea.decoder.v1.Part.image:type_name -> fovea.decoder.v1.Image
 	0,  // 7: fovea.decoder.v1.Message.role:type_name -> fovea.decoder.v1.Role
 	13, // 8: fovea.decoder.v1.Message.parts:type_name -> fovea.decoder.v1.Part
 	4,  // 9: fovea.decoder.v1.Reduction.mode:type_name -> fovea.decoder.v1.ReductionMode
-	45, // 10: fovea.decoder.v1.Reduction.reducer:type_name -> fovea.vision.v1.Reducer
+	46, // 10: fovea.decoder.v1.Reduction.reducer:type_name -> fovea.vision.v1.Reducer
 	1,  // 11: fovea.decoder.v1.VisualBudget.detail:type_name -> fovea.decoder.v1.Detail
 	1,  // 12: fovea.decoder.v1.VisualBudget.min_detail:type_name -> fovea.decoder.v1.Detail
 	2,  // 13: fovea.decoder.v1.VisualBudget.on_over_budget:type_name -> fovea.decoder.v1.OnOverBudget
@@ -3751,47 +3866,49 @@ var file_fovea_decoder_v1_decoder_proto_depIdxs = []int32{
 	18, // 20: fovea.decoder.v1.GenerateRequest.logprobs:type_name -> fovea.decoder.v1.Logprobs
 	19, // 21: fovea.decoder.v1.GenerateRequest.response_format:type_name -> fovea.decoder.v1.ResponseFormat
 	5,  // 22: fovea.decoder.v1.Finished.finish_reason:type_name -> fovea.decoder.v1.FinishReason
-	46, // 23: fovea.decoder.v1.Finished.receipt:type_name -> fovea.decoder.v1.Receipt
+	47, // 23: fovea.decoder.v1.Finished.receipt:type_name -> fovea.decoder.v1.Receipt
 	22, // 24: fovea.decoder.v1.GenerateResponse.started:type_name -> fovea.decoder.v1.Started
 	23, // 25: fovea.decoder.v1.GenerateResponse.delta:type_name -> fovea.decoder.v1.Delta
 	24, // 26: fovea.decoder.v1.GenerateResponse.finished:type_name -> fovea.decoder.v1.Finished
 	21, // 27: fovea.decoder.v1.CompleteRequest.request:type_name -> fovea.decoder.v1.GenerateRequest
 	5,  // 28: fovea.decoder.v1.CompleteResponse.finish_reason:type_name -> fovea.decoder.v1.FinishReason
-	46, // 29: fovea.decoder.v1.CompleteResponse.receipt:type_name -> fovea.decoder.v1.Receipt
+	47, // 29: fovea.decoder.v1.CompleteResponse.receipt:type_name -> fovea.decoder.v1.Receipt
 	21, // 30: fovea.decoder.v1.CountTokensRequest.request:type_name -> fovea.decoder.v1.GenerateRequest
-	47, // 31: fovea.decoder.v1.CountTokensResponse.images:type_name -> fovea.vision.v1.TokenCount
-	30, // 32: fovea.decoder.v1.CountTokensResponse.plans:type_name -> fovea.decoder.v1.ImagePlan
-	31, // 33: fovea.decoder.v1.CountTokensResponse.alternatives:type_name -> fovea.decoder.v1.Alternative
-	48, // 34: fovea.decoder.v1.ImagePlan.steps:type_name -> fovea.decoder.v1.ReceiptStep
-	17, // 35: fovea.decoder.v1.Alternative.visual:type_name -> fovea.decoder.v1.VisualBudget
-	49, // 36: fovea.decoder.v1.GetServerInfoResponse.layout:type_name -> fovea.vision.v1.RowLayout
-	33, // 37: fovea.decoder.v1.GetServerInfoResponse.limits:type_name -> fovea.decoder.v1.DecoderLimits
-	34, // 38: fovea.decoder.v1.GetServerInfoResponse.load:type_name -> fovea.decoder.v1.DecoderLoad
-	6,  // 39: fovea.decoder.v1.GetServerInfoResponse.state:type_name -> fovea.decoder.v1.ServingState
-	35, // 40: fovea.decoder.v1.GetServerInfoResponse.encoders:type_name -> fovea.decoder.v1.EncoderPeer
-	38, // 41: fovea.decoder.v1.DeleteImageResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
-	38, // 42: fovea.decoder.v1.PurgeTenantResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
-	8,  // 43: fovea.decoder.v1.DecoderService.PutImage:input_type -> fovea.decoder.v1.PutImageRequest
-	10, // 44: fovea.decoder.v1.DecoderService.DescribeImage:input_type -> fovea.decoder.v1.DescribeImageRequest
-	21, // 45: fovea.decoder.v1.DecoderService.Generate:input_type -> fovea.decoder.v1.GenerateRequest
-	26, // 46: fovea.decoder.v1.DecoderService.Complete:input_type -> fovea.decoder.v1.CompleteRequest
-	28, // 47: fovea.decoder.v1.DecoderService.CountTokens:input_type -> fovea.decoder.v1.CountTokensRequest
-	37, // 48: fovea.decoder.v1.DecoderService.DeleteImage:input_type -> fovea.decoder.v1.DeleteImageRequest
-	40, // 49: fovea.decoder.v1.DecoderService.PurgeTenant:input_type -> fovea.decoder.v1.PurgeTenantRequest
-	32, // 50: fovea.decoder.v1.DecoderService.GetServerInfo:input_type -> fovea.decoder.v1.GetServerInfoRequest
-	9,  // 51: fovea.decoder.v1.DecoderService.PutImage:output_type -> fovea.decoder.v1.PutImageResponse
-	11, // 52: fovea.decoder.v1.DecoderService.DescribeImage:output_type -> fovea.decoder.v1.DescribeImageResponse
-	25, // 53: fovea.decoder.v1.DecoderService.Generate:output_type -> fovea.decoder.v1.GenerateResponse
-	27, // 54: fovea.decoder.v1.DecoderService.Complete:output_type -> fovea.decoder.v1.CompleteResponse
-	29, // 55: fovea.decoder.v1.DecoderService.CountTokens:output_type -> fovea.decoder.v1.CountTokensResponse
-	39, // 56: fovea.decoder.v1.DecoderService.DeleteImage:output_type -> fovea.decoder.v1.DeleteImageResponse
-	41, // 57: fovea.decoder.v1.DecoderService.PurgeTenant:output_type -> fovea.decoder.v1.PurgeTenantResponse
-	36, // 58: fovea.decoder.v1.DecoderService.GetServerInfo:output_type -> fovea.decoder.v1.GetServerInfoResponse
-	51, // [51:59] is the sub-list for method output_type
-	43, // [43:51] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	48, // 31: fovea.decoder.v1.CountTokensResponse.images:type_name -> fovea.vision.v1.TokenCount
+	31, // 32: fovea.decoder.v1.CountTokensResponse.plans:type_name -> fovea.decoder.v1.ImagePlan
+	32, // 33: fovea.decoder.v1.CountTokensResponse.alternatives:type_name -> fovea.decoder.v1.Alternative
+	30, // 34: fovea.decoder.v1.CountTokensResponse.quote:type_name -> fovea.decoder.v1.Quote
+	44, // 35: fovea.decoder.v1.Quote.expire_time:type_name -> google.protobuf.Timestamp
+	49, // 36: fovea.decoder.v1.ImagePlan.steps:type_name -> fovea.decoder.v1.ReceiptStep
+	17, // 37: fovea.decoder.v1.Alternative.visual:type_name -> fovea.decoder.v1.VisualBudget
+	50, // 38: fovea.decoder.v1.GetServerInfoResponse.layout:type_name -> fovea.vision.v1.RowLayout
+	34, // 39: fovea.decoder.v1.GetServerInfoResponse.limits:type_name -> fovea.decoder.v1.DecoderLimits
+	35, // 40: fovea.decoder.v1.GetServerInfoResponse.load:type_name -> fovea.decoder.v1.DecoderLoad
+	6,  // 41: fovea.decoder.v1.GetServerInfoResponse.state:type_name -> fovea.decoder.v1.ServingState
+	36, // 42: fovea.decoder.v1.GetServerInfoResponse.encoders:type_name -> fovea.decoder.v1.EncoderPeer
+	39, // 43: fovea.decoder.v1.DeleteImageResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
+	39, // 44: fovea.decoder.v1.PurgeTenantResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
+	8,  // 45: fovea.decoder.v1.DecoderService.PutImage:input_type -> fovea.decoder.v1.PutImageRequest
+	10, // 46: fovea.decoder.v1.DecoderService.DescribeImage:input_type -> fovea.decoder.v1.DescribeImageRequest
+	21, // 47: fovea.decoder.v1.DecoderService.Generate:input_type -> fovea.decoder.v1.GenerateRequest
+	26, // 48: fovea.decoder.v1.DecoderService.Complete:input_type -> fovea.decoder.v1.CompleteRequest
+	28, // 49: fovea.decoder.v1.DecoderService.CountTokens:input_type -> fovea.decoder.v1.CountTokensRequest
+	38, // 50: fovea.decoder.v1.DecoderService.DeleteImage:input_type -> fovea.decoder.v1.DeleteImageRequest
+	41, // 51: fovea.decoder.v1.DecoderService.PurgeTenant:input_type -> fovea.decoder.v1.PurgeTenantRequest
+	33, // 52: fovea.decoder.v1.DecoderService.GetServerInfo:input_type -> fovea.decoder.v1.GetServerInfoRequest
+	9,  // 53: fovea.decoder.v1.DecoderService.PutImage:output_type -> fovea.decoder.v1.PutImageResponse
+	11, // 54: fovea.decoder.v1.DecoderService.DescribeImage:output_type -> fovea.decoder.v1.DescribeImageResponse
+	25, // 55: fovea.decoder.v1.DecoderService.Generate:output_type -> fovea.decoder.v1.GenerateResponse
+	27, // 56: fovea.decoder.v1.DecoderService.Complete:output_type -> fovea.decoder.v1.CompleteResponse
+	29, // 57: fovea.decoder.v1.DecoderService.CountTokens:output_type -> fovea.decoder.v1.CountTokensResponse
+	40, // 58: fovea.decoder.v1.DecoderService.DeleteImage:output_type -> fovea.decoder.v1.DeleteImageResponse
+	42, // 59: fovea.decoder.v1.DecoderService.PurgeTenant:output_type -> fovea.decoder.v1.PurgeTenantResponse
+	37, // 60: fovea.decoder.v1.DecoderService.GetServerInfo:output_type -> fovea.decoder.v1.GetServerInfoResponse
+	53, // [53:61] is the sub-list for method output_type
+	45, // [45:53] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_fovea_decoder_v1_decoder_proto_init() }
@@ -3822,14 +3939,14 @@ func file_fovea_decoder_v1_decoder_proto_init() {
 		(*GenerateResponse_Delta)(nil),
 		(*GenerateResponse_Finished)(nil),
 	}
-	file_fovea_decoder_v1_decoder_proto_msgTypes[23].OneofWrappers = []any{}
+	file_fovea_decoder_v1_decoder_proto_msgTypes[24].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fovea_decoder_v1_decoder_proto_rawDesc), len(file_fovea_decoder_v1_decoder_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   35,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -146,6 +146,11 @@ const (
 	// RESOURCE_EXHAUSTED with QuotaFailure: the tenant may exceed its quota of the day with this request. `limit`, `actual`,
 	// `requested`, `unit` and `reset_time` in the metadata.
 	ErrorReason_ERROR_REASON_QUOTA_EXCEEDED ErrorReason = 72
+	// INVALID_ARGUMENT: the quote has expired, is not for this request, or was not made by this server.
+	ErrorReason_ERROR_REASON_QUOTE_INVALID ErrorReason = 73
+	// FAILED_PRECONDITION: the request may cost more than its quote says. Nothing was spent. `limit`, `actual` and `unit` in
+	// the metadata.
+	ErrorReason_ERROR_REASON_QUOTE_EXCEEDED ErrorReason = 74
 )
 
 // Enum value maps for ErrorReason.
@@ -207,6 +212,8 @@ var (
 		70: "ERROR_REASON_LEDGER_UNAVAILABLE",
 		71: "ERROR_REASON_LEDGER_DISABLED",
 		72: "ERROR_REASON_QUOTA_EXCEEDED",
+		73: "ERROR_REASON_QUOTE_INVALID",
+		74: "ERROR_REASON_QUOTE_EXCEEDED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                0,
@@ -265,6 +272,8 @@ var (
 		"ERROR_REASON_LEDGER_UNAVAILABLE":         70,
 		"ERROR_REASON_LEDGER_DISABLED":            71,
 		"ERROR_REASON_QUOTA_EXCEEDED":             72,
+		"ERROR_REASON_QUOTE_INVALID":              73,
+		"ERROR_REASON_QUOTE_EXCEEDED":             74,
 	}
 )
 
@@ -299,7 +308,7 @@ var File_fovea_vision_v1_errors_proto protoreflect.FileDescriptor
 
 const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xfa\x0e\n" +
+	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xbb\x0f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12!\n" +
@@ -357,7 +366,9 @@ const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\x18ERROR_REASON_SERVER_BUSY\x109\x12#\n" +
 	"\x1fERROR_REASON_LEDGER_UNAVAILABLE\x10F\x12 \n" +
 	"\x1cERROR_REASON_LEDGER_DISABLED\x10G\x12\x1f\n" +
-	"\x1bERROR_REASON_QUOTA_EXCEEDED\x10HB>\n" +
+	"\x1bERROR_REASON_QUOTA_EXCEEDED\x10H\x12\x1e\n" +
+	"\x1aERROR_REASON_QUOTE_INVALID\x10I\x12\x1f\n" +
+	"\x1bERROR_REASON_QUOTE_EXCEEDED\x10JB>\n" +
 	"\x13dev.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3"
 
 var (

@@ -56,6 +56,8 @@ public enum Reason {
   LEDGER_UNAVAILABLE,
   LEDGER_DISABLED,
   QUOTA_EXCEEDED,
+  QUOTE_INVALID,
+  QUOTE_EXCEEDED,
   /** A status without Fovea's details, or a reason that this client does not know. */
   UNKNOWN;
 

@@ -55,6 +55,7 @@ private static final long serialVersionUID = 0L;
             dev.fovea.decoder.v1.CountTokensResponse.class, dev.fovea.decoder.v1.CountTokensResponse.Builder.class);
   }
 
+  private int bitField0_;
   public static final int PROMPT_TOKENS_FIELD_NUMBER = 1;
   private int promptTokens_ = 0;
   /**
@@ -389,6 +390,44 @@ private static final long serialVersionUID = 0L;
     return alternatives_.get(index);
   }
 
+  public static final int QUOTE_FIELD_NUMBER = 14;
+  private dev.fovea.decoder.v1.Quote quote_;
+  /**
+   * <pre>
+   * The most that the request may cost. Absent if an image is given by its size only.
+   * </pre>
+   *
+   * <code>.fovea.decoder.v1.Quote quote = 14;</code>
+   * @return Whether the quote field is set.
+   */
+  @java.lang.Override
+  public boolean hasQuote() {
+    return ((bitField0_ & 0x00000001) != 0);
+  }
+  /**
+   * <pre>
+   * The most that the request may cost. Absent if an image is given by its size only.
+   * </pre>
+   *
+   * <code>.fovea.decoder.v1.Quote quote = 14;</code>
+   * @return The quote.
+   */
+  @java.lang.Override
+  public dev.fovea.decoder.v1.Quote getQuote() {
+    return quote_ == null ? dev.fovea.decoder.v1.Quote.getDefaultInstance() : quote_;
+  }
+  /**
+   * <pre>
+   * The most that the request may cost. Absent if an image is given by its size only.
+   * </pre>
+   *
+   * <code>.fovea.decoder.v1.Quote quote = 14;</code>
+   */
+  @java.lang.Override
+  public dev.fovea.decoder.v1.QuoteOrBuilder getQuoteOrBuilder() {
+    return quote_ == null ? dev.fovea.decoder.v1.Quote.getDefaultInstance() : quote_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -441,6 +480,9 @@ private static final long serialVersionUID = 0L;
     }
     for (int i = 0; i < alternatives_.size(); i++) {
       output.writeMessage(13, alternatives_.get(i));
+    }
+    if (((bitField0_ & 0x00000001) != 0)) {
+      output.writeMessage(14, getQuote());
     }
     getUnknownFields().writeTo(output);
   }
@@ -513,6 +555,10 @@ private static final long serialVersionUID = 0L;
           }
           size += 1 * count;
         }
+    if (((bitField0_ & 0x00000001) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(14, getQuote());
+    }
     return size;
   }
   @java.lang.Override
@@ -565,6 +611,11 @@ private static final long serialVersionUID = 0L;
         .equals(other.getPlansList())) return false;
     if (!getAlternativesList()
         .equals(other.getAlternativesList())) return false;
+    if (hasQuote() != other.hasQuote()) return false;
+    if (hasQuote()) {
+      if (!getQuote()
+          .equals(other.getQuote())) return false;
+    }
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -613,6 +664,10 @@ private static final long serialVersionUID = 0L;
     if (getAlternativesCount() > 0) {
       hash = (37 * hash) + ALTERNATIVES_FIELD_NUMBER;
       hash = (53 * hash) + getAlternativesList().hashCode();
+    }
+    if (hasQuote()) {
+      hash = (37 * hash) + QUOTE_FIELD_NUMBER;
+      hash = (53 * hash) + getQuote().hashCode();
     }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
@@ -737,13 +792,22 @@ private static final long serialVersionUID = 0L;
 
     // Construct using dev.fovea.decoder.v1.CountTokensResponse.newBuilder()
     private Builder() {
-
+      maybeForceBuilderInitialization();
     }
 
     private Builder(
         com.google.protobuf.GeneratedMessage.BuilderParent parent) {
       super(parent);
-
+      maybeForceBuilderInitialization();
+    }
+    private void maybeForceBuilderInitialization() {
+      if (com.google.protobuf.GeneratedMessage
+              .alwaysUseFieldBuilders) {
+        internalGetImagesFieldBuilder();
+        internalGetPlansFieldBuilder();
+        internalGetAlternativesFieldBuilder();
+        internalGetQuoteFieldBuilder();
+      }
     }
     @java.lang.Override
     public Builder clear() {
@@ -780,6 +844,11 @@ private static final long serialVersionUID = 0L;
         alternativesBuilder_.clear();
       }
       bitField0_ = (bitField0_ & ~0x00001000);
+      quote_ = null;
+      if (quoteBuilder_ != null) {
+        quoteBuilder_.dispose();
+        quoteBuilder_ = null;
+      }
       return this;
     }
 
@@ -874,6 +943,14 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000400) != 0)) {
         result.prefillMs_ = prefillMs_;
       }
+      int to_bitField0_ = 0;
+      if (((from_bitField0_ & 0x00002000) != 0)) {
+        result.quote_ = quoteBuilder_ == null
+            ? quote_
+            : quoteBuilder_.build();
+        to_bitField0_ |= 0x00000001;
+      }
+      result.bitField0_ |= to_bitField0_;
     }
 
     @java.lang.Override
@@ -996,6 +1073,9 @@ private static final long serialVersionUID = 0L;
           }
         }
       }
+      if (other.hasQuote()) {
+        mergeQuote(other.getQuote());
+      }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
       return this;
@@ -1111,6 +1191,13 @@ private static final long serialVersionUID = 0L;
               }
               break;
             } // case 106
+            case 114: {
+              input.readMessage(
+                  internalGetQuoteFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField0_ |= 0x00002000;
+              break;
+            } // case 114
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -2505,6 +2592,163 @@ private static final long serialVersionUID = 0L;
         alternatives_ = null;
       }
       return alternativesBuilder_;
+    }
+
+    private dev.fovea.decoder.v1.Quote quote_;
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.fovea.decoder.v1.Quote, dev.fovea.decoder.v1.Quote.Builder, dev.fovea.decoder.v1.QuoteOrBuilder> quoteBuilder_;
+    /**
+     * <pre>
+     * The most that the request may cost. Absent if an image is given by its size only.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.Quote quote = 14;</code>
+     * @return Whether the quote field is set.
+     */
+    public boolean hasQuote() {
+      return ((bitField0_ & 0x00002000) != 0);
+    }
+    /**
+     * <pre>
+     * The most that the request may cost. Absent if an image is given by its size only.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.Quote quote = 14;</code>
+     * @return The quote.
+     */
+    public dev.fovea.decoder.v1.Quote getQuote() {
+      if (quoteBuilder_ == null) {
+        return quote_ == null ? dev.fovea.decoder.v1.Quote.getDefaultInstance() : quote_;
+      } else {
+        return quoteBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * The most that the request may cost. Absent if an image is given by its size only.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.Quote quote = 14;</code>
+     */
+    public Builder setQuote(dev.fovea.decoder.v1.Quote value) {
+      if (quoteBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        quote_ = value;
+      } else {
+        quoteBuilder_.setMessage(value);
+      }
+      bitField0_ |= 0x00002000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most that the request may cost. Absent if an image is given by its size only.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.Quote quote = 14;</code>
+     */
+    public Builder setQuote(
+        dev.fovea.decoder.v1.Quote.Builder builderForValue) {
+      if (quoteBuilder_ == null) {
+        quote_ = builderForValue.build();
+      } else {
+        quoteBuilder_.setMessage(builderForValue.build());
+      }
+      bitField0_ |= 0x00002000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most that the request may cost. Absent if an image is given by its size only.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.Quote quote = 14;</code>
+     */
+    public Builder mergeQuote(dev.fovea.decoder.v1.Quote value) {
+      if (quoteBuilder_ == null) {
+        if (((bitField0_ & 0x00002000) != 0) &&
+          quote_ != null &&
+          quote_ != dev.fovea.decoder.v1.Quote.getDefaultInstance()) {
+          getQuoteBuilder().mergeFrom(value);
+        } else {
+          quote_ = value;
+        }
+      } else {
+        quoteBuilder_.mergeFrom(value);
+      }
+      if (quote_ != null) {
+        bitField0_ |= 0x00002000;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The most that the request may cost. Absent if an image is given by its size only.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.Quote quote = 14;</code>
+     */
+    public Builder clearQuote() {
+      bitField0_ = (bitField0_ & ~0x00002000);
+      quote_ = null;
+      if (quoteBuilder_ != null) {
+        quoteBuilder_.dispose();
+        quoteBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most that the request may cost. Absent if an image is given by its size only.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.Quote quote = 14;</code>
+     */
+    public dev.fovea.decoder.v1.Quote.Builder getQuoteBuilder() {
+      bitField0_ |= 0x00002000;
+      onChanged();
+      return internalGetQuoteFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * The most that the request may cost. Absent if an image is given by its size only.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.Quote quote = 14;</code>
+     */
+    public dev.fovea.decoder.v1.QuoteOrBuilder getQuoteOrBuilder() {
+      if (quoteBuilder_ != null) {
+        return quoteBuilder_.getMessageOrBuilder();
+      } else {
+        return quote_ == null ?
+            dev.fovea.decoder.v1.Quote.getDefaultInstance() : quote_;
+      }
+    }
+    /**
+     * <pre>
+     * The most that the request may cost. Absent if an image is given by its size only.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.Quote quote = 14;</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.fovea.decoder.v1.Quote, dev.fovea.decoder.v1.Quote.Builder, dev.fovea.decoder.v1.QuoteOrBuilder> 
+        internalGetQuoteFieldBuilder() {
+      if (quoteBuilder_ == null) {
+        quoteBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            dev.fovea.decoder.v1.Quote, dev.fovea.decoder.v1.Quote.Builder, dev.fovea.decoder.v1.QuoteOrBuilder>(
+                getQuote(),
+                getParentForChildren(),
+                isClean());
+        quote_ = null;
+      }
+      return quoteBuilder_;
     }
 
     // @@protoc_insertion_point(builder_scope:fovea.decoder.v1.CountTokensResponse)

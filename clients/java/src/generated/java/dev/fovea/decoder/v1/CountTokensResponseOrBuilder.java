@@ -242,4 +242,31 @@ public interface CountTokensResponseOrBuilder extends
    */
   dev.fovea.decoder.v1.AlternativeOrBuilder getAlternativesOrBuilder(
       int index);
+
+  /**
+   * <pre>
+   * The most that the request may cost. Absent if an image is given by its size only.
+   * </pre>
+   *
+   * <code>.fovea.decoder.v1.Quote quote = 14;</code>
+   * @return Whether the quote field is set.
+   */
+  boolean hasQuote();
+  /**
+   * <pre>
+   * The most that the request may cost. Absent if an image is given by its size only.
+   * </pre>
+   *
+   * <code>.fovea.decoder.v1.Quote quote = 14;</code>
+   * @return The quote.
+   */
+  dev.fovea.decoder.v1.Quote getQuote();
+  /**
+   * <pre>
+   * The most that the request may cost. Absent if an image is given by its size only.
+   * </pre>
+   *
+   * <code>.fovea.decoder.v1.Quote quote = 14;</code>
+   */
+  dev.fovea.decoder.v1.QuoteOrBuilder getQuoteOrBuilder();
 }

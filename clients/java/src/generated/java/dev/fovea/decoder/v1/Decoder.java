@@ -142,6 +142,11 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_fovea_decoder_v1_CountTokensResponse_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_Quote_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_Quote_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
     internal_static_fovea_decoder_v1_ImagePlan_descriptor;
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
@@ -258,7 +263,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "\n\013json_schema\030\001 \001(\tH\000\022\017\n\005regex\030\002 \001(\tH\000\022*" +
       "\n\006choice\030\003 \001(\0132\030.fovea.decoder.v1.Choice" +
       "H\000B\010\n\006format\"\031\n\006Choice\022\017\n\007options\030\001 \003(\t\"" +
-      "\217\003\n\017GenerateRequest\022+\n\010messages\030\001 \003(\0132\031." +
+      "\236\003\n\017GenerateRequest\022+\n\010messages\030\001 \003(\0132\031." +
       "fovea.decoder.v1.Message\022,\n\010sampling\030\002 \001" +
       "(\0132\032.fovea.decoder.v1.Sampling\022.\n\006visual" +
       "\030\003 \001(\0132\036.fovea.decoder.v1.VisualBudget\022\022" +
@@ -268,126 +273,130 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "robs\0229\n\017response_format\030\t \001(\0132 .fovea.de" +
       "coder.v1.ResponseFormat\022\037\n\027allow_text_su" +
       "bstitution\030\n \001(\010\022\027\n\017idempotency_key\030\013 \001(" +
-      "\t\"Z\n\007Started\022\022\n\nrequest_id\030\001 \001(\t\022\r\n\005mode" +
-      "l\030\002 \001(\t\022\025\n\rprompt_tokens\030\003 \001(\r\022\025\n\rvisual" +
-      "_tokens\030\004 \001(\r\":\n\005Delta\022\014\n\004text\030\001 \001(\t\022\021\n\t" +
-      "token_ids\030\002 \003(\r\022\020\n\010logprobs\030\003 \003(\002\"\203\001\n\010Fi" +
-      "nished\0225\n\rfinish_reason\030\001 \001(\0162\036.fovea.de" +
-      "coder.v1.FinishReason\022\024\n\014matched_stop\030\002 " +
-      "\001(\t\022*\n\007receipt\030\003 \001(\0132\031.fovea.decoder.v1." +
-      "Receipt\"\243\001\n\020GenerateResponse\022,\n\007started\030" +
-      "\001 \001(\0132\031.fovea.decoder.v1.StartedH\000\022(\n\005de" +
-      "lta\030\002 \001(\0132\027.fovea.decoder.v1.DeltaH\000\022.\n\010" +
-      "finished\030\003 \001(\0132\032.fovea.decoder.v1.Finish" +
-      "edH\000B\007\n\005event\"E\n\017CompleteRequest\0222\n\007requ" +
-      "est\030\001 \001(\0132!.fovea.decoder.v1.GenerateReq" +
-      "uest\"\341\001\n\020CompleteResponse\022\022\n\nrequest_id\030" +
-      "\001 \001(\t\022\r\n\005model\030\002 \001(\t\022\014\n\004text\030\003 \001(\t\0225\n\rfi" +
-      "nish_reason\030\004 \001(\0162\036.fovea.decoder.v1.Fin" +
-      "ishReason\022\024\n\014matched_stop\030\005 \001(\t\022*\n\007recei" +
-      "pt\030\006 \001(\0132\031.fovea.decoder.v1.Receipt\022\021\n\tt" +
-      "oken_ids\030\007 \003(\r\022\020\n\010logprobs\030\010 \003(\002\"H\n\022Coun" +
-      "tTokensRequest\0222\n\007request\030\001 \001(\0132!.fovea." +
-      "decoder.v1.GenerateRequest\"\366\002\n\023CountToke" +
-      "nsResponse\022\025\n\rprompt_tokens\030\001 \001(\r\022\023\n\013tex" +
-      "t_tokens\030\002 \001(\r\022\025\n\rvisual_tokens\030\003 \001(\r\022+\n" +
-      "\006images\030\004 \003(\0132\033.fovea.vision.v1.TokenCou" +
-      "nt\022\020\n\010kv_bytes\030\005 \001(\004\022\024\n\014fits_context\030\006 \001" +
-      "(\010\022\r\n\005exact\030\007 \001(\010\022\031\n\021visual_tokens_min\030\010" +
-      " \001(\r\022\021\n\trow_bytes\030\t \001(\004\022\025\n\rprefill_flops" +
-      "\030\n \001(\001\022\022\n\nprefill_ms\030\013 \001(\002\022*\n\005plans\030\014 \003(" +
-      "\0132\033.fovea.decoder.v1.ImagePlan\0223\n\014altern" +
-      "atives\030\r \003(\0132\035.fovea.decoder.v1.Alternat" +
-      "ive\"\203\001\n\tImagePlan\022,\n\005steps\030\001 \003(\0132\035.fovea" +
-      ".decoder.v1.ReceiptStep\022\016\n\006tokens\030\002 \001(\r\022" +
-      "\022\n\ntokens_min\030\003 \001(\r\022\026\n\trepeat_of\030\004 \001(\rH\000" +
-      "\210\001\001B\014\n\n_repeat_of\"\336\001\n\013Alternative\022\014\n\004nam" +
-      "e\030\001 \001(\t\022.\n\006visual\030\002 \001(\0132\036.fovea.decoder." +
-      "v1.VisualBudget\022\025\n\rvisual_tokens\030\003 \001(\r\022\031" +
-      "\n\021visual_tokens_min\030\004 \001(\r\022\r\n\005exact\030\005 \001(\010" +
-      "\022\021\n\trow_bytes\030\006 \001(\004\022\020\n\010kv_bytes\030\007 \001(\004\022\025\n" +
-      "\rprefill_flops\030\010 \001(\001\022\024\n\014fits_context\030\t \001" +
-      "(\010\"\026\n\024GetServerInfoRequest\"\247\004\n\rDecoderLi" +
-      "mits\022\031\n\021max_message_bytes\030\001 \001(\r\022\023\n\013max_c" +
-      "ontext\030\002 \001(\r\022\026\n\016max_new_tokens\030\003 \001(\r\022\036\n\026" +
-      "default_max_new_tokens\030\004 \001(\r\022\022\n\nmax_imag" +
-      "es\030\005 \001(\r\022\032\n\022default_max_pixels\030\006 \001(\r\022\022\n\n" +
-      "max_pixels\030\007 \001(\r\022\022\n\nmin_pixels\030\010 \001(\r\022\023\n\013" +
-      "max_running\030\t \001(\r\022\023\n\013max_waiting\030\n \001(\r\022\030" +
-      "\n\020max_stop_strings\030\013 \001(\r\022\027\n\017max_image_by" +
-      "tes\030\014 \001(\r\022\027\n\017row_cache_bytes\030\r \001(\004\022\023\n\013ro" +
-      "w_cache_s\030\016 \001(\r\022\030\n\020max_format_bytes\030\017 \001(" +
-      "\r\022\016\n\006idle_s\030( \001(\r\022\031\n\021encoder_timeout_s\030)" +
-      " \001(\r\022\024\n\014max_format_s\0300 \001(\002\022\037\n\027max_format" +
-      "_memory_bytes\0301 \001(\004\022\026\n\016format_workers\0302 " +
-      "\001(\r\022\033\n\023max_in_flight_bytes\030< \001(\004\022\032\n\022max_" +
-      "request_fields\030= \001(\r\"Z\n\013DecoderLoad\022\017\n\007w" +
-      "aiting\030\001 \001(\r\022\017\n\007running\030\002 \001(\r\022\026\n\016kv_bloc" +
-      "ks_used\030\003 \001(\r\022\021\n\tkv_blocks\030\004 \001(\r\"\233\001\n\013Enc" +
-      "oderPeer\022\017\n\007address\030\001 \001(\t\022\014\n\004name\030\002 \001(\t\022" +
-      "\021\n\treachable\030\003 \001(\010\022\023\n\013fingerprint\030\004 \001(\t\022" +
-      "\022\n\ncompatible\030\005 \001(\010\022\017\n\007waiting\030\006 \001(\r\022\017\n\007" +
-      "running\030\007 \001(\r\022\017\n\007encodes\030\010 \001(\r\"\260\003\n\025GetSe" +
-      "rverInfoResponse\022\017\n\007version\030\001 \001(\t\022\r\n\005mod" +
-      "el\030\002 \001(\t\022\023\n\013fingerprint\030\003 \001(\t\022*\n\006layout\030" +
-      "\004 \001(\0132\032.fovea.vision.v1.RowLayout\022/\n\006lim" +
-      "its\030\005 \001(\0132\037.fovea.decoder.v1.DecoderLimi" +
-      "ts\022+\n\004load\030\006 \001(\0132\035.fovea.decoder.v1.Deco" +
-      "derLoad\022\020\n\010features\030\007 \003(\t\022-\n\005state\030\010 \001(\016" +
-      "2\036.fovea.decoder.v1.ServingState\022\030\n\020load" +
-      "ing_progress\030\t \001(\002\022\016\n\006engine\030\n \001(\t\022\021\n\tat" +
-      "tention\030\013 \001(\t\022\r\n\005dtype\030\014 \001(\t\022/\n\010encoders" +
-      "\030\r \003(\0132\035.fovea.decoder.v1.EncoderPeer\022\032\n" +
-      "\022kv_bytes_per_token\030\016 \001(\r\"$\n\022DeleteImage" +
-      "Request\022\016\n\006digest\030\001 \001(\t\"v\n\017EncoderDeleti" +
-      "on\022\017\n\007encoder\030\001 \001(\t\022\021\n\tconfirmed\030\002 \001(\010\022\016" +
-      "\n\006reason\030\003 \001(\t\022\017\n\007uploads\030\004 \001(\r\022\017\n\007recor" +
-      "ds\030\005 \001(\r\022\r\n\005bytes\030\006 \001(\004\"J\n\023DeleteImageRe" +
-      "sponse\0223\n\010encoders\030\001 \003(\0132!.fovea.decoder" +
-      ".v1.EncoderDeletion\"$\n\022PurgeTenantReques" +
-      "t\022\016\n\006tenant\030\001 \001(\t\"J\n\023PurgeTenantResponse" +
-      "\0223\n\010encoders\030\001 \003(\0132!.fovea.decoder.v1.En" +
-      "coderDeletion*P\n\004Role\022\024\n\020ROLE_UNSPECIFIE" +
-      "D\020\000\022\017\n\013ROLE_SYSTEM\020\001\022\r\n\tROLE_USER\020\002\022\022\n\016R" +
-      "OLE_ASSISTANT\020\003*R\n\006Detail\022\026\n\022DETAIL_UNSP" +
-      "ECIFIED\020\000\022\016\n\nDETAIL_LOW\020\001\022\017\n\013DETAIL_HIGH" +
-      "\020\002\022\017\n\013DETAIL_AUTO\020\003*a\n\014OnOverBudget\022\036\n\032O" +
-      "N_OVER_BUDGET_UNSPECIFIED\020\000\022\026\n\022ON_OVER_B" +
-      "UDGET_FIT\020\001\022\031\n\025ON_OVER_BUDGET_REFUSE\020\002*b" +
-      "\n\014RepeatPolicy\022\035\n\031REPEAT_POLICY_UNSPECIF" +
-      "IED\020\000\022\026\n\022REPEAT_POLICY_KEEP\020\001\022\033\n\027REPEAT_" +
-      "POLICY_REFERENCE\020\002*\227\001\n\rReductionMode\022\036\n\032" +
-      "REDUCTION_MODE_UNSPECIFIED\020\000\022\026\n\022REDUCTIO" +
-      "N_MODE_OFF\020\001\022\032\n\026REDUCTION_MODE_ECONOMY\020\002" +
-      "\022\031\n\025REDUCTION_MODE_STRONG\020\003\022\027\n\023REDUCTION" +
-      "_MODE_AUTO\020\004*_\n\014FinishReason\022\035\n\031FINISH_R" +
-      "EASON_UNSPECIFIED\020\000\022\026\n\022FINISH_REASON_STO" +
-      "P\020\001\022\030\n\024FINISH_REASON_LENGTH\020\002*\231\001\n\014Servin" +
-      "gState\022\035\n\031SERVING_STATE_UNSPECIFIED\020\000\022\031\n" +
-      "\025SERVING_STATE_LOADING\020\001\022\031\n\025SERVING_STAT" +
-      "E_SERVING\020\002\022\032\n\026SERVING_STATE_DRAINING\020\003\022" +
-      "\030\n\024SERVING_STATE_FAILED\020\0042\345\005\n\016DecoderSer" +
-      "vice\022S\n\010PutImage\022!.fovea.decoder.v1.PutI" +
-      "mageRequest\032\".fovea.decoder.v1.PutImageR" +
-      "esponse(\001\022`\n\rDescribeImage\022&.fovea.decod" +
-      "er.v1.DescribeImageRequest\032\'.fovea.decod" +
-      "er.v1.DescribeImageResponse\022S\n\010Generate\022" +
-      "!.fovea.decoder.v1.GenerateRequest\032\".fov" +
-      "ea.decoder.v1.GenerateResponse0\001\022Q\n\010Comp" +
-      "lete\022!.fovea.decoder.v1.CompleteRequest\032" +
-      "\".fovea.decoder.v1.CompleteResponse\022Z\n\013C" +
-      "ountTokens\022$.fovea.decoder.v1.CountToken" +
-      "sRequest\032%.fovea.decoder.v1.CountTokensR" +
-      "esponse\022Z\n\013DeleteImage\022$.fovea.decoder.v" +
-      "1.DeleteImageRequest\032%.fovea.decoder.v1." +
-      "DeleteImageResponse\022Z\n\013PurgeTenant\022$.fov" +
-      "ea.decoder.v1.PurgeTenantRequest\032%.fovea" +
-      ".decoder.v1.PurgeTenantResponse\022`\n\rGetSe" +
-      "rverInfo\022&.fovea.decoder.v1.GetServerInf" +
-      "oRequest\032\'.fovea.decoder.v1.GetServerInf" +
-      "oResponseBA\n\024dev.fovea.decoder.v1P\001Z\'fov" +
-      "ea.dev/go/fovea/decoder/v1;decoderv1b\006pr" +
-      "oto3"
+      "\t\022\r\n\005quote\030\014 \001(\t\"Z\n\007Started\022\022\n\nrequest_i" +
+      "d\030\001 \001(\t\022\r\n\005model\030\002 \001(\t\022\025\n\rprompt_tokens\030" +
+      "\003 \001(\r\022\025\n\rvisual_tokens\030\004 \001(\r\":\n\005Delta\022\014\n" +
+      "\004text\030\001 \001(\t\022\021\n\ttoken_ids\030\002 \003(\r\022\020\n\010logpro" +
+      "bs\030\003 \003(\002\"\203\001\n\010Finished\0225\n\rfinish_reason\030\001" +
+      " \001(\0162\036.fovea.decoder.v1.FinishReason\022\024\n\014" +
+      "matched_stop\030\002 \001(\t\022*\n\007receipt\030\003 \001(\0132\031.fo" +
+      "vea.decoder.v1.Receipt\"\243\001\n\020GenerateRespo" +
+      "nse\022,\n\007started\030\001 \001(\0132\031.fovea.decoder.v1." +
+      "StartedH\000\022(\n\005delta\030\002 \001(\0132\027.fovea.decoder" +
+      ".v1.DeltaH\000\022.\n\010finished\030\003 \001(\0132\032.fovea.de" +
+      "coder.v1.FinishedH\000B\007\n\005event\"E\n\017Complete" +
+      "Request\0222\n\007request\030\001 \001(\0132!.fovea.decoder" +
+      ".v1.GenerateRequest\"\341\001\n\020CompleteResponse" +
+      "\022\022\n\nrequest_id\030\001 \001(\t\022\r\n\005model\030\002 \001(\t\022\014\n\004t" +
+      "ext\030\003 \001(\t\0225\n\rfinish_reason\030\004 \001(\0162\036.fovea" +
+      ".decoder.v1.FinishReason\022\024\n\014matched_stop" +
+      "\030\005 \001(\t\022*\n\007receipt\030\006 \001(\0132\031.fovea.decoder." +
+      "v1.Receipt\022\021\n\ttoken_ids\030\007 \003(\r\022\020\n\010logprob" +
+      "s\030\010 \003(\002\"H\n\022CountTokensRequest\0222\n\007request" +
+      "\030\001 \001(\0132!.fovea.decoder.v1.GenerateReques" +
+      "t\"\236\003\n\023CountTokensResponse\022\025\n\rprompt_toke" +
+      "ns\030\001 \001(\r\022\023\n\013text_tokens\030\002 \001(\r\022\025\n\rvisual_" +
+      "tokens\030\003 \001(\r\022+\n\006images\030\004 \003(\0132\033.fovea.vis" +
+      "ion.v1.TokenCount\022\020\n\010kv_bytes\030\005 \001(\004\022\024\n\014f" +
+      "its_context\030\006 \001(\010\022\r\n\005exact\030\007 \001(\010\022\031\n\021visu" +
+      "al_tokens_min\030\010 \001(\r\022\021\n\trow_bytes\030\t \001(\004\022\025" +
+      "\n\rprefill_flops\030\n \001(\001\022\022\n\nprefill_ms\030\013 \001(" +
+      "\002\022*\n\005plans\030\014 \003(\0132\033.fovea.decoder.v1.Imag" +
+      "ePlan\0223\n\014alternatives\030\r \003(\0132\035.fovea.deco" +
+      "der.v1.Alternative\022&\n\005quote\030\016 \001(\0132\027.fove" +
+      "a.decoder.v1.Quote\"\201\001\n\005Quote\022\r\n\005token\030\001 " +
+      "\001(\t\022\022\n\nmax_tokens\030\002 \001(\r\022\022\n\nmax_amount\030\003 " +
+      "\001(\001\022\020\n\010currency\030\004 \001(\t\022/\n\013expire_time\030\005 \001" +
+      "(\0132\032.google.protobuf.Timestamp\"\203\001\n\tImage" +
+      "Plan\022,\n\005steps\030\001 \003(\0132\035.fovea.decoder.v1.R" +
+      "eceiptStep\022\016\n\006tokens\030\002 \001(\r\022\022\n\ntokens_min" +
+      "\030\003 \001(\r\022\026\n\trepeat_of\030\004 \001(\rH\000\210\001\001B\014\n\n_repea" +
+      "t_of\"\336\001\n\013Alternative\022\014\n\004name\030\001 \001(\t\022.\n\006vi" +
+      "sual\030\002 \001(\0132\036.fovea.decoder.v1.VisualBudg" +
+      "et\022\025\n\rvisual_tokens\030\003 \001(\r\022\031\n\021visual_toke" +
+      "ns_min\030\004 \001(\r\022\r\n\005exact\030\005 \001(\010\022\021\n\trow_bytes" +
+      "\030\006 \001(\004\022\020\n\010kv_bytes\030\007 \001(\004\022\025\n\rprefill_flop" +
+      "s\030\010 \001(\001\022\024\n\014fits_context\030\t \001(\010\"\026\n\024GetServ" +
+      "erInfoRequest\"\247\004\n\rDecoderLimits\022\031\n\021max_m" +
+      "essage_bytes\030\001 \001(\r\022\023\n\013max_context\030\002 \001(\r\022" +
+      "\026\n\016max_new_tokens\030\003 \001(\r\022\036\n\026default_max_n" +
+      "ew_tokens\030\004 \001(\r\022\022\n\nmax_images\030\005 \001(\r\022\032\n\022d" +
+      "efault_max_pixels\030\006 \001(\r\022\022\n\nmax_pixels\030\007 " +
+      "\001(\r\022\022\n\nmin_pixels\030\010 \001(\r\022\023\n\013max_running\030\t" +
+      " \001(\r\022\023\n\013max_waiting\030\n \001(\r\022\030\n\020max_stop_st" +
+      "rings\030\013 \001(\r\022\027\n\017max_image_bytes\030\014 \001(\r\022\027\n\017" +
+      "row_cache_bytes\030\r \001(\004\022\023\n\013row_cache_s\030\016 \001" +
+      "(\r\022\030\n\020max_format_bytes\030\017 \001(\r\022\016\n\006idle_s\030(" +
+      " \001(\r\022\031\n\021encoder_timeout_s\030) \001(\r\022\024\n\014max_f" +
+      "ormat_s\0300 \001(\002\022\037\n\027max_format_memory_bytes" +
+      "\0301 \001(\004\022\026\n\016format_workers\0302 \001(\r\022\033\n\023max_in" +
+      "_flight_bytes\030< \001(\004\022\032\n\022max_request_field" +
+      "s\030= \001(\r\"Z\n\013DecoderLoad\022\017\n\007waiting\030\001 \001(\r\022" +
+      "\017\n\007running\030\002 \001(\r\022\026\n\016kv_blocks_used\030\003 \001(\r" +
+      "\022\021\n\tkv_blocks\030\004 \001(\r\"\233\001\n\013EncoderPeer\022\017\n\007a" +
+      "ddress\030\001 \001(\t\022\014\n\004name\030\002 \001(\t\022\021\n\treachable\030" +
+      "\003 \001(\010\022\023\n\013fingerprint\030\004 \001(\t\022\022\n\ncompatible" +
+      "\030\005 \001(\010\022\017\n\007waiting\030\006 \001(\r\022\017\n\007running\030\007 \001(\r" +
+      "\022\017\n\007encodes\030\010 \001(\r\"\260\003\n\025GetServerInfoRespo" +
+      "nse\022\017\n\007version\030\001 \001(\t\022\r\n\005model\030\002 \001(\t\022\023\n\013f" +
+      "ingerprint\030\003 \001(\t\022*\n\006layout\030\004 \001(\0132\032.fovea" +
+      ".vision.v1.RowLayout\022/\n\006limits\030\005 \001(\0132\037.f" +
+      "ovea.decoder.v1.DecoderLimits\022+\n\004load\030\006 " +
+      "\001(\0132\035.fovea.decoder.v1.DecoderLoad\022\020\n\010fe" +
+      "atures\030\007 \003(\t\022-\n\005state\030\010 \001(\0162\036.fovea.deco" +
+      "der.v1.ServingState\022\030\n\020loading_progress\030" +
+      "\t \001(\002\022\016\n\006engine\030\n \001(\t\022\021\n\tattention\030\013 \001(\t" +
+      "\022\r\n\005dtype\030\014 \001(\t\022/\n\010encoders\030\r \003(\0132\035.fove" +
+      "a.decoder.v1.EncoderPeer\022\032\n\022kv_bytes_per" +
+      "_token\030\016 \001(\r\"$\n\022DeleteImageRequest\022\016\n\006di" +
+      "gest\030\001 \001(\t\"v\n\017EncoderDeletion\022\017\n\007encoder" +
+      "\030\001 \001(\t\022\021\n\tconfirmed\030\002 \001(\010\022\016\n\006reason\030\003 \001(" +
+      "\t\022\017\n\007uploads\030\004 \001(\r\022\017\n\007records\030\005 \001(\r\022\r\n\005b" +
+      "ytes\030\006 \001(\004\"J\n\023DeleteImageResponse\0223\n\010enc" +
+      "oders\030\001 \003(\0132!.fovea.decoder.v1.EncoderDe" +
+      "letion\"$\n\022PurgeTenantRequest\022\016\n\006tenant\030\001" +
+      " \001(\t\"J\n\023PurgeTenantResponse\0223\n\010encoders\030" +
+      "\001 \003(\0132!.fovea.decoder.v1.EncoderDeletion" +
+      "*P\n\004Role\022\024\n\020ROLE_UNSPECIFIED\020\000\022\017\n\013ROLE_S" +
+      "YSTEM\020\001\022\r\n\tROLE_USER\020\002\022\022\n\016ROLE_ASSISTANT" +
+      "\020\003*R\n\006Detail\022\026\n\022DETAIL_UNSPECIFIED\020\000\022\016\n\n" +
+      "DETAIL_LOW\020\001\022\017\n\013DETAIL_HIGH\020\002\022\017\n\013DETAIL_" +
+      "AUTO\020\003*a\n\014OnOverBudget\022\036\n\032ON_OVER_BUDGET" +
+      "_UNSPECIFIED\020\000\022\026\n\022ON_OVER_BUDGET_FIT\020\001\022\031" +
+      "\n\025ON_OVER_BUDGET_REFUSE\020\002*b\n\014RepeatPolic" +
+      "y\022\035\n\031REPEAT_POLICY_UNSPECIFIED\020\000\022\026\n\022REPE" +
+      "AT_POLICY_KEEP\020\001\022\033\n\027REPEAT_POLICY_REFERE" +
+      "NCE\020\002*\227\001\n\rReductionMode\022\036\n\032REDUCTION_MOD" +
+      "E_UNSPECIFIED\020\000\022\026\n\022REDUCTION_MODE_OFF\020\001\022" +
+      "\032\n\026REDUCTION_MODE_ECONOMY\020\002\022\031\n\025REDUCTION" +
+      "_MODE_STRONG\020\003\022\027\n\023REDUCTION_MODE_AUTO\020\004*" +
+      "_\n\014FinishReason\022\035\n\031FINISH_REASON_UNSPECI" +
+      "FIED\020\000\022\026\n\022FINISH_REASON_STOP\020\001\022\030\n\024FINISH" +
+      "_REASON_LENGTH\020\002*\231\001\n\014ServingState\022\035\n\031SER" +
+      "VING_STATE_UNSPECIFIED\020\000\022\031\n\025SERVING_STAT" +
+      "E_LOADING\020\001\022\031\n\025SERVING_STATE_SERVING\020\002\022\032" +
+      "\n\026SERVING_STATE_DRAINING\020\003\022\030\n\024SERVING_ST" +
+      "ATE_FAILED\020\0042\345\005\n\016DecoderService\022S\n\010PutIm" +
+      "age\022!.fovea.decoder.v1.PutImageRequest\032\"" +
+      ".fovea.decoder.v1.PutImageResponse(\001\022`\n\r" +
+      "DescribeImage\022&.fovea.decoder.v1.Describ" +
+      "eImageRequest\032\'.fovea.decoder.v1.Describ" +
+      "eImageResponse\022S\n\010Generate\022!.fovea.decod" +
+      "er.v1.GenerateRequest\032\".fovea.decoder.v1" +
+      ".GenerateResponse0\001\022Q\n\010Complete\022!.fovea." +
+      "decoder.v1.CompleteRequest\032\".fovea.decod" +
+      "er.v1.CompleteResponse\022Z\n\013CountTokens\022$." +
+      "fovea.decoder.v1.CountTokensRequest\032%.fo" +
+      "vea.decoder.v1.CountTokensResponse\022Z\n\013De" +
+      "leteImage\022$.fovea.decoder.v1.DeleteImage" +
+      "Request\032%.fovea.decoder.v1.DeleteImageRe" +
+      "sponse\022Z\n\013PurgeTenant\022$.fovea.decoder.v1" +
+      ".PurgeTenantRequest\032%.fovea.decoder.v1.P" +
+      "urgeTenantResponse\022`\n\rGetServerInfo\022&.fo" +
+      "vea.decoder.v1.GetServerInfoRequest\032\'.fo" +
+      "vea.decoder.v1.GetServerInfoResponseBA\n\024" +
+      "dev.fovea.decoder.v1P\001Z\'fovea.dev/go/fov" +
+      "ea/decoder/v1;decoderv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -486,7 +495,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_GenerateRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_GenerateRequest_descriptor,
-        new java.lang.String[] { "Messages", "Sampling", "Visual", "RequestId", "ParentRequestId", "HopLimit", "Tier", "Logprobs", "ResponseFormat", "AllowTextSubstitution", "IdempotencyKey", });
+        new java.lang.String[] { "Messages", "Sampling", "Visual", "RequestId", "ParentRequestId", "HopLimit", "Tier", "Logprobs", "ResponseFormat", "AllowTextSubstitution", "IdempotencyKey", "Quote", });
     internal_static_fovea_decoder_v1_Started_descriptor =
       getDescriptor().getMessageType(15);
     internal_static_fovea_decoder_v1_Started_fieldAccessorTable = new
@@ -534,75 +543,81 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_CountTokensResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_CountTokensResponse_descriptor,
-        new java.lang.String[] { "PromptTokens", "TextTokens", "VisualTokens", "Images", "KvBytes", "FitsContext", "Exact", "VisualTokensMin", "RowBytes", "PrefillFlops", "PrefillMs", "Plans", "Alternatives", });
-    internal_static_fovea_decoder_v1_ImagePlan_descriptor =
+        new java.lang.String[] { "PromptTokens", "TextTokens", "VisualTokens", "Images", "KvBytes", "FitsContext", "Exact", "VisualTokensMin", "RowBytes", "PrefillFlops", "PrefillMs", "Plans", "Alternatives", "Quote", });
+    internal_static_fovea_decoder_v1_Quote_descriptor =
       getDescriptor().getMessageType(23);
+    internal_static_fovea_decoder_v1_Quote_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_Quote_descriptor,
+        new java.lang.String[] { "Token", "MaxTokens", "MaxAmount", "Currency", "ExpireTime", });
+    internal_static_fovea_decoder_v1_ImagePlan_descriptor =
+      getDescriptor().getMessageType(24);
     internal_static_fovea_decoder_v1_ImagePlan_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_ImagePlan_descriptor,
         new java.lang.String[] { "Steps", "Tokens", "TokensMin", "RepeatOf", });
     internal_static_fovea_decoder_v1_Alternative_descriptor =
-      getDescriptor().getMessageType(24);
+      getDescriptor().getMessageType(25);
     internal_static_fovea_decoder_v1_Alternative_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_Alternative_descriptor,
         new java.lang.String[] { "Name", "Visual", "VisualTokens", "VisualTokensMin", "Exact", "RowBytes", "KvBytes", "PrefillFlops", "FitsContext", });
     internal_static_fovea_decoder_v1_GetServerInfoRequest_descriptor =
-      getDescriptor().getMessageType(25);
+      getDescriptor().getMessageType(26);
     internal_static_fovea_decoder_v1_GetServerInfoRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_GetServerInfoRequest_descriptor,
         new java.lang.String[] { });
     internal_static_fovea_decoder_v1_DecoderLimits_descriptor =
-      getDescriptor().getMessageType(26);
+      getDescriptor().getMessageType(27);
     internal_static_fovea_decoder_v1_DecoderLimits_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_DecoderLimits_descriptor,
         new java.lang.String[] { "MaxMessageBytes", "MaxContext", "MaxNewTokens", "DefaultMaxNewTokens", "MaxImages", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxRunning", "MaxWaiting", "MaxStopStrings", "MaxImageBytes", "RowCacheBytes", "RowCacheS", "MaxFormatBytes", "IdleS", "EncoderTimeoutS", "MaxFormatS", "MaxFormatMemoryBytes", "FormatWorkers", "MaxInFlightBytes", "MaxRequestFields", });
     internal_static_fovea_decoder_v1_DecoderLoad_descriptor =
-      getDescriptor().getMessageType(27);
+      getDescriptor().getMessageType(28);
     internal_static_fovea_decoder_v1_DecoderLoad_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_DecoderLoad_descriptor,
         new java.lang.String[] { "Waiting", "Running", "KvBlocksUsed", "KvBlocks", });
     internal_static_fovea_decoder_v1_EncoderPeer_descriptor =
-      getDescriptor().getMessageType(28);
+      getDescriptor().getMessageType(29);
     internal_static_fovea_decoder_v1_EncoderPeer_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_EncoderPeer_descriptor,
         new java.lang.String[] { "Address", "Name", "Reachable", "Fingerprint", "Compatible", "Waiting", "Running", "Encodes", });
     internal_static_fovea_decoder_v1_GetServerInfoResponse_descriptor =
-      getDescriptor().getMessageType(29);
+      getDescriptor().getMessageType(30);
     internal_static_fovea_decoder_v1_GetServerInfoResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_GetServerInfoResponse_descriptor,
         new java.lang.String[] { "Version", "Model", "Fingerprint", "Layout", "Limits", "Load", "Features", "State", "LoadingProgress", "Engine", "Attention", "Dtype", "Encoders", "KvBytesPerToken", });
     internal_static_fovea_decoder_v1_DeleteImageRequest_descriptor =
-      getDescriptor().getMessageType(30);
+      getDescriptor().getMessageType(31);
     internal_static_fovea_decoder_v1_DeleteImageRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_DeleteImageRequest_descriptor,
         new java.lang.String[] { "Digest", });
     internal_static_fovea_decoder_v1_EncoderDeletion_descriptor =
-      getDescriptor().getMessageType(31);
+      getDescriptor().getMessageType(32);
     internal_static_fovea_decoder_v1_EncoderDeletion_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_EncoderDeletion_descriptor,
         new java.lang.String[] { "Encoder", "Confirmed", "Reason", "Uploads", "Records", "Bytes", });
     internal_static_fovea_decoder_v1_DeleteImageResponse_descriptor =
-      getDescriptor().getMessageType(32);
+      getDescriptor().getMessageType(33);
     internal_static_fovea_decoder_v1_DeleteImageResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_DeleteImageResponse_descriptor,
         new java.lang.String[] { "Encoders", });
     internal_static_fovea_decoder_v1_PurgeTenantRequest_descriptor =
-      getDescriptor().getMessageType(33);
+      getDescriptor().getMessageType(34);
     internal_static_fovea_decoder_v1_PurgeTenantRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_PurgeTenantRequest_descriptor,
         new java.lang.String[] { "Tenant", });
     internal_static_fovea_decoder_v1_PurgeTenantResponse_descriptor =
-      getDescriptor().getMessageType(34);
+      getDescriptor().getMessageType(35);
     internal_static_fovea_decoder_v1_PurgeTenantResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_PurgeTenantResponse_descriptor,

@@ -37,6 +37,7 @@ private static final long serialVersionUID = 0L;
     parentRequestId_ = "";
     tier_ = "";
     idempotencyKey_ = "";
+    quote_ = "";
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -495,6 +496,57 @@ private static final long serialVersionUID = 0L;
     }
   }
 
+  public static final int QUOTE_FIELD_NUMBER = 12;
+  @SuppressWarnings("serial")
+  private volatile java.lang.Object quote_ = "";
+  /**
+   * <pre>
+   * OPTIONAL. The `token` of a Quote for this request. The request then costs no more than the quote says, or fails with
+   * QUOTE_EXCEEDED before anything is spent. Fails with QUOTE_INVALID if the quote has expired, is of another tenant or
+   * request, or was not made by this server or by one that shares its key.
+   * </pre>
+   *
+   * <code>string quote = 12;</code>
+   * @return The quote.
+   */
+  @java.lang.Override
+  public java.lang.String getQuote() {
+    java.lang.Object ref = quote_;
+    if (ref instanceof java.lang.String) {
+      return (java.lang.String) ref;
+    } else {
+      com.google.protobuf.ByteString bs = 
+          (com.google.protobuf.ByteString) ref;
+      java.lang.String s = bs.toStringUtf8();
+      quote_ = s;
+      return s;
+    }
+  }
+  /**
+   * <pre>
+   * OPTIONAL. The `token` of a Quote for this request. The request then costs no more than the quote says, or fails with
+   * QUOTE_EXCEEDED before anything is spent. Fails with QUOTE_INVALID if the quote has expired, is of another tenant or
+   * request, or was not made by this server or by one that shares its key.
+   * </pre>
+   *
+   * <code>string quote = 12;</code>
+   * @return The bytes for quote.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getQuoteBytes() {
+    java.lang.Object ref = quote_;
+    if (ref instanceof java.lang.String) {
+      com.google.protobuf.ByteString b = 
+          com.google.protobuf.ByteString.copyFromUtf8(
+              (java.lang.String) ref);
+      quote_ = b;
+      return b;
+    } else {
+      return (com.google.protobuf.ByteString) ref;
+    }
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -541,6 +593,9 @@ private static final long serialVersionUID = 0L;
     }
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(idempotencyKey_)) {
       com.google.protobuf.GeneratedMessage.writeString(output, 11, idempotencyKey_);
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(quote_)) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 12, quote_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -590,6 +645,9 @@ private static final long serialVersionUID = 0L;
     }
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(idempotencyKey_)) {
       size += com.google.protobuf.GeneratedMessage.computeStringSize(11, idempotencyKey_);
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(quote_)) {
+      size += com.google.protobuf.GeneratedMessage.computeStringSize(12, quote_);
     }
     return size;
   }
@@ -649,6 +707,8 @@ private static final long serialVersionUID = 0L;
         != other.getAllowTextSubstitution()) return false;
     if (!getIdempotencyKey()
         .equals(other.getIdempotencyKey())) return false;
+    if (!getQuote()
+        .equals(other.getQuote())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -693,6 +753,8 @@ private static final long serialVersionUID = 0L;
         getAllowTextSubstitution());
     hash = (37 * hash) + IDEMPOTENCY_KEY_FIELD_NUMBER;
     hash = (53 * hash) + getIdempotencyKey().hashCode();
+    hash = (37 * hash) + QUOTE_FIELD_NUMBER;
+    hash = (53 * hash) + getQuote().hashCode();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -871,6 +933,7 @@ private static final long serialVersionUID = 0L;
       }
       allowTextSubstitution_ = false;
       idempotencyKey_ = "";
+      quote_ = "";
       return this;
     }
 
@@ -960,6 +1023,9 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000400) != 0)) {
         result.idempotencyKey_ = idempotencyKey_;
       }
+      if (((from_bitField0_ & 0x00000800) != 0)) {
+        result.quote_ = quote_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -1037,6 +1103,11 @@ private static final long serialVersionUID = 0L;
       if (!other.getIdempotencyKey().isEmpty()) {
         idempotencyKey_ = other.idempotencyKey_;
         bitField0_ |= 0x00000400;
+        onChanged();
+      }
+      if (!other.getQuote().isEmpty()) {
+        quote_ = other.quote_;
+        bitField0_ |= 0x00000800;
         onChanged();
       }
       this.mergeUnknownFields(other.getUnknownFields());
@@ -1136,6 +1207,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000400;
               break;
             } // case 90
+            case 98: {
+              quote_ = input.readStringRequireUtf8();
+              bitField0_ |= 0x00000800;
+              break;
+            } // case 98
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -2560,6 +2636,108 @@ private static final long serialVersionUID = 0L;
       checkByteStringIsUtf8(value);
       idempotencyKey_ = value;
       bitField0_ |= 0x00000400;
+      onChanged();
+      return this;
+    }
+
+    private java.lang.Object quote_ = "";
+    /**
+     * <pre>
+     * OPTIONAL. The `token` of a Quote for this request. The request then costs no more than the quote says, or fails with
+     * QUOTE_EXCEEDED before anything is spent. Fails with QUOTE_INVALID if the quote has expired, is of another tenant or
+     * request, or was not made by this server or by one that shares its key.
+     * </pre>
+     *
+     * <code>string quote = 12;</code>
+     * @return The quote.
+     */
+    public java.lang.String getQuote() {
+      java.lang.Object ref = quote_;
+      if (!(ref instanceof java.lang.String)) {
+        com.google.protobuf.ByteString bs =
+            (com.google.protobuf.ByteString) ref;
+        java.lang.String s = bs.toStringUtf8();
+        quote_ = s;
+        return s;
+      } else {
+        return (java.lang.String) ref;
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The `token` of a Quote for this request. The request then costs no more than the quote says, or fails with
+     * QUOTE_EXCEEDED before anything is spent. Fails with QUOTE_INVALID if the quote has expired, is of another tenant or
+     * request, or was not made by this server or by one that shares its key.
+     * </pre>
+     *
+     * <code>string quote = 12;</code>
+     * @return The bytes for quote.
+     */
+    public com.google.protobuf.ByteString
+        getQuoteBytes() {
+      java.lang.Object ref = quote_;
+      if (ref instanceof String) {
+        com.google.protobuf.ByteString b = 
+            com.google.protobuf.ByteString.copyFromUtf8(
+                (java.lang.String) ref);
+        quote_ = b;
+        return b;
+      } else {
+        return (com.google.protobuf.ByteString) ref;
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The `token` of a Quote for this request. The request then costs no more than the quote says, or fails with
+     * QUOTE_EXCEEDED before anything is spent. Fails with QUOTE_INVALID if the quote has expired, is of another tenant or
+     * request, or was not made by this server or by one that shares its key.
+     * </pre>
+     *
+     * <code>string quote = 12;</code>
+     * @param value The quote to set.
+     * @return This builder for chaining.
+     */
+    public Builder setQuote(
+        java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      quote_ = value;
+      bitField0_ |= 0x00000800;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The `token` of a Quote for this request. The request then costs no more than the quote says, or fails with
+     * QUOTE_EXCEEDED before anything is spent. Fails with QUOTE_INVALID if the quote has expired, is of another tenant or
+     * request, or was not made by this server or by one that shares its key.
+     * </pre>
+     *
+     * <code>string quote = 12;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearQuote() {
+      quote_ = getDefaultInstance().getQuote();
+      bitField0_ = (bitField0_ & ~0x00000800);
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The `token` of a Quote for this request. The request then costs no more than the quote says, or fails with
+     * QUOTE_EXCEEDED before anything is spent. Fails with QUOTE_INVALID if the quote has expired, is of another tenant or
+     * request, or was not made by this server or by one that shares its key.
+     * </pre>
+     *
+     * <code>string quote = 12;</code>
+     * @param value The bytes for quote to set.
+     * @return This builder for chaining.
+     */
+    public Builder setQuoteBytes(
+        com.google.protobuf.ByteString value) {
+      if (value == null) { throw new NullPointerException(); }
+      checkByteStringIsUtf8(value);
+      quote_ = value;
+      bitField0_ |= 0x00000800;
       onChanged();
       return this;
     }

@@ -267,4 +267,28 @@ public interface GenerateRequestOrBuilder extends
    */
   com.google.protobuf.ByteString
       getIdempotencyKeyBytes();
+
+  /**
+   * <pre>
+   * OPTIONAL. The `token` of a Quote for this request. The request then costs no more than the quote says, or fails with
+   * QUOTE_EXCEEDED before anything is spent. Fails with QUOTE_INVALID if the quote has expired, is of another tenant or
+   * request, or was not made by this server or by one that shares its key.
+   * </pre>
+   *
+   * <code>string quote = 12;</code>
+   * @return The quote.
+   */
+  java.lang.String getQuote();
+  /**
+   * <pre>
+   * OPTIONAL. The `token` of a Quote for this request. The request then costs no more than the quote says, or fails with
+   * QUOTE_EXCEEDED before anything is spent. Fails with QUOTE_INVALID if the quote has expired, is of another tenant or
+   * request, or was not made by this server or by one that shares its key.
+   * </pre>
+   *
+   * <code>string quote = 12;</code>
+   * @return The bytes for quote.
+   */
+  com.google.protobuf.ByteString
+      getQuoteBytes();
 }

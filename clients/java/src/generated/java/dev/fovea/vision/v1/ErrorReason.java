@@ -470,6 +470,23 @@ public enum ErrorReason
    * <code>ERROR_REASON_QUOTA_EXCEEDED = 72;</code>
    */
   ERROR_REASON_QUOTA_EXCEEDED(72),
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: the quote has expired, is not for this request, or was not made by this server.
+   * </pre>
+   *
+   * <code>ERROR_REASON_QUOTE_INVALID = 73;</code>
+   */
+  ERROR_REASON_QUOTE_INVALID(73),
+  /**
+   * <pre>
+   * FAILED_PRECONDITION: the request may cost more than its quote says. Nothing was spent. `limit`, `actual` and `unit` in
+   * the metadata.
+   * </pre>
+   *
+   * <code>ERROR_REASON_QUOTE_EXCEEDED = 74;</code>
+   */
+  ERROR_REASON_QUOTE_EXCEEDED(74),
   UNRECOGNIZED(-1),
   ;
 
@@ -936,6 +953,23 @@ public enum ErrorReason
    * <code>ERROR_REASON_QUOTA_EXCEEDED = 72;</code>
    */
   public static final int ERROR_REASON_QUOTA_EXCEEDED_VALUE = 72;
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: the quote has expired, is not for this request, or was not made by this server.
+   * </pre>
+   *
+   * <code>ERROR_REASON_QUOTE_INVALID = 73;</code>
+   */
+  public static final int ERROR_REASON_QUOTE_INVALID_VALUE = 73;
+  /**
+   * <pre>
+   * FAILED_PRECONDITION: the request may cost more than its quote says. Nothing was spent. `limit`, `actual` and `unit` in
+   * the metadata.
+   * </pre>
+   *
+   * <code>ERROR_REASON_QUOTE_EXCEEDED = 74;</code>
+   */
+  public static final int ERROR_REASON_QUOTE_EXCEEDED_VALUE = 74;
 
 
   public final int getNumber() {
@@ -1018,6 +1052,8 @@ public enum ErrorReason
       case 70: return ERROR_REASON_LEDGER_UNAVAILABLE;
       case 71: return ERROR_REASON_LEDGER_DISABLED;
       case 72: return ERROR_REASON_QUOTA_EXCEEDED;
+      case 73: return ERROR_REASON_QUOTE_INVALID;
+      case 74: return ERROR_REASON_QUOTE_EXCEEDED;
       default: return null;
     }
   }
