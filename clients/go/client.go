@@ -13,8 +13,9 @@ import (
 
 // A Client calls a decoder service. It is safe for concurrent use.
 type Client struct {
-	link link
-	stub decoderv1.DecoderServiceClient
+	link  link
+	stub  decoderv1.DecoderServiceClient
+	usage decoderv1.UsageServiceClient
 }
 
 // Dial returns a client of the decoder at address: `host:port`, or `dns:///name:port` to spread calls over all
@@ -22,7 +23,7 @@ type Client struct {
 // invalid address, calls fail.
 func Dial(address string, options ...Option) *Client {
 	l := dial(address, options)
-	return &Client{l, decoderv1.NewDecoderServiceClient(l.channel)}
+	return &Client{l, decoderv1.NewDecoderServiceClient(l.channel), decoderv1.NewUsageServiceClient(l.channel)}
 }
 
 // Close closes the connection and ends all calls on it.
