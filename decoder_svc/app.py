@@ -144,7 +144,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     metrics.watch_same_host(same_host)
     metrics.watch_encoders(pool.up)
     if ledger is not None:
-        metrics.watch_ledger(ledger.writer, ledger.quotas)
+        metrics.watch_ledger(ledger)
     pressure = Pressure(chosen.pressure_queue, chosen.pressure_kv)
     answerer = Answerer(
         engine, builder, facts, limits.max_images, pressure, chosen.tariff, chosen.shared_rows

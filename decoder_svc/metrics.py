@@ -13,11 +13,10 @@ from prometheus_client.registry import Collector
 from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from decoder_svc.engine.protocol import EngineLoad
-from decoder_svc.ledger.quotas import Quotas
-from decoder_svc.ledger.writer import LedgerWriter
+from decoder_svc.ledger.ledger import Ledger
 from decoder_svc.settings import DecoderLimits
 from fovea.contract.receipt import Receipt
-from fovea.contract.usage import Outcome, UsageRecord
+from fovea.contract.usage import AnomalyKind, Outcome, UsageRecord
 
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96)
 
@@ -104,10 +103,14 @@ class DecoderMetrics:
             ("same_host_fallbacks", "Times that the wire was used instead, since the start.", "fallbacks"),
         )
 
-    def watch_ledger(self, ledger: LedgerWriter, quotas: Quotas | None) -> None:
-        """Gauges of the ledger's writer and of quotas."""
+    def watch_ledger(self, ledger: Ledger) -> None:
+        """Gauges of the ledger's writer, of quotas, and of anomalies by kind."""
+        for kind in AnomalyKind:
+            name, text = f"fovea_decoder_anomalies_{kind}", f"Anomalies of kind {kind}, since the start."
+            gauge = Gauge(name, text, registry=self._registry)
+            gauge.set_function(partial(ledger.anomalies.counts.__getitem__, kind))
         self._gauges(
-            lambda: quotas,
+            lambda: ledger.quotas,
             ("quota_refused", "Requests refused because of a quota, since the start.", "refused"),
             (
                 "quota_unchecked",
@@ -116,7 +119,7 @@ class DecoderMetrics:
             ),
         )
         self._gauges(
-            lambda: ledger,
+            lambda: ledger.writer,
             ("ledger_up", "1 while the ledger's database takes records, else 0.", "up"),
             ("ledger_waiting", "Records that wait for the ledger's database.", "waiting"),
             ("ledger_written", "Records written, since the start.", "written"),

@@ -10,6 +10,7 @@ from decoder_svc.ledger.ledger import Ledger
 from fovea.contract.errors import InvalidArgument, LedgerDisabled, TenantNotAllowed
 from fovea.contract.usage import (
     UsageFilter,
+    anomaly_to_proto,
     dimension_from_proto,
     filter_from_proto,
     record_to_proto,
@@ -35,13 +36,14 @@ class UsageService(usage_pb2_grpc.UsageServiceServicer):
         self, request: usage_pb2.SummarizeUsageRequest, context: grpc.aio.ServicerContext
     ) -> usage_pb2.SummarizeUsageResponse:
         by = dimension_from_proto(request.by)
-        summaries = await self._ledger.summarize(_allowed(request.filter), by)
+        summaries = await self._ledger.summarize(_allowed(filter_from_proto(request.filter)), by)
         return usage_pb2.SummarizeUsageResponse(summaries=map(summary_to_proto, summaries))
 
     async def ListUsage(
         self, request: usage_pb2.ListUsageRequest, context: grpc.aio.ServicerContext
     ) -> usage_pb2.ListUsageResponse:
-        page = await self._ledger.page(_allowed(request.filter), request.page_size, request.page_token)
+        chosen = _allowed(filter_from_proto(request.filter))
+        page = await self._ledger.page(chosen, request.page_size, request.page_token)
         return usage_pb2.ListUsageResponse(
             records=map(record_to_proto, page.records), next_page_token=page.next_page
         )
@@ -54,6 +56,13 @@ class UsageService(usage_pb2_grpc.UsageServiceServicer):
         records = await self._ledger.of_request(request.request_id, _own_tenant())
         return usage_pb2.GetUsageResponse(records=map(record_to_proto, records))
 
+    async def ListAnomalies(
+        self, request: usage_pb2.ListAnomaliesRequest, context: grpc.aio.ServicerContext
+    ) -> usage_pb2.ListAnomaliesResponse:
+        tenant = _allowed(UsageFilter(tenant=request.tenant)).tenant
+        found = self._ledger.anomalies.found(tenant)
+        return usage_pb2.ListAnomaliesResponse(anomalies=map(anomaly_to_proto, found))
+
 
 def _own_tenant() -> str:
     """The tenant whose records the caller may read; empty for all."""
@@ -61,9 +70,9 @@ def _own_tenant() -> str:
     return "" if identity.role is Role.OPERATOR else identity.tenant
 
 
-def _allowed(message: usage_pb2.UsageFilter) -> UsageFilter:
+def _allowed(chosen: UsageFilter) -> UsageFilter:
     """The filter within the records that the caller may read. Raises TenantNotAllowed."""
-    chosen, own = filter_from_proto(message), _own_tenant()
+    own = _own_tenant()
     if not own:
         return chosen
     if chosen.tenant not in ("", own):

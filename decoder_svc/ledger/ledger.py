@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from decoder_svc.ledger import queries
+from decoder_svc.ledger.anomalies import AnomalyWatch
 from decoder_svc.ledger.database import Database, database_url
 from decoder_svc.ledger.quota_file import QuotaTable
 from decoder_svc.ledger.quotas import Quotas
@@ -52,13 +53,14 @@ class Ledger:
     def __init__(self, database: Database, writer: LedgerWriter, quotas: Quotas | None = None) -> None:
         self.writer = writer
         self.quotas = quotas
+        self.anomalies = AnomalyWatch()
         self._database = database
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-read")
 
     @property
     def sinks(self) -> list[Callable[[UsageRecord], object]]:
         """What takes the record of a request."""
-        return [self.writer.add, *([self.quotas.release] if self.quotas else [])]
+        return [self.writer.add, self.anomalies.watch, *([self.quotas.release] if self.quotas else [])]
 
     def start(self) -> None:
         self.writer.start()

@@ -24,7 +24,7 @@ from fovea.contract.cache import Deletion
 from fovea.contract.count import Count
 from fovea.contract.image import StoredImage
 from fovea.contract.info import ServerInfo
-from fovea.contract.usage import Dimension, Outcome, UsageFilter, UsageRecord, UsageSummary
+from fovea.contract.usage import Anomaly, Dimension, Outcome, UsageFilter, UsageRecord, UsageSummary
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc, usage_pb2_grpc
 
 DEFAULT_DECODER = "127.0.0.1:50052"
@@ -155,6 +155,10 @@ class Client(Connection):
         """The records of a request id, newest first; also of a request that was cancelled or failed."""
         return self._run(steps.get_usage(request_id))
 
+    def list_anomalies(self, tenant: str = "") -> list[Anomaly]:
+        """Changes in the use of tenants that the decoder has found since its start, newest first."""
+        return self._run(steps.list_anomalies(tenant))
+
     def info(self) -> ServerInfo:
         """Model, state, limits, load, features and encoders."""
         return self._run(steps.info(decoder_pb2))
@@ -248,6 +252,10 @@ class AsyncClient(AsyncConnection):
     async def get_usage(self, request_id: str) -> list[UsageRecord]:
         """Like `Client.get_usage`."""
         return await self._run(steps.get_usage(request_id))
+
+    async def list_anomalies(self, tenant: str = "") -> list[Anomaly]:
+        """Like `Client.list_anomalies`."""
+        return await self._run(steps.list_anomalies(tenant))
 
     async def info(self) -> ServerInfo:
         """Like `Client.info`."""

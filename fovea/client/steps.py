@@ -30,11 +30,13 @@ from fovea.contract.info import ServerInfo, server_info_from_proto
 from fovea.contract.plan import EncodePlan, plan_to_proto
 from fovea.contract.row_stream import check_kept, placement_from_proto
 from fovea.contract.usage import (
+    Anomaly,
     Dimension,
     UsageFilter,
     UsagePage,
     UsageRecord,
     UsageSummary,
+    anomaly_from_proto,
     dimension_to_proto,
     filter_to_proto,
     record_from_proto,
@@ -175,6 +177,11 @@ def usage_page(chosen: UsageFilter, page: str) -> Steps[UsagePage]:
 def get_usage(request_id: str) -> Steps[list[UsageRecord]]:
     reply = yield Rpc("GetUsage", usage_pb2.GetUsageRequest(request_id=request_id))
     return list(map(record_from_proto, reply.records))
+
+
+def list_anomalies(tenant: str) -> Steps[list[Anomaly]]:
+    reply = yield Rpc("ListAnomalies", usage_pb2.ListAnomaliesRequest(tenant=tenant))
+    return list(map(anomaly_from_proto, reply.anomalies))
 
 
 def cache_stats() -> Steps[CacheStats]:

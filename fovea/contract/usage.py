@@ -39,6 +39,17 @@ class Dimension(StrEnum):
     IMAGE_KIND = "kind"
 
 
+class AnomalyKind(StrEnum):
+    """What has changed in the use of a tenant."""
+
+    COST = "cost"
+    NEW_IMAGES = "new_images"
+    MISSES = "misses"
+    LENGTH = "length"
+
+
+_ANOMALY = EnumCodec(usage_pb2.AnomalyKind, AnomalyKind)
+_ANOMALY_PLAIN = ("tenant", "request_id", "image_kind", "usual", "value")
 _OUTCOME = EnumCodec(usage_pb2.Outcome, Outcome)
 _DIMENSION = EnumCodec(usage_pb2.UsageDimension, Dimension)
 _PLAIN = ("id", "request_id", "parent_request_id", "tenant", "method", "reason", "model")
@@ -90,6 +101,26 @@ class UsageRecord:
             for step in image.steps:
                 saved[step.name] += max(0, step.before - step.after)
         return dict(saved)
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """A change in the use of a tenant, found at `time` with a request.
+
+    `kind` is None if only a newer version knows it. `usual` and `value` are visual tokens of an image for
+    COST, otherwise shares.
+    """
+
+    kind: AnomalyKind | None
+    tenant: str
+    time: float
+    request_id: str
+    image_kind: str
+    usual: float
+    value: float
+
+    def as_json(self) -> dict[str, Any]:
+        return vars(self) | {"kind": self.kind.value if self.kind else ""}
 
 
 @dataclass(frozen=True)
@@ -188,6 +219,20 @@ def summary_from_proto(message: usage_pb2.UsageSummary) -> UsageSummary:
     values = pick(message, UsageSummary.__dataclass_fields__)
     values |= {name: int(value) for name, value in values.items() if name.endswith("_tokens")}
     return UsageSummary(**values)
+
+
+def anomaly_to_proto(anomaly: Anomaly) -> usage_pb2.Anomaly:
+    return usage_pb2.Anomaly(
+        kind=_ANOMALY.to_proto(anomaly.kind), time=timestamp(anomaly.time), **pick(anomaly, _ANOMALY_PLAIN)
+    )
+
+
+def anomaly_from_proto(message: usage_pb2.Anomaly) -> Anomaly:
+    return Anomaly(
+        kind=_ANOMALY.from_proto(message.kind),
+        time=message.time.ToNanoseconds() / 1e9,
+        **pick(message, _ANOMALY_PLAIN),
+    )
 
 
 def day_of(started: float) -> str:

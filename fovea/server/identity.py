@@ -77,6 +77,7 @@ ROLES: Mapping[str, frozenset[Role]] = {
     f"{_USAGE}/SummarizeUsage": _BOTH,
     f"{_USAGE}/ListUsage": _BOTH,
     f"{_USAGE}/GetUsage": _BOTH,
+    f"{_USAGE}/ListAnomalies": _BOTH,
     f"{_ENCODER}/PutImage": _BOTH,
     f"{_ENCODER}/DescribeImage": _BOTH,
     f"{_ENCODER}/CountTokens": _BOTH,

@@ -274,6 +274,9 @@ async def test_a_tenant_reads_its_own_usage_and_an_operator_that_of_all(tenants:
         assert {record.tenant async for record in acme.list_usage()} == {"acme"}
         assert [summary.key for summary in await acme.summarize_usage("tenant")] == ["acme"]
         assert {summary.key for summary in await operator.summarize_usage("tenant")} >= {"acme", "other"}
+        assert await acme.list_anomalies() == await operator.list_anomalies() == []
+        with pytest.raises(errors.TenantNotAllowed):
+            await acme.list_anomalies("other")
         with pytest.raises(errors.TenantNotAllowed):
             await acme.summarize_usage(tenant="other")
         with pytest.raises(errors.TenantNotAllowed):

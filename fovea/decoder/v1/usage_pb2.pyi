@@ -97,6 +97,38 @@ USAGE_DIMENSION_IMAGE_KIND: UsageDimension.ValueType  # 5
 """By what the images of the request mostly show. Several kinds are joined by `+`; empty without images."""
 Global___UsageDimension: _TypeAlias = UsageDimension  # noqa: Y015
 
+class _AnomalyKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AnomalyKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnomalyKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ANOMALY_KIND_UNSPECIFIED: _AnomalyKind.ValueType  # 0
+    """Not known."""
+    ANOMALY_KIND_COST: _AnomalyKind.ValueType  # 1
+    """Images of a kind cost many more visual tokens."""
+    ANOMALY_KIND_NEW_IMAGES: _AnomalyKind.ValueType  # 2
+    """Many more images are new."""
+    ANOMALY_KIND_MISSES: _AnomalyKind.ValueType  # 3
+    """The rows of many more images are neither stored nor in the KV cache."""
+    ANOMALY_KIND_LENGTH: _AnomalyKind.ValueType  # 4
+    """Many more answers reach max_new_tokens."""
+
+class AnomalyKind(_AnomalyKind, metaclass=_AnomalyKindEnumTypeWrapper):
+    """What has changed in the use of a tenant."""
+
+ANOMALY_KIND_UNSPECIFIED: AnomalyKind.ValueType  # 0
+"""Not known."""
+ANOMALY_KIND_COST: AnomalyKind.ValueType  # 1
+"""Images of a kind cost many more visual tokens."""
+ANOMALY_KIND_NEW_IMAGES: AnomalyKind.ValueType  # 2
+"""Many more images are new."""
+ANOMALY_KIND_MISSES: AnomalyKind.ValueType  # 3
+"""The rows of many more images are neither stored nor in the KV cache."""
+ANOMALY_KIND_LENGTH: AnomalyKind.ValueType  # 4
+"""Many more answers reach max_new_tokens."""
+Global___AnomalyKind: _TypeAlias = AnomalyKind  # noqa: Y015
+
 @_typing.final
 class UsageRecord(_message.Message):
     """What a call of Generate or Complete has used, however it ended. Holds no prompt, no image and no answer. A call without
@@ -450,3 +482,97 @@ class GetUsageResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetUsageResponse: _TypeAlias = GetUsageResponse  # noqa: Y015
+
+@_typing.final
+class Anomaly(_message.Message):
+    """A change in the use of a tenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    IMAGE_KIND_FIELD_NUMBER: _builtins.int
+    USUAL_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    kind: Global___AnomalyKind.ValueType
+    """What has changed."""
+    tenant: _builtins.str
+    """Whose use has changed."""
+    request_id: _builtins.str
+    """The request with which it was found."""
+    image_kind: _builtins.str
+    """With kind COST, what the images mostly show."""
+    usual: _builtins.float
+    """What is usual: visual tokens of an image with kind COST, otherwise a share from 0 to 1."""
+    value: _builtins.float
+    """The value of the request with which it was found: visual tokens of an image, otherwise 1."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was found."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___AnomalyKind.ValueType = ...,
+        tenant: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        request_id: _builtins.str = ...,
+        image_kind: _builtins.str = ...,
+        usual: _builtins.float = ...,
+        value: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_kind", b"image_kind", "kind", b"kind", "request_id", b"request_id", "tenant", b"tenant", "time", b"time", "usual", b"usual", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Anomaly: _TypeAlias = Anomaly  # noqa: Y015
+
+@_typing.final
+class ListAnomaliesRequest(_message.Message):
+    """A question for anomalies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """OPTIONAL. Only this tenant. Callers below the role `operator` may name only their own, which is their default."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAnomaliesRequest: _TypeAlias = ListAnomaliesRequest  # noqa: Y015
+
+@_typing.final
+class ListAnomaliesResponse(_message.Message):
+    """Anomalies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANOMALIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def anomalies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Anomaly]:
+        """Newest first, at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        anomalies: _abc.Iterable[Global___Anomaly] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anomalies", b"anomalies"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAnomaliesResponse: _TypeAlias = ListAnomaliesResponse  # noqa: Y015

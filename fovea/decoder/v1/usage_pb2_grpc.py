@@ -52,6 +52,11 @@ class UsageServiceStub:
                 request_serializer=fovea_dot_decoder_dot_v1_dot_usage__pb2.GetUsageRequest.SerializeToString,
                 response_deserializer=fovea_dot_decoder_dot_v1_dot_usage__pb2.GetUsageResponse.FromString,
                 _registered_method=True)
+        self.ListAnomalies = channel.unary_unary(
+                '/fovea.decoder.v1.UsageService/ListAnomalies',
+                request_serializer=fovea_dot_decoder_dot_v1_dot_usage__pb2.ListAnomaliesRequest.SerializeToString,
+                response_deserializer=fovea_dot_decoder_dot_v1_dot_usage__pb2.ListAnomaliesResponse.FromString,
+                _registered_method=True)
 
 
 class UsageServiceServicer:
@@ -81,6 +86,13 @@ class UsageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAnomalies(self, request, context):
+        """Lists anomalies of the use of tenants that this decoder has found since its start, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_UsageServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -98,6 +110,11 @@ def add_UsageServiceServicer_to_server(servicer, server):
                     servicer.GetUsage,
                     request_deserializer=fovea_dot_decoder_dot_v1_dot_usage__pb2.GetUsageRequest.FromString,
                     response_serializer=fovea_dot_decoder_dot_v1_dot_usage__pb2.GetUsageResponse.SerializeToString,
+            ),
+            'ListAnomalies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAnomalies,
+                    request_deserializer=fovea_dot_decoder_dot_v1_dot_usage__pb2.ListAnomaliesRequest.FromString,
+                    response_serializer=fovea_dot_decoder_dot_v1_dot_usage__pb2.ListAnomaliesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -184,6 +201,33 @@ class UsageService:
             '/fovea.decoder.v1.UsageService/GetUsage',
             fovea_dot_decoder_dot_v1_dot_usage__pb2.GetUsageRequest.SerializeToString,
             fovea_dot_decoder_dot_v1_dot_usage__pb2.GetUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAnomalies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fovea.decoder.v1.UsageService/ListAnomalies',
+            fovea_dot_decoder_dot_v1_dot_usage__pb2.ListAnomaliesRequest.SerializeToString,
+            fovea_dot_decoder_dot_v1_dot_usage__pb2.ListAnomaliesResponse.FromString,
             options,
             channel_credentials,
             insecure,

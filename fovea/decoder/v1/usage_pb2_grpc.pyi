@@ -42,6 +42,8 @@ class UsageServiceStub:
     """Lists records, newest first."""
     GetUsage: _grpc.UnaryUnaryMultiCallable[_usage_pb2.GetUsageRequest, _usage_pb2.GetUsageResponse]
     """Returns the records of a request id, newest first: an empty list if there are none. Calls may share an id."""
+    ListAnomalies: _grpc.UnaryUnaryMultiCallable[_usage_pb2.ListAnomaliesRequest, _usage_pb2.ListAnomaliesResponse]
+    """Lists anomalies of the use of tenants that this decoder has found since its start, newest first."""
 
 @_typing.type_check_only
 class UsageServiceAsyncStub(UsageServiceStub):
@@ -57,6 +59,8 @@ class UsageServiceAsyncStub(UsageServiceStub):
     """Lists records, newest first."""
     GetUsage: _aio.UnaryUnaryMultiCallable[_usage_pb2.GetUsageRequest, _usage_pb2.GetUsageResponse]  # type: ignore[assignment]
     """Returns the records of a request id, newest first: an empty list if there are none. Calls may share an id."""
+    ListAnomalies: _aio.UnaryUnaryMultiCallable[_usage_pb2.ListAnomaliesRequest, _usage_pb2.ListAnomaliesResponse]  # type: ignore[assignment]
+    """Lists anomalies of the use of tenants that this decoder has found since its start, newest first."""
 
 class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads the ledger. A tenant sees its own records; tokens of role `operator` see those of all tenants. A record can be
@@ -87,5 +91,13 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_usage_pb2.GetUsageResponse, _abc.Awaitable[_usage_pb2.GetUsageResponse]]:
         """Returns the records of a request id, newest first: an empty list if there are none. Calls may share an id."""
+
+    @_abc_1.abstractmethod
+    def ListAnomalies(
+        self,
+        request: _usage_pb2.ListAnomaliesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_usage_pb2.ListAnomaliesResponse, _abc.Awaitable[_usage_pb2.ListAnomaliesResponse]]:
+        """Lists anomalies of the use of tenants that this decoder has found since its start, newest first."""
 
 def add_UsageServiceServicer_to_server(servicer: UsageServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

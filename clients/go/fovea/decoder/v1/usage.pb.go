@@ -158,6 +158,67 @@ func (UsageDimension) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_decoder_v1_usage_proto_rawDescGZIP(), []int{1}
 }
 
+// What has changed in the use of a tenant.
+type AnomalyKind int32
+
+const (
+	// Not known.
+	AnomalyKind_ANOMALY_KIND_UNSPECIFIED AnomalyKind = 0
+	// Images of a kind cost many more visual tokens.
+	AnomalyKind_ANOMALY_KIND_COST AnomalyKind = 1
+	// Many more images are new.
+	AnomalyKind_ANOMALY_KIND_NEW_IMAGES AnomalyKind = 2
+	// The rows of many more images are neither stored nor in the KV cache.
+	AnomalyKind_ANOMALY_KIND_MISSES AnomalyKind = 3
+	// Many more answers reach max_new_tokens.
+	AnomalyKind_ANOMALY_KIND_LENGTH AnomalyKind = 4
+)
+
+// Enum value maps for AnomalyKind.
+var (
+	AnomalyKind_name = map[int32]string{
+		0: "ANOMALY_KIND_UNSPECIFIED",
+		1: "ANOMALY_KIND_COST",
+		2: "ANOMALY_KIND_NEW_IMAGES",
+		3: "ANOMALY_KIND_MISSES",
+		4: "ANOMALY_KIND_LENGTH",
+	}
+	AnomalyKind_value = map[string]int32{
+		"ANOMALY_KIND_UNSPECIFIED": 0,
+		"ANOMALY_KIND_COST":        1,
+		"ANOMALY_KIND_NEW_IMAGES":  2,
+		"ANOMALY_KIND_MISSES":      3,
+		"ANOMALY_KIND_LENGTH":      4,
+	}
+)
+
+func (x AnomalyKind) Enum() *AnomalyKind {
+	p := new(AnomalyKind)
+	*p = x
+	return p
+}
+
+func (x AnomalyKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AnomalyKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_fovea_decoder_v1_usage_proto_enumTypes[2].Descriptor()
+}
+
+func (AnomalyKind) Type() protoreflect.EnumType {
+	return &file_fovea_decoder_v1_usage_proto_enumTypes[2]
+}
+
+func (x AnomalyKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AnomalyKind.Descriptor instead.
+func (AnomalyKind) EnumDescriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_usage_proto_rawDescGZIP(), []int{2}
+}
+
 // What a call of Generate or Complete has used, however it ended. Holds no prompt, no image and no answer. A call without
 // a valid token leaves no record, because it has no tenant.
 type UsageRecord struct {
@@ -872,6 +933,198 @@ func (x *GetUsageResponse) GetRecords() []*UsageRecord {
 	return nil
 }
 
+// A change in the use of a tenant.
+type Anomaly struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What has changed.
+	Kind AnomalyKind `protobuf:"varint,1,opt,name=kind,proto3,enum=fovea.decoder.v1.AnomalyKind" json:"kind,omitempty"`
+	// Whose use has changed.
+	Tenant string `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// When it was found.
+	Time *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	// The request with which it was found.
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// With kind COST, what the images mostly show.
+	ImageKind string `protobuf:"bytes,5,opt,name=image_kind,json=imageKind,proto3" json:"image_kind,omitempty"`
+	// What is usual: visual tokens of an image with kind COST, otherwise a share from 0 to 1.
+	Usual float64 `protobuf:"fixed64,6,opt,name=usual,proto3" json:"usual,omitempty"`
+	// The value of the request with which it was found: visual tokens of an image, otherwise 1.
+	Value         float64 `protobuf:"fixed64,7,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Anomaly) Reset() {
+	*x = Anomaly{}
+	mi := &file_fovea_decoder_v1_usage_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Anomaly) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Anomaly) ProtoMessage() {}
+
+func (x *Anomaly) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_decoder_v1_usage_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Anomaly.ProtoReflect.Descriptor instead.
+func (*Anomaly) Descriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_usage_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Anomaly) GetKind() AnomalyKind {
+	if x != nil {
+		return x.Kind
+	}
+	return AnomalyKind_ANOMALY_KIND_UNSPECIFIED
+}
+
+func (x *Anomaly) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *Anomaly) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Anomaly) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *Anomaly) GetImageKind() string {
+	if x != nil {
+		return x.ImageKind
+	}
+	return ""
+}
+
+func (x *Anomaly) GetUsual() float64 {
+	if x != nil {
+		return x.Usual
+	}
+	return 0
+}
+
+func (x *Anomaly) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+// A question for anomalies.
+type ListAnomaliesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// OPTIONAL. Only this tenant. Callers below the role `operator` may name only their own, which is their default.
+	Tenant        string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAnomaliesRequest) Reset() {
+	*x = ListAnomaliesRequest{}
+	mi := &file_fovea_decoder_v1_usage_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAnomaliesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAnomaliesRequest) ProtoMessage() {}
+
+func (x *ListAnomaliesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_decoder_v1_usage_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAnomaliesRequest.ProtoReflect.Descriptor instead.
+func (*ListAnomaliesRequest) Descriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_usage_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListAnomaliesRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+// Anomalies.
+type ListAnomaliesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest first, at most 1,000.
+	Anomalies     []*Anomaly `protobuf:"bytes,1,rep,name=anomalies,proto3" json:"anomalies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAnomaliesResponse) Reset() {
+	*x = ListAnomaliesResponse{}
+	mi := &file_fovea_decoder_v1_usage_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAnomaliesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAnomaliesResponse) ProtoMessage() {}
+
+func (x *ListAnomaliesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_decoder_v1_usage_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAnomaliesResponse.ProtoReflect.Descriptor instead.
+func (*ListAnomaliesResponse) Descriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_usage_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListAnomaliesResponse) GetAnomalies() []*Anomaly {
+	if x != nil {
+		return x.Anomalies
+	}
+	return nil
+}
+
 var File_fovea_decoder_v1_usage_proto protoreflect.FileDescriptor
 
 const file_fovea_decoder_v1_usage_proto_rawDesc = "" +
@@ -936,7 +1189,21 @@ const file_fovea_decoder_v1_usage_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\"K\n" +
 	"\x10GetUsageResponse\x127\n" +
-	"\arecords\x18\x01 \x03(\v2\x1d.fovea.decoder.v1.UsageRecordR\arecords*\x9c\x01\n" +
+	"\arecords\x18\x01 \x03(\v2\x1d.fovea.decoder.v1.UsageRecordR\arecords\"\xee\x01\n" +
+	"\aAnomaly\x121\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1d.fovea.decoder.v1.AnomalyKindR\x04kind\x12\x16\n" +
+	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12\x1d\n" +
+	"\n" +
+	"image_kind\x18\x05 \x01(\tR\timageKind\x12\x14\n" +
+	"\x05usual\x18\x06 \x01(\x01R\x05usual\x12\x14\n" +
+	"\x05value\x18\a \x01(\x01R\x05value\".\n" +
+	"\x14ListAnomaliesRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\"P\n" +
+	"\x15ListAnomaliesResponse\x127\n" +
+	"\tanomalies\x18\x01 \x03(\v2\x19.fovea.decoder.v1.AnomalyR\tanomalies*\x9c\x01\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -952,11 +1219,18 @@ const file_fovea_decoder_v1_usage_proto_rawDesc = "" +
 	"\x14USAGE_DIMENSION_TIER\x10\x02\x12\x18\n" +
 	"\x14USAGE_DIMENSION_HOUR\x10\x03\x12\x19\n" +
 	"\x15USAGE_DIMENSION_MODEL\x10\x04\x12\x1e\n" +
-	"\x1aUSAGE_DIMENSION_IMAGE_KIND\x10\x052\x9c\x02\n" +
+	"\x1aUSAGE_DIMENSION_IMAGE_KIND\x10\x05*\x91\x01\n" +
+	"\vAnomalyKind\x12\x1c\n" +
+	"\x18ANOMALY_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11ANOMALY_KIND_COST\x10\x01\x12\x1b\n" +
+	"\x17ANOMALY_KIND_NEW_IMAGES\x10\x02\x12\x17\n" +
+	"\x13ANOMALY_KIND_MISSES\x10\x03\x12\x17\n" +
+	"\x13ANOMALY_KIND_LENGTH\x10\x042\xfe\x02\n" +
 	"\fUsageService\x12c\n" +
 	"\x0eSummarizeUsage\x12'.fovea.decoder.v1.SummarizeUsageRequest\x1a(.fovea.decoder.v1.SummarizeUsageResponse\x12T\n" +
 	"\tListUsage\x12\".fovea.decoder.v1.ListUsageRequest\x1a#.fovea.decoder.v1.ListUsageResponse\x12Q\n" +
-	"\bGetUsage\x12!.fovea.decoder.v1.GetUsageRequest\x1a\".fovea.decoder.v1.GetUsageResponseBA\n" +
+	"\bGetUsage\x12!.fovea.decoder.v1.GetUsageRequest\x1a\".fovea.decoder.v1.GetUsageResponse\x12`\n" +
+	"\rListAnomalies\x12&.fovea.decoder.v1.ListAnomaliesRequest\x1a'.fovea.decoder.v1.ListAnomaliesResponseBA\n" +
 	"\x14dev.fovea.decoder.v1P\x01Z'fovea.dev/go/fovea/decoder/v1;decoderv1b\x06proto3"
 
 var (
@@ -971,47 +1245,56 @@ func file_fovea_decoder_v1_usage_proto_rawDescGZIP() []byte {
 	return file_fovea_decoder_v1_usage_proto_rawDescData
 }
 
-var file_fovea_decoder_v1_usage_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_fovea_decoder_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_fovea_decoder_v1_usage_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_fovea_decoder_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_fovea_decoder_v1_usage_proto_goTypes = []any{
 	(Outcome)(0),                   // 0: fovea.decoder.v1.Outcome
 	(UsageDimension)(0),            // 1: fovea.decoder.v1.UsageDimension
-	(*UsageRecord)(nil),            // 2: fovea.decoder.v1.UsageRecord
-	(*UsageFilter)(nil),            // 3: fovea.decoder.v1.UsageFilter
-	(*SummarizeUsageRequest)(nil),  // 4: fovea.decoder.v1.SummarizeUsageRequest
-	(*UsageSummary)(nil),           // 5: fovea.decoder.v1.UsageSummary
-	(*SummarizeUsageResponse)(nil), // 6: fovea.decoder.v1.SummarizeUsageResponse
-	(*ListUsageRequest)(nil),       // 7: fovea.decoder.v1.ListUsageRequest
-	(*ListUsageResponse)(nil),      // 8: fovea.decoder.v1.ListUsageResponse
-	(*GetUsageRequest)(nil),        // 9: fovea.decoder.v1.GetUsageRequest
-	(*GetUsageResponse)(nil),       // 10: fovea.decoder.v1.GetUsageResponse
-	(*timestamppb.Timestamp)(nil),  // 11: google.protobuf.Timestamp
-	(*Receipt)(nil),                // 12: fovea.decoder.v1.Receipt
+	(AnomalyKind)(0),               // 2: fovea.decoder.v1.AnomalyKind
+	(*UsageRecord)(nil),            // 3: fovea.decoder.v1.UsageRecord
+	(*UsageFilter)(nil),            // 4: fovea.decoder.v1.UsageFilter
+	(*SummarizeUsageRequest)(nil),  // 5: fovea.decoder.v1.SummarizeUsageRequest
+	(*UsageSummary)(nil),           // 6: fovea.decoder.v1.UsageSummary
+	(*SummarizeUsageResponse)(nil), // 7: fovea.decoder.v1.SummarizeUsageResponse
+	(*ListUsageRequest)(nil),       // 8: fovea.decoder.v1.ListUsageRequest
+	(*ListUsageResponse)(nil),      // 9: fovea.decoder.v1.ListUsageResponse
+	(*GetUsageRequest)(nil),        // 10: fovea.decoder.v1.GetUsageRequest
+	(*GetUsageResponse)(nil),       // 11: fovea.decoder.v1.GetUsageResponse
+	(*Anomaly)(nil),                // 12: fovea.decoder.v1.Anomaly
+	(*ListAnomaliesRequest)(nil),   // 13: fovea.decoder.v1.ListAnomaliesRequest
+	(*ListAnomaliesResponse)(nil),  // 14: fovea.decoder.v1.ListAnomaliesResponse
+	(*timestamppb.Timestamp)(nil),  // 15: google.protobuf.Timestamp
+	(*Receipt)(nil),                // 16: fovea.decoder.v1.Receipt
 }
 var file_fovea_decoder_v1_usage_proto_depIdxs = []int32{
-	11, // 0: fovea.decoder.v1.UsageRecord.start_time:type_name -> google.protobuf.Timestamp
+	15, // 0: fovea.decoder.v1.UsageRecord.start_time:type_name -> google.protobuf.Timestamp
 	0,  // 1: fovea.decoder.v1.UsageRecord.outcome:type_name -> fovea.decoder.v1.Outcome
-	12, // 2: fovea.decoder.v1.UsageRecord.receipt:type_name -> fovea.decoder.v1.Receipt
-	11, // 3: fovea.decoder.v1.UsageFilter.start_time:type_name -> google.protobuf.Timestamp
-	11, // 4: fovea.decoder.v1.UsageFilter.end_time:type_name -> google.protobuf.Timestamp
+	16, // 2: fovea.decoder.v1.UsageRecord.receipt:type_name -> fovea.decoder.v1.Receipt
+	15, // 3: fovea.decoder.v1.UsageFilter.start_time:type_name -> google.protobuf.Timestamp
+	15, // 4: fovea.decoder.v1.UsageFilter.end_time:type_name -> google.protobuf.Timestamp
 	0,  // 5: fovea.decoder.v1.UsageFilter.outcome:type_name -> fovea.decoder.v1.Outcome
-	3,  // 6: fovea.decoder.v1.SummarizeUsageRequest.filter:type_name -> fovea.decoder.v1.UsageFilter
+	4,  // 6: fovea.decoder.v1.SummarizeUsageRequest.filter:type_name -> fovea.decoder.v1.UsageFilter
 	1,  // 7: fovea.decoder.v1.SummarizeUsageRequest.by:type_name -> fovea.decoder.v1.UsageDimension
-	5,  // 8: fovea.decoder.v1.SummarizeUsageResponse.summaries:type_name -> fovea.decoder.v1.UsageSummary
-	3,  // 9: fovea.decoder.v1.ListUsageRequest.filter:type_name -> fovea.decoder.v1.UsageFilter
-	2,  // 10: fovea.decoder.v1.ListUsageResponse.records:type_name -> fovea.decoder.v1.UsageRecord
-	2,  // 11: fovea.decoder.v1.GetUsageResponse.records:type_name -> fovea.decoder.v1.UsageRecord
-	4,  // 12: fovea.decoder.v1.UsageService.SummarizeUsage:input_type -> fovea.decoder.v1.SummarizeUsageRequest
-	7,  // 13: fovea.decoder.v1.UsageService.ListUsage:input_type -> fovea.decoder.v1.ListUsageRequest
-	9,  // 14: fovea.decoder.v1.UsageService.GetUsage:input_type -> fovea.decoder.v1.GetUsageRequest
-	6,  // 15: fovea.decoder.v1.UsageService.SummarizeUsage:output_type -> fovea.decoder.v1.SummarizeUsageResponse
-	8,  // 16: fovea.decoder.v1.UsageService.ListUsage:output_type -> fovea.decoder.v1.ListUsageResponse
-	10, // 17: fovea.decoder.v1.UsageService.GetUsage:output_type -> fovea.decoder.v1.GetUsageResponse
-	15, // [15:18] is the sub-list for method output_type
-	12, // [12:15] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	6,  // 8: fovea.decoder.v1.SummarizeUsageResponse.summaries:type_name -> fovea.decoder.v1.UsageSummary
+	4,  // 9: fovea.decoder.v1.ListUsageRequest.filter:type_name -> fovea.decoder.v1.UsageFilter
+	3,  // 10: fovea.decoder.v1.ListUsageResponse.records:type_name -> fovea.decoder.v1.UsageRecord
+	3,  // 11: fovea.decoder.v1.GetUsageResponse.records:type_name -> fovea.decoder.v1.UsageRecord
+	2,  // 12: fovea.decoder.v1.Anomaly.kind:type_name -> fovea.decoder.v1.AnomalyKind
+	15, // 13: fovea.decoder.v1.Anomaly.time:type_name -> google.protobuf.Timestamp
+	12, // 14: fovea.decoder.v1.ListAnomaliesResponse.anomalies:type_name -> fovea.decoder.v1.Anomaly
+	5,  // 15: fovea.decoder.v1.UsageService.SummarizeUsage:input_type -> fovea.decoder.v1.SummarizeUsageRequest
+	8,  // 16: fovea.decoder.v1.UsageService.ListUsage:input_type -> fovea.decoder.v1.ListUsageRequest
+	10, // 17: fovea.decoder.v1.UsageService.GetUsage:input_type -> fovea.decoder.v1.GetUsageRequest
+	13, // 18: fovea.decoder.v1.UsageService.ListAnomalies:input_type -> fovea.decoder.v1.ListAnomaliesRequest
+	7,  // 19: fovea.decoder.v1.UsageService.SummarizeUsage:output_type -> fovea.decoder.v1.SummarizeUsageResponse
+	9,  // 20: fovea.decoder.v1.UsageService.ListUsage:output_type -> fovea.decoder.v1.ListUsageResponse
+	11, // 21: fovea.decoder.v1.UsageService.GetUsage:output_type -> fovea.decoder.v1.GetUsageResponse
+	14, // 22: fovea.decoder.v1.UsageService.ListAnomalies:output_type -> fovea.decoder.v1.ListAnomaliesResponse
+	19, // [19:23] is the sub-list for method output_type
+	15, // [15:19] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_fovea_decoder_v1_usage_proto_init() }
@@ -1025,8 +1308,8 @@ func file_fovea_decoder_v1_usage_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fovea_decoder_v1_usage_proto_rawDesc), len(file_fovea_decoder_v1_usage_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   9,
+			NumEnums:      3,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,6 +24,7 @@ const (
 	UsageService_SummarizeUsage_FullMethodName = "/fovea.decoder.v1.UsageService/SummarizeUsage"
 	UsageService_ListUsage_FullMethodName      = "/fovea.decoder.v1.UsageService/ListUsage"
 	UsageService_GetUsage_FullMethodName       = "/fovea.decoder.v1.UsageService/GetUsage"
+	UsageService_ListAnomalies_FullMethodName  = "/fovea.decoder.v1.UsageService/ListAnomalies"
 )
 
 // UsageServiceClient is the client API for UsageService service.
@@ -40,6 +41,8 @@ type UsageServiceClient interface {
 	ListUsage(ctx context.Context, in *ListUsageRequest, opts ...grpc.CallOption) (*ListUsageResponse, error)
 	// Returns the records of a request id, newest first: an empty list if there are none. Calls may share an id.
 	GetUsage(ctx context.Context, in *GetUsageRequest, opts ...grpc.CallOption) (*GetUsageResponse, error)
+	// Lists anomalies of the use of tenants that this decoder has found since its start, newest first.
+	ListAnomalies(ctx context.Context, in *ListAnomaliesRequest, opts ...grpc.CallOption) (*ListAnomaliesResponse, error)
 }
 
 type usageServiceClient struct {
@@ -80,6 +83,16 @@ func (c *usageServiceClient) GetUsage(ctx context.Context, in *GetUsageRequest, 
 	return out, nil
 }
 
+func (c *usageServiceClient) ListAnomalies(ctx context.Context, in *ListAnomaliesRequest, opts ...grpc.CallOption) (*ListAnomaliesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAnomaliesResponse)
+	err := c.cc.Invoke(ctx, UsageService_ListAnomalies_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // UsageServiceServer is the server API for UsageService service.
 // All implementations must embed UnimplementedUsageServiceServer
 // for forward compatibility.
@@ -94,6 +107,8 @@ type UsageServiceServer interface {
 	ListUsage(context.Context, *ListUsageRequest) (*ListUsageResponse, error)
 	// Returns the records of a request id, newest first: an empty list if there are none. Calls may share an id.
 	GetUsage(context.Context, *GetUsageRequest) (*GetUsageResponse, error)
+	// Lists anomalies of the use of tenants that this decoder has found since its start, newest first.
+	ListAnomalies(context.Context, *ListAnomaliesRequest) (*ListAnomaliesResponse, error)
 	mustEmbedUnimplementedUsageServiceServer()
 }
 
@@ -112,6 +127,9 @@ func (UnimplementedUsageServiceServer) ListUsage(context.Context, *ListUsageRequ
 }
 func (UnimplementedUsageServiceServer) GetUsage(context.Context, *GetUsageRequest) (*GetUsageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetUsage not implemented")
+}
+func (UnimplementedUsageServiceServer) ListAnomalies(context.Context, *ListAnomaliesRequest) (*ListAnomaliesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAnomalies not implemented")
 }
 func (UnimplementedUsageServiceServer) mustEmbedUnimplementedUsageServiceServer() {}
 func (UnimplementedUsageServiceServer) testEmbeddedByValue()                      {}
@@ -188,6 +206,24 @@ func _UsageService_GetUsage_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UsageService_ListAnomalies_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAnomaliesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UsageServiceServer).ListAnomalies(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UsageService_ListAnomalies_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UsageServiceServer).ListAnomalies(ctx, req.(*ListAnomaliesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // UsageService_ServiceDesc is the grpc.ServiceDesc for UsageService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -206,6 +242,10 @@ var UsageService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetUsage",
 			Handler:    _UsageService_GetUsage_Handler,
+		},
+		{
+			MethodName: "ListAnomalies",
+			Handler:    _UsageService_ListAnomalies_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -110,6 +110,37 @@ public final class UsageServiceGrpc {
     return getGetUsageMethod;
   }
 
+  private static volatile io.grpc.MethodDescriptor<dev.fovea.decoder.v1.ListAnomaliesRequest,
+      dev.fovea.decoder.v1.ListAnomaliesResponse> getListAnomaliesMethod;
+
+  @io.grpc.stub.annotations.RpcMethod(
+      fullMethodName = SERVICE_NAME + '/' + "ListAnomalies",
+      requestType = dev.fovea.decoder.v1.ListAnomaliesRequest.class,
+      responseType = dev.fovea.decoder.v1.ListAnomaliesResponse.class,
+      methodType = io.grpc.MethodDescriptor.MethodType.UNARY)
+  public static io.grpc.MethodDescriptor<dev.fovea.decoder.v1.ListAnomaliesRequest,
+      dev.fovea.decoder.v1.ListAnomaliesResponse> getListAnomaliesMethod() {
+    io.grpc.MethodDescriptor<dev.fovea.decoder.v1.ListAnomaliesRequest, dev.fovea.decoder.v1.ListAnomaliesResponse> getListAnomaliesMethod;
+    if ((getListAnomaliesMethod = UsageServiceGrpc.getListAnomaliesMethod) == null) {
+      synchronized (UsageServiceGrpc.class) {
+        if ((getListAnomaliesMethod = UsageServiceGrpc.getListAnomaliesMethod) == null) {
+          UsageServiceGrpc.getListAnomaliesMethod = getListAnomaliesMethod =
+              io.grpc.MethodDescriptor.<dev.fovea.decoder.v1.ListAnomaliesRequest, dev.fovea.decoder.v1.ListAnomaliesResponse>newBuilder()
+              .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
+              .setFullMethodName(generateFullMethodName(SERVICE_NAME, "ListAnomalies"))
+              .setSampledToLocalTracing(true)
+              .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.decoder.v1.ListAnomaliesRequest.getDefaultInstance()))
+              .setResponseMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.decoder.v1.ListAnomaliesResponse.getDefaultInstance()))
+              .setSchemaDescriptor(new UsageServiceMethodDescriptorSupplier("ListAnomalies"))
+              .build();
+        }
+      }
+    }
+    return getListAnomaliesMethod;
+  }
+
   /**
    * Creates a new async stub that supports all call types for the service
    */
@@ -207,6 +238,16 @@ public final class UsageServiceGrpc {
         io.grpc.stub.StreamObserver<dev.fovea.decoder.v1.GetUsageResponse> responseObserver) {
       io.grpc.stub.ServerCalls.asyncUnimplementedUnaryCall(getGetUsageMethod(), responseObserver);
     }
+
+    /**
+     * <pre>
+     * Lists anomalies of the use of tenants that this decoder has found since its start, newest first.
+     * </pre>
+     */
+    default void listAnomalies(dev.fovea.decoder.v1.ListAnomaliesRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.decoder.v1.ListAnomaliesResponse> responseObserver) {
+      io.grpc.stub.ServerCalls.asyncUnimplementedUnaryCall(getListAnomaliesMethod(), responseObserver);
+    }
   }
 
   /**
@@ -278,6 +319,17 @@ public final class UsageServiceGrpc {
       io.grpc.stub.ClientCalls.asyncUnaryCall(
           getChannel().newCall(getGetUsageMethod(), getCallOptions()), request, responseObserver);
     }
+
+    /**
+     * <pre>
+     * Lists anomalies of the use of tenants that this decoder has found since its start, newest first.
+     * </pre>
+     */
+    public void listAnomalies(dev.fovea.decoder.v1.ListAnomaliesRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.decoder.v1.ListAnomaliesResponse> responseObserver) {
+      io.grpc.stub.ClientCalls.asyncUnaryCall(
+          getChannel().newCall(getListAnomaliesMethod(), getCallOptions()), request, responseObserver);
+    }
   }
 
   /**
@@ -330,6 +382,16 @@ public final class UsageServiceGrpc {
       return io.grpc.stub.ClientCalls.blockingV2UnaryCall(
           getChannel(), getGetUsageMethod(), getCallOptions(), request);
     }
+
+    /**
+     * <pre>
+     * Lists anomalies of the use of tenants that this decoder has found since its start, newest first.
+     * </pre>
+     */
+    public dev.fovea.decoder.v1.ListAnomaliesResponse listAnomalies(dev.fovea.decoder.v1.ListAnomaliesRequest request) throws io.grpc.StatusException {
+      return io.grpc.stub.ClientCalls.blockingV2UnaryCall(
+          getChannel(), getListAnomaliesMethod(), getCallOptions(), request);
+    }
   }
 
   /**
@@ -381,6 +443,16 @@ public final class UsageServiceGrpc {
     public dev.fovea.decoder.v1.GetUsageResponse getUsage(dev.fovea.decoder.v1.GetUsageRequest request) {
       return io.grpc.stub.ClientCalls.blockingUnaryCall(
           getChannel(), getGetUsageMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * Lists anomalies of the use of tenants that this decoder has found since its start, newest first.
+     * </pre>
+     */
+    public dev.fovea.decoder.v1.ListAnomaliesResponse listAnomalies(dev.fovea.decoder.v1.ListAnomaliesRequest request) {
+      return io.grpc.stub.ClientCalls.blockingUnaryCall(
+          getChannel(), getListAnomaliesMethod(), getCallOptions(), request);
     }
   }
 
@@ -437,11 +509,23 @@ public final class UsageServiceGrpc {
       return io.grpc.stub.ClientCalls.futureUnaryCall(
           getChannel().newCall(getGetUsageMethod(), getCallOptions()), request);
     }
+
+    /**
+     * <pre>
+     * Lists anomalies of the use of tenants that this decoder has found since its start, newest first.
+     * </pre>
+     */
+    public com.google.common.util.concurrent.ListenableFuture<dev.fovea.decoder.v1.ListAnomaliesResponse> listAnomalies(
+        dev.fovea.decoder.v1.ListAnomaliesRequest request) {
+      return io.grpc.stub.ClientCalls.futureUnaryCall(
+          getChannel().newCall(getListAnomaliesMethod(), getCallOptions()), request);
+    }
   }
 
   private static final int METHODID_SUMMARIZE_USAGE = 0;
   private static final int METHODID_LIST_USAGE = 1;
   private static final int METHODID_GET_USAGE = 2;
+  private static final int METHODID_LIST_ANOMALIES = 3;
 
   private static final class MethodHandlers<Req, Resp> implements
       io.grpc.stub.ServerCalls.UnaryMethod<Req, Resp>,
@@ -471,6 +555,10 @@ public final class UsageServiceGrpc {
         case METHODID_GET_USAGE:
           serviceImpl.getUsage((dev.fovea.decoder.v1.GetUsageRequest) request,
               (io.grpc.stub.StreamObserver<dev.fovea.decoder.v1.GetUsageResponse>) responseObserver);
+          break;
+        case METHODID_LIST_ANOMALIES:
+          serviceImpl.listAnomalies((dev.fovea.decoder.v1.ListAnomaliesRequest) request,
+              (io.grpc.stub.StreamObserver<dev.fovea.decoder.v1.ListAnomaliesResponse>) responseObserver);
           break;
         default:
           throw new AssertionError();
@@ -511,6 +599,13 @@ public final class UsageServiceGrpc {
               dev.fovea.decoder.v1.GetUsageRequest,
               dev.fovea.decoder.v1.GetUsageResponse>(
                 service, METHODID_GET_USAGE)))
+        .addMethod(
+          getListAnomaliesMethod(),
+          io.grpc.stub.ServerCalls.asyncUnaryCall(
+            new MethodHandlers<
+              dev.fovea.decoder.v1.ListAnomaliesRequest,
+              dev.fovea.decoder.v1.ListAnomaliesResponse>(
+                service, METHODID_LIST_ANOMALIES)))
         .build();
   }
 
@@ -562,6 +657,7 @@ public final class UsageServiceGrpc {
               .addMethod(getSummarizeUsageMethod())
               .addMethod(getListUsageMethod())
               .addMethod(getGetUsageMethod())
+              .addMethod(getListAnomaliesMethod())
               .build();
         }
       }

@@ -1,0 +1,93 @@
+"""Finds tenants whose use has changed.
+
+Images became much dearer, many more are new, a hit rate has collapsed, or answers run to the limit.
+Each series belongs to a tenant, and the cost of images also to their kind. Anomalies are logged, counted, and
+kept in memory for `ListAnomalies`. Nothing is refused because of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+
+from decoder_svc.ledger.drift import LevelDrift, RateDrift
+from fovea.contract.rows import RowOrigin
+from fovea.contract.usage import Anomaly, AnomalyKind, Outcome, UsageRecord
+
+MAX_SERIES = 1024
+MAX_IMAGES = 16_384
+"""Image ids that are remembered, of all tenants."""
+KEPT = 1000
+HITS = (RowOrigin.STORE, RowOrigin.PREFIX)
+Series = LevelDrift | RateDrift
+S = TypeVar("S", LevelDrift, RateDrift)
+log = structlog.get_logger()
+
+
+class AnomalyWatch:
+    """A sink of records. `counts` are alarms by kind, since the start."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[AnomalyKind] = Counter()
+        self._series: OrderedDict[tuple[AnomalyKind, str, str], Series] = OrderedDict()
+        self._images: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._found: deque[Anomaly] = deque(maxlen=KEPT)
+
+    def found(self, tenant: str) -> list[Anomaly]:
+        """The anomalies of a tenant, newest first; of all tenants if `tenant` is empty."""
+        return [each for each in reversed(self._found) if tenant in ("", each.tenant)]
+
+    def watch(self, record: UsageRecord) -> None:
+        """Only answers and images that were prepared say something about a tenant's use."""
+        images = [image for image in record.receipt.images if image.repeat_of is None]
+        if images:
+            tokens = sum(image.tokens for image in images) / len(images)
+            self._push(AnomalyKind.COST, record, LevelDrift, tokens, record.image_kind)
+        for image in images:
+            self._push(AnomalyKind.NEW_IMAGES, record, RateDrift, self._is_new(record.tenant, image.digest))
+            if image.source is not RowOrigin.NONE:
+                self._push(AnomalyKind.MISSES, record, RateDrift, image.source not in HITS)
+        if record.outcome in (Outcome.OK, Outcome.LENGTH):
+            self._push(AnomalyKind.LENGTH, record, RateDrift, record.outcome is Outcome.LENGTH)
+
+    def _push(
+        self,
+        kind: AnomalyKind,
+        record: UsageRecord,
+        make: Callable[[], S],
+        value: float,
+        image_kind: str = "",
+    ) -> None:
+        key = kind, record.tenant, image_kind
+        series = self._series.setdefault(key, make())
+        _touch(self._series, key, MAX_SERIES)
+        if not series.push(value):  # type: ignore[arg-type]
+            return
+        anomaly = Anomaly(
+            kind, record.tenant, time.time(), record.request_id, image_kind, series.usual, float(value)
+        )
+        self._found.append(anomaly)
+        self.counts[kind] += 1
+        log.warning("anomaly", **anomaly.as_json())
+
+    def _is_new(self, tenant: str, digest: str) -> bool:
+        key = tenant, digest
+        known = key in self._images
+        self._images[key] = None
+        _touch(self._images, key, MAX_IMAGES)
+        return not known
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _touch(ordered: OrderedDict[K, V], key: K, capacity: int) -> None:
+    """Make a key the last; drop the first above the capacity."""
+    ordered.move_to_end(key)
+    if len(ordered) > capacity:
+        ordered.popitem(last=False)

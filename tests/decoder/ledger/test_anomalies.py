@@ -1,0 +1,60 @@
+"""Planted anomalies in heavy-tailed traffic are found within 20 requests, and hardly any alarm is false."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import structlog
+
+from bench.parts.usage import traffic
+from decoder_svc.ledger.anomalies import AnomalyWatch
+from fovea.contract.usage import AnomalyKind
+
+SEEDS, CALM, WITHIN = 50, 200, 20
+
+
+def test_every_planted_anomaly_is_found_within_20_requests() -> None:
+    late = []
+    for seed in range(SEEDS):
+        for kind in AnomalyKind:
+            dice, watch = random.Random(seed), AnomalyWatch()
+            for calm in traffic(dice, CALM):
+                watch.watch(calm)
+            for odd in traffic(dice, WITHIN, kind):
+                watch.watch(odd)
+            if not any(each.kind is kind for each in watch.found("acme")):
+                late.append((seed, kind))
+    assert not late
+
+
+def test_calm_traffic_raises_at_most_two_alarms_in_10_000_requests() -> None:
+    alarms = []
+    for seed in range(3):
+        watch = AnomalyWatch()
+        for calm in traffic(random.Random(seed), 10_000):
+            watch.watch(calm)
+        alarms.append(sum(watch.counts.values()))
+    assert max(alarms) <= 2, alarms
+
+
+def test_an_anomaly_is_logged_counted_and_kept_for_its_tenant() -> None:
+    watch, dice = AnomalyWatch(), random.Random(0)
+    for calm in traffic(dice, CALM):
+        watch.watch(calm)
+    with structlog.testing.capture_logs() as lines:
+        for odd in traffic(dice, 3 * WITHIN, AnomalyKind.COST):
+            watch.watch(odd)
+    assert [line["kind"] for line in lines if line["event"] == "anomaly"] == ["cost"]
+    (found,) = watch.found("acme")
+    assert (found.kind, found.image_kind, watch.counts[AnomalyKind.COST]) == (AnomalyKind.COST, "PHOTO", 1)
+    assert found.value > 2 * found.usual > 0
+    assert watch.found("other") == []
+    assert watch.found("") == [found]
+
+
+def test_memory_is_bounded() -> None:
+    watch, dice = AnomalyWatch(), random.Random(0)
+    for number, each in enumerate(traffic(dice, 3000, AnomalyKind.NEW_IMAGES)):
+        watch.watch(replace(each, tenant=f"t{number}"))
+    assert len(watch._series) <= 1024
