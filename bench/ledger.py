@@ -4,10 +4,10 @@
   decoder is killed again and again. A call that the decoder answered, refused or had begun to answer must
   have exactly one record, unless it ended within a second of a kill, or was cut by the kill itself.
 - `cpu_share`: CPU time of the decoder for the same requests, with the ledger against without.
-- `anomalies_found`, `false_alarms`: in heavy-tailed traffic of 50 seeds, the share of planted anomalies that are
-  found within 20 requests; the most alarms in 10,000 calm requests, of 3 seeds.
+- `anomalies_found`, `false_alarms`: in heavy-tailed traffic of 50 seeds, the share of planted anomalies that
+  are found within 20 requests; the most alarms in 10,000 calm requests, of 3 seeds.
 
-For the first two, clients count from outside: they name every request, and read the records over UsageService.
+For the first two, clients count from outside: they name every request, and read the records of UsageService.
 """
 
 from __future__ import annotations
