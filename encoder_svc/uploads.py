@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from encoder_svc.errors import DigestInvalid
 from encoder_svc.images.decode import PIXELS_REVISION
@@ -26,6 +26,9 @@ from fovea.contract.image import ImageFacts, StoredImage
 def pixels_of(pixel_digest: str) -> bytes:
     """The digest of pixels as keys have it."""
     return bytes.fromhex(pixel_digest.removeprefix("sha256:"))
+
+
+_FACTS = {field.name for field in fields(ImageFacts)}
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,13 @@ class Uploads:
         return UploadKey.of(tenant.uploads, digest)
 
     async def find(self, tenant: Tenant, digest: str) -> StoredImage | None:
-        """The facts of a stored image that has not expired and was decoded by the current revision."""
+        """The facts of a stored image that has not expired and whose facts this version measures alike."""
         facts = await asyncio.to_thread(self._store.describe, self.key(tenant, digest))
         if facts is None:
             return None
         values = dict(facts)
         expires = float(values.pop("expires"))  # type: ignore[arg-type]  # written by `keep`
-        current = values.pop("pixels_revision", None) == PIXELS_REVISION
+        current = values.pop("pixels_revision", None) == PIXELS_REVISION and values.keys() == _FACTS
         if expires < time.time() or not current:
             await self.delete(tenant, digest)
             return None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from encoder_svc.images.decode import PIXELS_REVISION
+from encoder_svc.store.core import Facts, Put
+from encoder_svc.store.keys import UploadKey
 from fovea.contract.errors import ImageNotStored
 from fovea.contract.plan import EncodePlan
 from tests.encoder.images.files import encoded, picture
@@ -74,3 +77,27 @@ async def test_facts_of_an_older_pixels_revision_are_not_used(
     again = await parts.uploads.keep(TENANT, data)
     served = await parts.encoder.encode(TENANT, again.facts.digest, PLAIN, "")
     assert served.origin == "rows"
+
+
+async def test_facts_that_another_version_measured_are_not_used(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a downgrade: the image is stored with a fact that this version does not know, or lacks a fact."""
+
+    async def keep_with(change: Callable[[dict[str, object]], object]) -> str:
+        put_upload = parts.store.put_upload
+
+        def put(key: UploadKey, data: bytes, facts: Facts) -> Put:
+            changed: dict[str, Any] = dict(facts)
+            change(changed)
+            return put_upload(key, data, changed)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(parts.store, "put_upload", put)
+            return (await parts.uploads.keep(TENANT, encoded(picture(96, 64)))).facts.digest
+
+    assert await parts.uploads.find(TENANT, await keep_with(lambda facts: None))
+    for change in (lambda facts: facts.update(novelty=1.0), lambda facts: facts.pop("edge_density")):
+        digest = await keep_with(change)
+        with pytest.raises(ImageNotStored):
+            await parts.uploads.describe(TENANT, digest)
