@@ -41,6 +41,13 @@ class EncoderChanged(EncoderUnavailable):
     """
 
 
+class EncoderOutdated(TemplatedError, code=StatusCode.UNIMPLEMENTED, reason="NOT_SERVED"):
+    """An encoder lacks a call that the request needs. Another encoder may have it."""
+
+    text = "encoder {encoder} runs an earlier version and lacks a call that this request needs"
+    encoder: str
+
+
 class FormatTooLarge(TemplatedError, InvalidArgument):
     """A response_format larger than this server accepts."""
 

@@ -1,8 +1,9 @@
 """Replaces an encoder that fails by the next in the image's rank order.
 
-An encoder is replaced if it does not answer, is not ready, serves another model, or sends rows that fail a
-check. A refusal that another encoder would repeat, such as a damaged image or a full queue, is final. Rows
-that arrived before a failure are kept: the next encoder's rows must repeat them bit by bit.
+An encoder is replaced if it does not answer, is not ready, serves another model, is too old for the call, or
+sends rows that fail a check. A refusal that another encoder would repeat, such as a damaged image or a full
+queue, is final. Rows that arrived before a failure are kept: the next encoder's rows must repeat them bit by
+bit.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from decoder_svc.encoders.checks import changed
 from decoder_svc.encoders.remote import RemoteEncoder
 from decoder_svc.encoders.source import FetchReport, RowFetch, RowRequest
 from decoder_svc.engine.protocol import RowChunk
-from decoder_svc.errors import EncoderChanged
+from decoder_svc.errors import EncoderChanged, EncoderOutdated
 from fovea.contract.errors import EncoderMismatch, FoveaError, ImageNotStored, RowsMismatch
 from fovea.deadline import Deadline
 
@@ -33,7 +34,7 @@ def replaceable(error: FoveaError) -> bool:
     if isinstance(error, EncoderChanged):  # the plan itself is void
         return False
     unavailable = error.code is grpc.StatusCode.UNAVAILABLE
-    return unavailable or isinstance(error, (EncoderMismatch, RowsMismatch, ImageNotStored))
+    return unavailable or isinstance(error, (EncoderMismatch, EncoderOutdated, RowsMismatch, ImageNotStored))
 
 
 async def first_answer(

@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError, Message
 
 from decoder_svc.encoders.breaker import Breaker
 from decoder_svc.encoders.progress import CompletedCount, NoProgress, ProgressTimeout
+from decoder_svc.errors import EncoderOutdated
 from fovea.access.channel import ClientCredentials, RenewedChannel
 from fovea.contract.errors import DeadlineExceeded, EncoderUnavailable, FoveaError, RowsMismatch
 from fovea.contract.remote import error_of
@@ -213,7 +214,9 @@ class Link:
                 log.error("encoder refuses this decoder", encoder=self.address, reason=remote.reason)
             self.trip()
             return self._unavailable("refuses the credentials of this decoder", status=remote.code.name)
-        if remote.received or remote.code is grpc.StatusCode.UNIMPLEMENTED:
+        if remote.code is grpc.StatusCode.UNIMPLEMENTED and not remote.received:
+            return EncoderOutdated(self.address)
+        if remote.received:
             if remote.reason == "ENCODER_MISMATCH":
                 self._lost()
             return remote

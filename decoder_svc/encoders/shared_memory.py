@@ -21,6 +21,7 @@ from decoder_svc.encoders.checks import changed, check_finite, mismatch
 from decoder_svc.encoders.remote import RemoteEncoder, WireFetch
 from decoder_svc.encoders.source import FetchReport, LeasedRows, RowFetch, RowRequest
 from decoder_svc.engine.protocol import RowChunk
+from decoder_svc.errors import EncoderOutdated
 from fovea.arena import ArenaUnusable, OpenArena
 from fovea.contract.errors import ArenaFull, EncoderUnavailable, NotServed, RowsMismatch
 from fovea.contract.rows import RowOrigin
@@ -101,7 +102,7 @@ class SharedMemoryFetch:
         """A lease on the rows; None to use the wire."""
         try:
             return await self.encoder.lease(self.wanted, self.deadline)
-        except (ArenaFull, NotServed) as error:
+        except (ArenaFull, NotServed, EncoderOutdated) as error:
             self.same_host.pause(self.encoder, error.message, FULL_PAUSE_S)
         except (EncoderUnavailable, RowsMismatch) as error:
             if error.received:

@@ -202,20 +202,39 @@ async def test_python_clients_and_decoders_of_both_versions(
     assert others == [first] * 3
 
 
-async def test_what_an_older_encoder_cannot_do_is_a_typed_error(model: Path, old_encoder: str) -> None:
+@pytest.mark.parametrize(
+    "reduction",
+    [
+        decoder_pb2.Reduction(keep=0.5),
+        decoder_pb2.Reduction(flat_tolerance=2),
+        decoder_pb2.Reduction(mode=decoder_pb2.REDUCTION_MODE_AUTO),
+    ],
+    ids=["keep", "flat", "auto"],
+)
+async def test_a_call_that_an_old_encoder_lacks_is_a_typed_error_or_goes_to_a_new_encoder(
+    model: Path, old_encoder: str, new_encoder: str, reduction: decoder_pb2.Reduction
+) -> None:
+    async def ask_for_less(stub: Stub) -> list[int]:
+        message = request("What?", [await put(stub, IMAGES[3])], max_new_tokens=TOKENS)
+        message.visual.reduction.CopyFrom(reduction)
+        return (await read(stub.Generate(message, timeout=CALL_S))).token_ids
+
+    async with serving(decoder(model, [old_encoder])) as service, stub_of(service.address) as stub:
+        error = await failure(ask_for_less(stub))
+        assert (error.code, error.reason) == ("UNIMPLEMENTED", "NOT_SERVED")
+        assert old_encoder in error.message
+        assert "earlier version" in error.message
+    both = decoder(model, [old_encoder, new_encoder])
+    async with serving(both) as service, stub_of(service.address) as stub:
+        assert await ask_for_less(stub)
+
+
+async def test_a_deletion_names_an_old_encoder_that_cannot_purge(model: Path, old_encoder: str) -> None:
     async with serving(decoder(model, [old_encoder])) as service, stub_of(service.address) as stub:
         digest = await put(stub, IMAGES[0])
-        whole = await ask(stub, digest)
-        for reduction in (
-            decoder_pb2.Reduction(keep=0.5),
-            decoder_pb2.Reduction(flat_tolerance=2),
-            decoder_pb2.Reduction(mode=decoder_pb2.REDUCTION_MODE_AUTO),
-        ):
-            message = request("What?", [digest], max_new_tokens=TOKENS)
-            message.visual.reduction.CopyFrom(reduction)
-            error = await failure(stub.Generate(message, timeout=CALL_S))
-            print(reduction, error)
-        deletion = await stub.DeleteImage(decoder_pb2.DeleteImageRequest(digest=digest), timeout=CALL_S)
-        purge = await stub.PurgeTenant(decoder_pb2.PurgeTenantRequest(tenant="default"), timeout=CALL_S)
-        print(deletion, purge)
-        assert await ask(stub, IMAGES[0]) == whole
+        delete = decoder_pb2.DeleteImageRequest(digest=digest)
+        (deleted,) = (await stub.DeleteImage(delete, timeout=CALL_S)).encoders
+        assert (deleted.confirmed, deleted.uploads) == (True, 1)
+        purge = decoder_pb2.PurgeTenantRequest(tenant="default")
+        (purged,) = (await stub.PurgeTenant(purge, timeout=CALL_S)).encoders
+        assert (purged.confirmed, purged.reason) == (False, "NOT_SERVED")

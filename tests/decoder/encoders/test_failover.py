@@ -13,7 +13,7 @@ import xxhash
 
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.pool import EncoderPool
-from decoder_svc.errors import EncoderChanged
+from decoder_svc.errors import EncoderChanged, EncoderOutdated
 from fovea.contract.errors import EncoderUnavailable, ImageNotStored, ImageTooLarge
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
@@ -69,6 +69,13 @@ class Dying(Encoder):
 
     async def GetServerInfo(self, request, context):
         await context.abort(grpc.StatusCode.UNAVAILABLE, "")
+
+
+class Outdated(Encoder):
+    """An earlier version without Encode."""
+
+    async def Encode(self, request, context):
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
 
 
 class Down(Dying):
@@ -229,3 +236,14 @@ async def test_facts_that_were_known_stand_in_while_every_encoder_is_down() -> N
         for encoder in fleet.encoders.values():
             encoder.link.trip()
         assert (await fleet.describe(WANTED.digest, DEADLINE)).facts == stored.facts
+
+
+async def test_an_encoder_that_is_too_old_for_the_call_is_replaced() -> None:
+    """As in the middle of an upgrade. gRPC itself refuses a method that an earlier version lacks."""
+    first, second = Outdated("a"), Encoder("b")
+    async with fleet_of(first, second) as fleet:
+        assert await rows_of(fleet) == DATA[:SIZE]
+    async with fleet_of(Outdated("a")) as fleet:
+        with pytest.raises(EncoderOutdated, match="runs an earlier version") as raised:
+            await rows_of(fleet)
+    assert (raised.value.code, raised.value.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_SERVED")
