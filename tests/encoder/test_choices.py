@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from encoder_svc.core import EncodeJob, PlacedRows, ServedRows
+from encoder_svc.errors import RankingsBusy
 from encoder_svc.reduction import rankers
 from encoder_svc.reduction.errors import RankingFailed
 from encoder_svc.store.keys import RowKey
@@ -216,3 +218,33 @@ async def test_a_failed_ranking_is_reported_and_the_next_call_computes_it(
     await parts.encoder.written()
     assert (await parts.encoder.encode(TENANT, image, PLAIN, "")).origin == "rows"
     assert (await parts.encoder.encode(TENANT, image, keeping(0.5), "")).rows.count == CELLS // 2
+
+
+async def test_images_that_wait_to_be_ranked_are_bounded(
+    parts: Parts, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each holds the rows of an image. A call that joins a ranking holds nothing more."""
+    other = (await parts.uploads.keep(TENANT, encoded(np.zeros((64, 64, 3), np.uint8)))).facts.digest
+    for stored in (image, other):
+        await parts.encoder.encode(TENANT, stored, PLAIN, "")
+    await parts.encoder.written()
+    monkeypatch.setattr("encoder_svc.rankings.MAX_WAITING", 1)
+    began, gate = threading.Event(), threading.Event()
+    rank = rankers.by_content
+
+    def slow(reducer: Reducer, given: rankers.RankerInput) -> Any:
+        began.set()
+        gate.wait(20)
+        return rank(reducer, given)
+
+    monkeypatch.setattr(rankers, "by_content", slow)
+    plan = keeping(0.5, Reducer.DIVPRUNE)
+    first = asyncio.create_task(parts.encoder.encode(TENANT, image, plan, ""))
+    assert await asyncio.to_thread(began.wait, 20)
+    with pytest.raises(RankingsBusy):
+        await parts.encoder.encode(TENANT, other, plan, "")
+    joined = asyncio.create_task(parts.encoder.encode(TENANT, image, plan, ""))
+    gate.set()
+    assert (await first).rows.count == (await joined).rows.count == CELLS // 2
+    await parts.encoder.written()
+    assert (await parts.encoder.encode(TENANT, other, plan, "")).rows.count
