@@ -79,7 +79,7 @@ def last_tagged(folder: Path) -> Version:
 def module_files(version: Version) -> list[Path]:
     """The files from which a process in the version's folder imports our packages."""
     names = "encoder_svc.app", "decoder_svc.app", "fovea.geometry"
-    script = f"import importlib as i\nfor name in {names}: print(i.import_module(name).__file__)"
+    script = f"from importlib.util import find_spec\nfor name in {names}: print(find_spec(name).origin)"
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=version.source, capture_output=True, text=True, check=True)
     return [Path(line) for line in done.stdout.split()]
