@@ -1,4 +1,4 @@
-"""A decoder whose engine takes a fixed time a token: `python -m bench.fault_cases.fixed_delay`, flags as usual.
+"""A decoder whose engine takes a fixed time a token: `python -m bench.fault_cases.fixed_delay`, usual flags.
 
 Everything but the arithmetic is the product: service, admission, prompt, the calls of `BaseEngine`. So an
 overload of it leaves the CPU to the callers that measure. Answers have as many tokens as they may.
