@@ -210,6 +210,7 @@ class Batcher:
             image.preparation = asyncio.get_running_loop().create_task(
                 self._prepare(image), context=image.context
             )
+            image.preparation.add_done_callback(lambda _: self._end_preparation(image))
         self._next = None
         return True
 
@@ -226,10 +227,13 @@ class Batcher:
             image.fail(error)
         finally:
             self._preparing.remove(image)
-            if image.prepared is None:
-                self._limiter.release(image.patches)
-                self._update()
-            self._changed.set()
+
+    def _end_preparation(self, image: QueuedImage) -> None:
+        """Not a part of `_prepare`, which does not run at all if it is cancelled before its first step."""
+        if image.prepared is None:
+            self._limiter.release(image.patches)
+            self._update()
+        self._changed.set()
 
     async def _serve(self) -> None:
         try:

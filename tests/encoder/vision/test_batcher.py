@@ -536,6 +536,24 @@ async def test_a_later_caller_extends_the_deadline_of_a_shared_image(
     await asyncio.gather(*full)
 
 
+@pytest.mark.parametrize("turns", range(8))
+async def test_an_image_that_leaves_as_its_preparation_begins_holds_no_patches(
+    batcher: SharingBatcher, work: Preparations, turns: int
+) -> None:
+    """In one of these turns of the loop, the preparation is cancelled before its first step."""
+    work.hold.clear()
+    first = asyncio.create_task(batcher.encode(deadlined(work, 1, 300.0, 64)))
+    await until(lambda: work.begun == [1])
+    second = asyncio.create_task(batcher.encode(deadlined(work, 2, 300.0, 64)))
+    await asyncio.sleep(0)
+    first.cancel()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    await until(lambda: batcher._limiter.held == 0)
+
+
 async def test_a_flood_of_images_delays_another_tenant_by_a_single_image(
     batcher: SharingBatcher, tower: FakeTower, work: Preparations
 ) -> None:
