@@ -43,14 +43,17 @@ class QueueLimits:
 
 @dataclass(eq=False, kw_only=True)
 class Waiter:
-    """A call in the queue. `seconds` is how long a worker will take, an estimate."""
+    """A call in the queue. `seconds` is how long a worker will take, an estimate.
+
+    `line` is the deadline class under which it waits, None if it does not wait. A deadline may move later.
+    """
 
     tenant: str = ""
     cost: float = 0.0
     seconds: float = 0.0
     arrived: float = 0.0
     deadline: float = math.inf
-    queued: bool = False
+    line: int | None = None
 
     @property
     def latest_start(self) -> float:
@@ -171,29 +174,29 @@ class FairQueue(Generic[W]):
 
     def add(self, waiter: W) -> None:
         tenant = self._tenants.setdefault(waiter.tenant, _Tenant())
-        line = tenant.lines.setdefault(waiter.deadline_class, _Line())
+        waiter.line = waiter.deadline_class
+        line = tenant.lines.setdefault(waiter.line, _Line())
         line.waiters.append(waiter)
         line.seconds += waiter.seconds
         tenant.cost += waiter.cost
         self._cost += waiter.cost
         self._size += 1
-        waiter.queued = True
         heapq.heappush(self._by_start, (waiter.latest_start, next(self._numbers), waiter))
 
     def remove(self, waiter: W) -> None:
         """Take a call out that is not served. Harmless if it has left."""
-        if not waiter.queued:
+        if waiter.line is None:
             return
-        waiter.queued = False
         tenant = self._tenants[waiter.tenant]
-        line = tenant.lines[waiter.deadline_class]
+        line = tenant.lines[waiter.line]
         line.waiters.remove(waiter)
         line.seconds -= waiter.seconds
         tenant.cost -= waiter.cost
         self._cost -= waiter.cost
         self._size -= 1
         if not line.waiters:
-            del tenant.lines[waiter.deadline_class]
+            del tenant.lines[waiter.line]
+        waiter.line = None
         if not tenant.lines:
             del self._tenants[waiter.tenant]
 
@@ -224,6 +227,6 @@ class FairQueue(Generic[W]):
 
     def next_late(self) -> float | None:
         """When the next call will be late, if it is not taken before."""
-        while self._by_start and not self._by_start[0][2].queued:
+        while self._by_start and self._by_start[0][2].line is None:
             heapq.heappop(self._by_start)
         return self._by_start[0][0] if self._by_start else None
