@@ -93,7 +93,6 @@ class Batcher:
         self._ready: deque[QueuedImage] = deque()  # oldest first
         self._changed = asyncio.Event()
         self._queue: FairQueue[QueuedImage] = FairQueue(self.limits.queue)
-        self._next: QueuedImage | None = None  # has left the queue, and waits for room
         self._numbers = itertools.count(1)
         self._late: asyncio.TimerHandle | None = None
         self._rate = Rate()  # of the tower, by patches
@@ -168,26 +167,26 @@ class Batcher:
         image.arrived = time.monotonic()
         image.deadline = min(image.deadline, image.arrived + self.limits.default_deadline_s)
         image.seconds = self._rate.seconds(image.patches)
-        held, waiting = self._limiter.held, self.waiting
-        free_s = self._rate.seconds(held + (self._next.patches if self._next else 0))
-        refusal = self._queue.refusal(image, free_s, 1, waiting - len(self._queue))
+        held = self._limiter.held
+        refusal = self._queue.refusal(image, self._rate.seconds(held), 1, self.waiting - len(self._queue))
         idle = not held and not len(self._queue)
         if refusal is not None and (not idle or refusal.field == self.limits.queue.names[0]):
             raise EncoderBusy(*refusal)
         self._images.add(image)
-        if idle:
-            self._next = image  # whatever its estimate, so that a wrong estimate cannot last
+        if idle and self._limiter.acquire(image.patches):
+            self._start_preparing(image)  # whatever its estimate, so that a wrong estimate cannot last
         else:
             self._queue.add(image)
-        self._update()
+            self._update()
 
     def _update(self) -> None:
         """Drop images that would be late, prepare those that have room, and wake up when the next is late."""
         now = time.monotonic()
-        for image in self._queue.drop_late(now):
-            self._drop(image, now)
-        while (self._next or self._take_next()) and self._prepare_next():
-            pass
+        for late_image in self._queue.drop_late(now):
+            self._drop(late_image, now)
+        while (image := self._queue.peek()) is not None and self._limiter.acquire(image.patches):
+            self._queue.take()
+            self._start_preparing(image)
         if self._late is not None:
             self._late.cancel()
             self._late = None
@@ -196,23 +195,11 @@ class Batcher:
             loop = asyncio.get_running_loop()
             self._late = loop.call_later(max(0.0, late - now), self._update)
 
-    def _take_next(self) -> bool:
-        self._next = self._queue.take()
-        return self._next is not None
-
-    def _prepare_next(self) -> bool:
-        """Prepare the next image if there is room for it. An image whose caller has left needs none."""
-        image = self._next
-        if image is not None and not image.result.done():
-            if not self._limiter.acquire(image.patches):
-                return False
-            image.number = next(self._numbers)
-            image.preparation = asyncio.get_running_loop().create_task(
-                self._prepare(image), context=image.context
-            )
-            image.preparation.add_done_callback(lambda _: self._end_preparation(image))
-        self._next = None
-        return True
+    def _start_preparing(self, image: QueuedImage) -> None:
+        image.number = next(self._numbers)
+        loop = asyncio.get_running_loop()
+        image.preparation = loop.create_task(self._prepare(image), context=image.context)
+        image.preparation.add_done_callback(lambda _: self._end_preparation(image))
 
     def _drop(self, image: QueuedImage, now: float) -> None:
         wait_s = round(max(1.0, self._rate.seconds(self._limiter.held)), 1)

@@ -200,17 +200,20 @@ class FairQueue(Generic[W]):
         if not tenant.lines:
             del self._tenants[waiter.tenant]
 
-    def take(self) -> W | None:
-        """The next call, which leaves the queue. Drop late calls first."""
+    def peek(self) -> W | None:
+        """The call that `take` returns next. Drop late calls first."""
         if not self._tenants:
             return None
-        name = self._turns.next(self._tenants)
-        tenant = self._tenants[name]
-        line = tenant.turns.next(tenant.lines)
-        waiter = tenant.lines[line].waiters[0]
-        self._turns.charge(name, waiter.cost)
-        tenant.turns.charge(line, waiter.cost)
-        self.remove(waiter)
+        tenant = self._tenants[self._turns.next(self._tenants)]
+        return tenant.lines[tenant.turns.next(tenant.lines)].waiters[0]
+
+    def take(self) -> W | None:
+        """The next call, which leaves the queue."""
+        waiter = self.peek()
+        if waiter is not None and waiter.line is not None:
+            self._turns.charge(waiter.tenant, waiter.cost)
+            self._tenants[waiter.tenant].turns.charge(waiter.line, waiter.cost)
+            self.remove(waiter)
         return waiter
 
     def drop_late(self, now: float) -> list[W]:

@@ -235,7 +235,12 @@ async def test_a_busy_stream_is_refused_before_anything_is_sent(house: House) ->
 
 async def test_a_tenant_has_at_most_its_requests_and_images_at_once(house: House) -> None:
     service = decoder(
-        house.model, [house.encoder_side.address], max_tenant_requests=2, max_tenant_images=3, kv_tokens=2048
+        house.model,
+        [house.encoder_side.address],
+        max_tenant_requests=2,
+        max_tenant_images=3,
+        max_context=1024,
+        kv_tokens=4096,
     )
     try:
         await service.until_ready()
@@ -292,12 +297,20 @@ async def test_stalled_readers_hold_no_slots(house: House) -> None:
             for call in calls:
                 assert (await call.read()).WhichOneof("event") == "started"
             await _until_held(stub, 0)
+            await _until_admitted(stub)  # the engine's thread reports the end of a request a moment later
             for _ in range(3):
                 await read(stub.Generate(request("?", max_new_tokens=1), timeout=CALL_S))
             for call in calls:
                 assert (await rest_of(call))[-1].WhichOneof("event") == "finished"
     finally:
         await service.stop()
+
+
+async def _until_admitted(stub: Stub) -> None:
+    """The bound only guards against hanging."""
+    async with asyncio.timeout(30):
+        while not await _started(stub.Generate(request("?", max_new_tokens=1), timeout=CALL_S)):
+            pass
 
 
 async def _until_held(stub: Stub, requests: int) -> None:
