@@ -11,6 +11,7 @@ import numpy as np
 import structlog
 from prometheus_client import CollectorRegistry
 
+from decoder_svc.admission import Admission, Places
 from decoder_svc.answer import Answerer, ModelFacts
 from decoder_svc.budget.cost import PrefillCost
 from decoder_svc.budget.pressure import Pressure
@@ -135,8 +136,9 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     metrics.watch_same_host(same_host)
     metrics.watch_encoders(pool.up)
     pressure = Pressure(chosen.pressure_queue, chosen.pressure_kv)
+    admission = Admission(Places.of(limits, several_tenants=chosen.tokens is not None))
     answerer = Answerer(
-        engine, builder, facts, limits.max_images, pressure, chosen.tariff, chosen.shared_rows
+        engine, builder, facts, limits.max_images, pressure, chosen.tariff, admission, chosen.shared_rows
     )
     dummy = EngineRequest("dummy", _dummy_prompt(builder), Sampling(max_new_tokens=1))
     await _run(chosen, Components(state, engine, pool, answerer, dummy, layout), registry, lookup)

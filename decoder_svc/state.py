@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Protocol
@@ -32,6 +32,7 @@ from fovea.contract.image import StoredImage
 from fovea.contract.info import ServerInfo, describe_layout
 from fovea.contract.receipt import Receipt
 from fovea.deadline import Deadline
+from fovea.server.guards import TenantQuota
 
 FEATURES: tuple[str, ...] = (
     "generate", "complete", "count_tokens", "put_image", "max_pixels", "response_format", "logprobs",
@@ -108,6 +109,9 @@ class ServiceState:
         self._recorder = recorder
         self._answerer: Answerer | None = None
         self._running: Counter[str] = Counter()
+        limits = description.limits
+        self._requests = TenantQuota("max_tenant_requests", limits.max_tenant_requests)
+        self._images = TenantQuota("max_tenant_images", limits.max_tenant_images)
 
     def open(self, answerer: Answerer, attention: str) -> None:
         self._answerer = answerer
@@ -132,8 +136,8 @@ class ServiceState:
         answerer = self._ready()
         spent = Unfinished()
         tenant = request.tenant
-        self._running[tenant] += 1
-        with self._pool.held(tenant) as encoders:
+        with self._within_quota(request), self._pool.held(tenant) as encoders:
+            self._running[tenant] += 1
             try:
                 async with aclosing(answerer.answer(request, encoders, deadline)) as events:
                     async for event in events:
@@ -151,8 +155,15 @@ class ServiceState:
 
     async def count(self, request: ChatRequest, deadline: Deadline) -> Count:
         answerer = self._ready()
-        with self._pool.held(request.tenant) as encoders:
+        with self._within_quota(request), self._pool.held(request.tenant) as encoders:
             return await answerer.count(request, encoders, deadline)
+
+    @contextmanager
+    def _within_quota(self, request: ChatRequest) -> Iterator[None]:
+        """Raises TenantBusy if the tenant's requests, or their images, would be more than it may have."""
+        tenant, images = request.tenant, len(request.images)
+        with self._requests.held(tenant), self._images.held(tenant, images):
+            yield
 
     def check_size(self, byte_size: int) -> None:
         """Raises ImageTooLarge."""
@@ -221,7 +232,7 @@ class ServiceState:
             yield chunk
 
     def load(self) -> EngineLoad | None:
-        return self._engine.load() if self.state == "serving" else None
+        return self._answerer.load() if self._answerer and self.state == "serving" else None
 
     def _load_seen_by(self, tenant: str | None) -> dict[str, int]:
         """The load of all requests, or the running answers of a tenant."""

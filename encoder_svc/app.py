@@ -28,7 +28,7 @@ from encoder_svc.state import EncoderDescription, EncoderLimits, ServiceState
 from encoder_svc.store.core import StoreLimits
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.uploads import UploadPolicy, Uploads
-from encoder_svc.vision.batcher import Batcher, BatchLimits
+from encoder_svc.vision.batcher import MAX_PREPARED_PATCHES, Batcher, BatchLimits
 from encoder_svc.vision.output import TowerOutput
 from encoder_svc.vision.prepare import ImagePreparer
 from encoder_svc.vision.preprocess import Patches
@@ -47,6 +47,8 @@ from fovea.server.process import Binding, ServerProcess
 if TYPE_CHECKING:
     from encoder_svc.vision.tower import Tower
 
+PREPARED_BATCHES = 6
+"""Batches prepared while the tower runs: few, because they are computed before images that come later."""
 Limits = TypeVar("Limits", ImageLimits, EncoderLimits)
 log = structlog.get_logger()
 
@@ -194,7 +196,16 @@ def _start_batcher(config: EncoderSettings, tower: Tower, identity: RowIdentity)
         return tower.encode(images, identity.layout.dtype, saliency)
 
     wait_s = config.max_batch_wait_ms / 1000
-    limits = BatchLimits(config.batch_patches, max_queue=config.max_queue, max_wait_s=wait_s)
+    limits = BatchLimits(
+        config.batch_patches,
+        min(MAX_PREPARED_PATCHES, PREPARED_BATCHES * config.batch_patches),
+        config.max_queue,
+        wait_s,
+        config.default_deadline_s,
+        config.max_wait_share,
+        config.max_tenant_images,
+        several_tenants=config.tokens is not None,
+    )
     batcher = Batcher(compute, limits)
     batcher.start()
     return batcher

@@ -59,6 +59,12 @@ class EncoderSettings(AccessSettings):
         " a CPU, where larger calls are no faster and the rows of the first image would wait for the last",
     )
     max_batch_wait_ms: float = Field(2.0, ge=0, description="How long a batch waits for company")
+    max_wait_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Share of the time to its deadline that an image may wait, as estimated when it arrives",
+    )
     max_queue: int = Field(256, ge=1, description="Images that may wait for the tower")
     max_message_bytes: int = Field(
         32 * MIB, ge=MIB, le=MAX_MESSAGE_BYTES, description="Largest message received, in bytes"

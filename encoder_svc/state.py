@@ -24,6 +24,7 @@ from fovea.contract.cache import CacheStats, Deleted
 from fovea.contract.errors import NotReady
 from fovea.contract.plan import EncodePlan
 from fovea.contract.rows import RowLayout
+from fovea.deadline import Deadline
 from fovea.geometry import Geometry
 
 FEATURES: tuple[str, ...] = (
@@ -60,6 +61,9 @@ class EncoderLimits:
     arena_bytes: int
     arena_lease_s: int
     idle_s: int
+    default_deadline_s: int
+    max_wait_share: float
+    max_tenant_images: int
 
 
 @dataclass(frozen=True)
@@ -136,12 +140,14 @@ class ServiceState:
             return TowerLoad()
         return self._encoder.cache.batcher.load(None if tenant is None else tenant.name)
 
-    async def lease(self, tenant: Tenant, digest: str, plan: EncodePlan, fingerprint: str) -> RowLease:
+    async def lease(
+        self, tenant: Tenant, digest: str, plan: EncodePlan, fingerprint: str, deadline: Deadline
+    ) -> RowLease:
         """The rows of `Encoder.encode`, in shared memory. Also raises ArenaOff and ArenaFull."""
         jobs = self.encoder.jobs
         if self._leases is None:
             raise ArenaOff
-        return await self._leases.lease(await jobs.build(tenant, digest, plan, fingerprint))
+        return await self._leases.lease(await jobs.build(tenant, digest, plan, fingerprint, deadline))
 
     def release(self, tenant: Tenant, leases: Iterable[str]) -> int:
         return self._leases.release(tenant, leases) if self._leases else 0

@@ -68,7 +68,7 @@ LAYERS = {
         "budget encoders prompt model",
         "sampling",
         "native_engine vllm_engine request settings",
-        "images convert",
+        "images convert admission",
         "count receipt",
         "answer",
         "state",
@@ -78,7 +78,7 @@ LAYERS = {
     ),
     SHARED: (
         "decoder encoder vision ids",
-        "address arena contract logs",
+        "address arena contract logs rate",
         "access checkpoint deadline images machine pooled settings",
         "finite geometry",
         "fingerprint planning server",

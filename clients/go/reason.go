@@ -114,4 +114,6 @@ const (
 	ReasonTenantNotAllowed Reason = "TENANT_NOT_ALLOWED"
 	// ReasonServerBusy is RESOURCE_EXHAUSTED: the requests of running calls hold as many bytes as the server allows.
 	ReasonServerBusy Reason = "SERVER_BUSY"
+	// ReasonTenantBusy is RESOURCE_EXHAUSTED: the running calls of the tenant hold as much as a tenant may.
+	ReasonTenantBusy Reason = "TENANT_BUSY"
 )

@@ -6,7 +6,7 @@ Numbers are checked where they enter (`admission`), not here.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -66,11 +66,15 @@ class Prompt:
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """An answer to produce. `id` is unique among the requests that an engine holds."""
+    """An answer to produce. `id` is unique among the requests that an engine holds.
+
+    The engine calls `on_computed` when nothing is left to compute, even if the answer has not been read.
+    """
 
     id: str
     prompt: Prompt
     sampling: Sampling = DEFAULT_SAMPLING
+    on_computed: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True, eq=False)

@@ -183,11 +183,11 @@ class NativeEngine(BaseEngine[NativeCall]):
             if call is None or call.state is not state:
                 continue  # the caller has left
             if isinstance(result, Delta):
-                call.computed = result.finish_reason is not None
                 call.deltas.put(result)
             else:
-                call.computed = True
                 call.deltas.fail(result)
+            if not isinstance(result, Delta) or result.finish_reason is not None:
+                call.end()
 
     def _die(self, reason: str) -> None:
         failure: Failure = partial(EngineFailed, reason)

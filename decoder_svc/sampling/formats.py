@@ -74,7 +74,8 @@ class Formats:
 
     async def _tried(self, wanted: ResponseFormat) -> Verdict:
         if self._waiting >= self._limits.max_waiting:
-            raise EngineBusy(self._limits.max_waiting, self._waiting, retry_after_s=self._limits.max_format_s)
+            limit, retry_after_s = self._limits.max_waiting, self._limits.max_format_s
+            raise EngineBusy("max_waiting", limit, self._waiting + 1, retry_after_s)
         self._waiting += 1
         try:
             async with self._turns:

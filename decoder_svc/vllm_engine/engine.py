@@ -168,7 +168,7 @@ class VllmEngine(BaseEngine[VllmCall]):
                 raise
             raise EngineUnavailable("vLLM gave the request up") from error
         finally:
-            call.computed = True
+            call.end()
 
     async def _generate(self, call: VllmCall) -> None:
         from decoder_svc.vllm_engine.outcome import translated
@@ -192,7 +192,7 @@ class VllmEngine(BaseEngine[VllmCall]):
         if not call.computed:
             for task in call.tasks:
                 task.cancel()
-            call.computed = True
+            call.end()
             call.deltas.put(call.answer.end("abort"))
 
 

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fovea.contract.errors import InvalidArgument, MessageTooLarge, ServerBusy
+from fovea.contract.errors import InvalidArgument, MessageTooLarge, ServerBusy, TenantBusy
 from fovea.server.identity import current_identity
 
 PUBLIC_BYTES = 4096
+QUOTA_RETRY_S = 1.0
 MIN_FIELD_BYTES = 2
 VARINT_BYTES = 10
 """The longest varint of protobuf. An endless value must not grow an integer byte by byte."""
@@ -66,6 +67,31 @@ class BytesInFlight:
             yield hold
         finally:
             self._held -= held  # which also drops tenants that hold nothing
+
+
+class TenantQuota:
+    """Things that the running calls of a tenant hold, at most `limit`; 0 is no limit. `field` is its setting.
+
+    Lives in a single event loop.
+    """
+
+    def __init__(self, field: str, limit: int) -> None:
+        self._field = field
+        self._limit = limit
+        self._held: Counter[str] = Counter()
+
+    @contextmanager
+    def held(self, tenant: str, count: int = 1) -> Iterator[None]:
+        """Hold `count` things. Raises TenantBusy, without advice to retry if the call alone is too large."""
+        held = self._held[tenant] + count
+        if self._limit and held > self._limit and count:
+            retry_after_s = QUOTA_RETRY_S if count <= self._limit else None
+            raise TenantBusy(self._field, self._limit, held, retry_after_s)
+        self._held[tenant] = held
+        try:
+            yield
+        finally:
+            self._held -= Counter({tenant: count})  # which also drops tenants that hold nothing
 
 
 def refuse_large(size: int) -> None:

@@ -41,6 +41,18 @@ class AccessSettings(Settings):
     max_request_fields: int = Field(
         10_000, ge=100, description="Fields of a request, with those of its submessages"
     )
+    default_deadline_s: int = Field(
+        600, ge=1, description="Deadline that the queue assumes for a call that has none, in seconds"
+    )
+    max_wait_share: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="Share of the time to its deadline that a call may wait, as estimated when it arrives",
+    )
+    max_tenant_images: int = Field(
+        0, ge=0, description="Images in the running calls of a tenant; 0 is no limit"
+    )
     reflection: bool = Field(True, description="Serve gRPC reflection, which describes the API to any caller")
 
     @model_validator(mode="after")

@@ -777,6 +777,9 @@ class EncoderLimits(_message.Message):
     IDLE_S_FIELD_NUMBER: _builtins.int
     MAX_IN_FLIGHT_BYTES_FIELD_NUMBER: _builtins.int
     MAX_REQUEST_FIELDS_FIELD_NUMBER: _builtins.int
+    DEFAULT_DEADLINE_S_FIELD_NUMBER: _builtins.int
+    MAX_WAIT_SHARE_FIELD_NUMBER: _builtins.int
+    MAX_TENANT_IMAGES_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """The largest message that the server accepts, in bytes."""
     max_image_bytes: _builtins.int
@@ -813,6 +816,12 @@ class EncoderLimits(_message.Message):
     """The most bytes that the requests of running calls may hold together."""
     max_request_fields: _builtins.int
     """The most fields of a request, with those of its submessages."""
+    default_deadline_s: _builtins.int
+    """The deadline that the queue assumes for an image that has none, in seconds."""
+    max_wait_share: _builtins.float
+    """The largest share of the time to its deadline that an image may wait, as estimated when it arrives."""
+    max_tenant_images: _builtins.int
+    """The most images of a tenant that wait or are computed at once. 0 if there is no limit."""
     def __init__(
         self,
         *,
@@ -834,10 +843,13 @@ class EncoderLimits(_message.Message):
         idle_s: _builtins.int = ...,
         max_in_flight_bytes: _builtins.int = ...,
         max_request_fields: _builtins.int = ...,
+        default_deadline_s: _builtins.int = ...,
+        max_wait_share: _builtins.float = ...,
+        max_tenant_images: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arena_bytes", b"arena_bytes", "arena_lease_s", b"arena_lease_s", "cache_bytes", b"cache_bytes", "default_max_pixels", b"default_max_pixels", "idle_s", b"idle_s", "max_batch_patches", b"max_batch_patches", "max_image_aspect", b"max_image_aspect", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_image_side", b"max_image_side", "max_in_flight_bytes", b"max_in_flight_bytes", "max_jpeg_scans", b"max_jpeg_scans", "max_message_bytes", b"max_message_bytes", "max_pixels", b"max_pixels", "max_queue", b"max_queue", "max_request_fields", b"max_request_fields", "min_pixels", b"min_pixels", "uploads_bytes", b"uploads_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arena_bytes", b"arena_bytes", "arena_lease_s", b"arena_lease_s", "cache_bytes", b"cache_bytes", "default_deadline_s", b"default_deadline_s", "default_max_pixels", b"default_max_pixels", "idle_s", b"idle_s", "max_batch_patches", b"max_batch_patches", "max_image_aspect", b"max_image_aspect", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_image_side", b"max_image_side", "max_in_flight_bytes", b"max_in_flight_bytes", "max_jpeg_scans", b"max_jpeg_scans", "max_message_bytes", b"max_message_bytes", "max_pixels", b"max_pixels", "max_queue", b"max_queue", "max_request_fields", b"max_request_fields", "max_tenant_images", b"max_tenant_images", "max_wait_share", b"max_wait_share", "min_pixels", b"min_pixels", "uploads_bytes", b"uploads_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2551,8 +2551,20 @@ type DecoderLimits struct {
 	MaxInFlightBytes uint64 `protobuf:"varint,60,opt,name=max_in_flight_bytes,json=maxInFlightBytes,proto3" json:"max_in_flight_bytes,omitempty"`
 	// The most fields of a request, with those of its submessages.
 	MaxRequestFields uint32 `protobuf:"varint,61,opt,name=max_request_fields,json=maxRequestFields,proto3" json:"max_request_fields,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The deadline that the queue assumes for a request that has none, in seconds.
+	DefaultDeadlineS uint32 `protobuf:"varint,70,opt,name=default_deadline_s,json=defaultDeadlineS,proto3" json:"default_deadline_s,omitempty"`
+	// The largest share of the time to its deadline that a request may wait, as estimated when it arrives.
+	MaxWaitShare float32 `protobuf:"fixed32,71,opt,name=max_wait_share,json=maxWaitShare,proto3" json:"max_wait_share,omitempty"`
+	// The most estimated tokens of requests that wait, of prompts and answers. 0 if there is no limit.
+	MaxWaitingTokens uint64 `protobuf:"varint,72,opt,name=max_waiting_tokens,json=maxWaitingTokens,proto3" json:"max_waiting_tokens,omitempty"`
+	// The most requests that prepare or prefill at once: their images are described and encoded meanwhile.
+	MaxPreparing uint32 `protobuf:"varint,73,opt,name=max_preparing,json=maxPreparing,proto3" json:"max_preparing,omitempty"`
+	// The most requests of a tenant at once. 0 if there is no limit.
+	MaxTenantRequests uint32 `protobuf:"varint,74,opt,name=max_tenant_requests,json=maxTenantRequests,proto3" json:"max_tenant_requests,omitempty"`
+	// The most images in the requests of a tenant at once. 0 if there is no limit.
+	MaxTenantImages uint32 `protobuf:"varint,75,opt,name=max_tenant_images,json=maxTenantImages,proto3" json:"max_tenant_images,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *DecoderLimits) Reset() {
@@ -2735,6 +2747,48 @@ func (x *DecoderLimits) GetMaxInFlightBytes() uint64 {
 func (x *DecoderLimits) GetMaxRequestFields() uint32 {
 	if x != nil {
 		return x.MaxRequestFields
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetDefaultDeadlineS() uint32 {
+	if x != nil {
+		return x.DefaultDeadlineS
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxWaitShare() float32 {
+	if x != nil {
+		return x.MaxWaitShare
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxWaitingTokens() uint64 {
+	if x != nil {
+		return x.MaxWaitingTokens
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxPreparing() uint32 {
+	if x != nil {
+		return x.MaxPreparing
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxTenantRequests() uint32 {
+	if x != nil {
+		return x.MaxTenantRequests
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxTenantImages() uint32 {
+	if x != nil {
+		return x.MaxTenantImages
 	}
 	return 0
 }
@@ -3524,7 +3578,7 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\bkv_bytes\x18\a \x01(\x04R\akvBytes\x12#\n" +
 	"\rprefill_flops\x18\b \x01(\x01R\fprefillFlops\x12!\n" +
 	"\ffits_context\x18\t \x01(\bR\vfitsContext\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xe8\x06\n" +
+	"\x14GetServerInfoRequest\"\xeb\b\n" +
 	"\rDecoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12\x1f\n" +
 	"\vmax_context\x18\x02 \x01(\rR\n" +
@@ -3555,7 +3609,13 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x17max_format_memory_bytes\x181 \x01(\x04R\x14maxFormatMemoryBytes\x12%\n" +
 	"\x0eformat_workers\x182 \x01(\rR\rformatWorkers\x12-\n" +
 	"\x13max_in_flight_bytes\x18< \x01(\x04R\x10maxInFlightBytes\x12,\n" +
-	"\x12max_request_fields\x18= \x01(\rR\x10maxRequestFields\"\x84\x01\n" +
+	"\x12max_request_fields\x18= \x01(\rR\x10maxRequestFields\x12,\n" +
+	"\x12default_deadline_s\x18F \x01(\rR\x10defaultDeadlineS\x12$\n" +
+	"\x0emax_wait_share\x18G \x01(\x02R\fmaxWaitShare\x12,\n" +
+	"\x12max_waiting_tokens\x18H \x01(\x04R\x10maxWaitingTokens\x12#\n" +
+	"\rmax_preparing\x18I \x01(\rR\fmaxPreparing\x12.\n" +
+	"\x13max_tenant_requests\x18J \x01(\rR\x11maxTenantRequests\x12*\n" +
+	"\x11max_tenant_images\x18K \x01(\rR\x0fmaxTenantImages\"\x84\x01\n" +
 	"\vDecoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12$\n" +

@@ -1505,8 +1505,14 @@ type EncoderLimits struct {
 	MaxInFlightBytes uint64 `protobuf:"varint,60,opt,name=max_in_flight_bytes,json=maxInFlightBytes,proto3" json:"max_in_flight_bytes,omitempty"`
 	// The most fields of a request, with those of its submessages.
 	MaxRequestFields uint32 `protobuf:"varint,61,opt,name=max_request_fields,json=maxRequestFields,proto3" json:"max_request_fields,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The deadline that the queue assumes for an image that has none, in seconds.
+	DefaultDeadlineS uint32 `protobuf:"varint,70,opt,name=default_deadline_s,json=defaultDeadlineS,proto3" json:"default_deadline_s,omitempty"`
+	// The largest share of the time to its deadline that an image may wait, as estimated when it arrives.
+	MaxWaitShare float32 `protobuf:"fixed32,71,opt,name=max_wait_share,json=maxWaitShare,proto3" json:"max_wait_share,omitempty"`
+	// The most images of a tenant that wait or are computed at once. 0 if there is no limit.
+	MaxTenantImages uint32 `protobuf:"varint,75,opt,name=max_tenant_images,json=maxTenantImages,proto3" json:"max_tenant_images,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *EncoderLimits) Reset() {
@@ -1661,6 +1667,27 @@ func (x *EncoderLimits) GetMaxInFlightBytes() uint64 {
 func (x *EncoderLimits) GetMaxRequestFields() uint32 {
 	if x != nil {
 		return x.MaxRequestFields
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetDefaultDeadlineS() uint32 {
+	if x != nil {
+		return x.DefaultDeadlineS
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxWaitShare() float32 {
+	if x != nil {
+		return x.MaxWaitShare
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxTenantImages() uint32 {
+	if x != nil {
+		return x.MaxTenantImages
 	}
 	return 0
 }
@@ -2378,7 +2405,7 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\v_max_pixels\"H\n" +
 	"\x13CountTokensResponse\x121\n" +
 	"\x05count\x18\x01 \x01(\v2\x1b.fovea.vision.v1.TokenCountR\x05count\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xb7\x05\n" +
+	"\x14GetServerInfoRequest\"\xb7\x06\n" +
 	"\rEncoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12&\n" +
 	"\x0fmax_image_bytes\x18\x02 \x01(\rR\rmaxImageBytes\x12(\n" +
@@ -2402,7 +2429,10 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\rarena_lease_s\x18\x0f \x01(\rR\varenaLeaseS\x12\x15\n" +
 	"\x06idle_s\x18( \x01(\rR\x05idleS\x12-\n" +
 	"\x13max_in_flight_bytes\x18< \x01(\x04R\x10maxInFlightBytes\x12,\n" +
-	"\x12max_request_fields\x18= \x01(\rR\x10maxRequestFields\"[\n" +
+	"\x12max_request_fields\x18= \x01(\rR\x10maxRequestFields\x12,\n" +
+	"\x12default_deadline_s\x18F \x01(\rR\x10defaultDeadlineS\x12$\n" +
+	"\x0emax_wait_share\x18G \x01(\x02R\fmaxWaitShare\x12*\n" +
+	"\x11max_tenant_images\x18K \x01(\rR\x0fmaxTenantImages\"[\n" +
 	"\vEncoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12\x18\n" +

@@ -382,6 +382,96 @@ private static final long serialVersionUID = 0L;
     return maxRequestFields_;
   }
 
+  public static final int DEFAULT_DEADLINE_S_FIELD_NUMBER = 70;
+  private int defaultDeadlineS_ = 0;
+  /**
+   * <pre>
+   * The deadline that the queue assumes for a request that has none, in seconds.
+   * </pre>
+   *
+   * <code>uint32 default_deadline_s = 70;</code>
+   * @return The defaultDeadlineS.
+   */
+  @java.lang.Override
+  public int getDefaultDeadlineS() {
+    return defaultDeadlineS_;
+  }
+
+  public static final int MAX_WAIT_SHARE_FIELD_NUMBER = 71;
+  private float maxWaitShare_ = 0F;
+  /**
+   * <pre>
+   * The largest share of the time to its deadline that a request may wait, as estimated when it arrives.
+   * </pre>
+   *
+   * <code>float max_wait_share = 71;</code>
+   * @return The maxWaitShare.
+   */
+  @java.lang.Override
+  public float getMaxWaitShare() {
+    return maxWaitShare_;
+  }
+
+  public static final int MAX_WAITING_TOKENS_FIELD_NUMBER = 72;
+  private long maxWaitingTokens_ = 0L;
+  /**
+   * <pre>
+   * The most estimated tokens of requests that wait, of prompts and answers. 0 if there is no limit.
+   * </pre>
+   *
+   * <code>uint64 max_waiting_tokens = 72;</code>
+   * @return The maxWaitingTokens.
+   */
+  @java.lang.Override
+  public long getMaxWaitingTokens() {
+    return maxWaitingTokens_;
+  }
+
+  public static final int MAX_PREPARING_FIELD_NUMBER = 73;
+  private int maxPreparing_ = 0;
+  /**
+   * <pre>
+   * The most requests that prepare or prefill at once: their images are described and encoded meanwhile.
+   * </pre>
+   *
+   * <code>uint32 max_preparing = 73;</code>
+   * @return The maxPreparing.
+   */
+  @java.lang.Override
+  public int getMaxPreparing() {
+    return maxPreparing_;
+  }
+
+  public static final int MAX_TENANT_REQUESTS_FIELD_NUMBER = 74;
+  private int maxTenantRequests_ = 0;
+  /**
+   * <pre>
+   * The most requests of a tenant at once. 0 if there is no limit.
+   * </pre>
+   *
+   * <code>uint32 max_tenant_requests = 74;</code>
+   * @return The maxTenantRequests.
+   */
+  @java.lang.Override
+  public int getMaxTenantRequests() {
+    return maxTenantRequests_;
+  }
+
+  public static final int MAX_TENANT_IMAGES_FIELD_NUMBER = 75;
+  private int maxTenantImages_ = 0;
+  /**
+   * <pre>
+   * The most images in the requests of a tenant at once. 0 if there is no limit.
+   * </pre>
+   *
+   * <code>uint32 max_tenant_images = 75;</code>
+   * @return The maxTenantImages.
+   */
+  @java.lang.Override
+  public int getMaxTenantImages() {
+    return maxTenantImages_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -461,6 +551,24 @@ private static final long serialVersionUID = 0L;
     }
     if (maxRequestFields_ != 0) {
       output.writeUInt32(61, maxRequestFields_);
+    }
+    if (defaultDeadlineS_ != 0) {
+      output.writeUInt32(70, defaultDeadlineS_);
+    }
+    if (java.lang.Float.floatToRawIntBits(maxWaitShare_) != 0) {
+      output.writeFloat(71, maxWaitShare_);
+    }
+    if (maxWaitingTokens_ != 0L) {
+      output.writeUInt64(72, maxWaitingTokens_);
+    }
+    if (maxPreparing_ != 0) {
+      output.writeUInt32(73, maxPreparing_);
+    }
+    if (maxTenantRequests_ != 0) {
+      output.writeUInt32(74, maxTenantRequests_);
+    }
+    if (maxTenantImages_ != 0) {
+      output.writeUInt32(75, maxTenantImages_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -554,6 +662,30 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(61, maxRequestFields_);
     }
+    if (defaultDeadlineS_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(70, defaultDeadlineS_);
+    }
+    if (java.lang.Float.floatToRawIntBits(maxWaitShare_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeFloatSize(71, maxWaitShare_);
+    }
+    if (maxWaitingTokens_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(72, maxWaitingTokens_);
+    }
+    if (maxPreparing_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(73, maxPreparing_);
+    }
+    if (maxTenantRequests_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(74, maxTenantRequests_);
+    }
+    if (maxTenantImages_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(75, maxTenantImages_);
+    }
     return size;
   }
   @java.lang.Override
@@ -623,6 +755,19 @@ private static final long serialVersionUID = 0L;
         != other.getMaxInFlightBytes()) return false;
     if (getMaxRequestFields()
         != other.getMaxRequestFields()) return false;
+    if (getDefaultDeadlineS()
+        != other.getDefaultDeadlineS()) return false;
+    if (java.lang.Float.floatToIntBits(getMaxWaitShare())
+        != java.lang.Float.floatToIntBits(
+            other.getMaxWaitShare())) return false;
+    if (getMaxWaitingTokens()
+        != other.getMaxWaitingTokens()) return false;
+    if (getMaxPreparing()
+        != other.getMaxPreparing()) return false;
+    if (getMaxTenantRequests()
+        != other.getMaxTenantRequests()) return false;
+    if (getMaxTenantImages()
+        != other.getMaxTenantImages()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -682,6 +827,20 @@ private static final long serialVersionUID = 0L;
         getMaxInFlightBytes());
     hash = (37 * hash) + MAX_REQUEST_FIELDS_FIELD_NUMBER;
     hash = (53 * hash) + getMaxRequestFields();
+    hash = (37 * hash) + DEFAULT_DEADLINE_S_FIELD_NUMBER;
+    hash = (53 * hash) + getDefaultDeadlineS();
+    hash = (37 * hash) + MAX_WAIT_SHARE_FIELD_NUMBER;
+    hash = (53 * hash) + java.lang.Float.floatToIntBits(
+        getMaxWaitShare());
+    hash = (37 * hash) + MAX_WAITING_TOKENS_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getMaxWaitingTokens());
+    hash = (37 * hash) + MAX_PREPARING_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxPreparing();
+    hash = (37 * hash) + MAX_TENANT_REQUESTS_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxTenantRequests();
+    hash = (37 * hash) + MAX_TENANT_IMAGES_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxTenantImages();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -839,6 +998,12 @@ private static final long serialVersionUID = 0L;
       formatWorkers_ = 0;
       maxInFlightBytes_ = 0L;
       maxRequestFields_ = 0;
+      defaultDeadlineS_ = 0;
+      maxWaitShare_ = 0F;
+      maxWaitingTokens_ = 0L;
+      maxPreparing_ = 0;
+      maxTenantRequests_ = 0;
+      maxTenantImages_ = 0;
       return this;
     }
 
@@ -938,6 +1103,24 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00200000) != 0)) {
         result.maxRequestFields_ = maxRequestFields_;
       }
+      if (((from_bitField0_ & 0x00400000) != 0)) {
+        result.defaultDeadlineS_ = defaultDeadlineS_;
+      }
+      if (((from_bitField0_ & 0x00800000) != 0)) {
+        result.maxWaitShare_ = maxWaitShare_;
+      }
+      if (((from_bitField0_ & 0x01000000) != 0)) {
+        result.maxWaitingTokens_ = maxWaitingTokens_;
+      }
+      if (((from_bitField0_ & 0x02000000) != 0)) {
+        result.maxPreparing_ = maxPreparing_;
+      }
+      if (((from_bitField0_ & 0x04000000) != 0)) {
+        result.maxTenantRequests_ = maxTenantRequests_;
+      }
+      if (((from_bitField0_ & 0x08000000) != 0)) {
+        result.maxTenantImages_ = maxTenantImages_;
+      }
     }
 
     @java.lang.Override
@@ -1017,6 +1200,24 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getMaxRequestFields() != 0) {
         setMaxRequestFields(other.getMaxRequestFields());
+      }
+      if (other.getDefaultDeadlineS() != 0) {
+        setDefaultDeadlineS(other.getDefaultDeadlineS());
+      }
+      if (java.lang.Float.floatToRawIntBits(other.getMaxWaitShare()) != 0) {
+        setMaxWaitShare(other.getMaxWaitShare());
+      }
+      if (other.getMaxWaitingTokens() != 0L) {
+        setMaxWaitingTokens(other.getMaxWaitingTokens());
+      }
+      if (other.getMaxPreparing() != 0) {
+        setMaxPreparing(other.getMaxPreparing());
+      }
+      if (other.getMaxTenantRequests() != 0) {
+        setMaxTenantRequests(other.getMaxTenantRequests());
+      }
+      if (other.getMaxTenantImages() != 0) {
+        setMaxTenantImages(other.getMaxTenantImages());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1154,6 +1355,36 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00200000;
               break;
             } // case 488
+            case 560: {
+              defaultDeadlineS_ = input.readUInt32();
+              bitField0_ |= 0x00400000;
+              break;
+            } // case 560
+            case 573: {
+              maxWaitShare_ = input.readFloat();
+              bitField0_ |= 0x00800000;
+              break;
+            } // case 573
+            case 576: {
+              maxWaitingTokens_ = input.readUInt64();
+              bitField0_ |= 0x01000000;
+              break;
+            } // case 576
+            case 584: {
+              maxPreparing_ = input.readUInt32();
+              bitField0_ |= 0x02000000;
+              break;
+            } // case 584
+            case 592: {
+              maxTenantRequests_ = input.readUInt32();
+              bitField0_ |= 0x04000000;
+              break;
+            } // case 592
+            case 600: {
+              maxTenantImages_ = input.readUInt32();
+              bitField0_ |= 0x08000000;
+              break;
+            } // case 600
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -2135,6 +2366,270 @@ private static final long serialVersionUID = 0L;
     public Builder clearMaxRequestFields() {
       bitField0_ = (bitField0_ & ~0x00200000);
       maxRequestFields_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int defaultDeadlineS_ ;
+    /**
+     * <pre>
+     * The deadline that the queue assumes for a request that has none, in seconds.
+     * </pre>
+     *
+     * <code>uint32 default_deadline_s = 70;</code>
+     * @return The defaultDeadlineS.
+     */
+    @java.lang.Override
+    public int getDefaultDeadlineS() {
+      return defaultDeadlineS_;
+    }
+    /**
+     * <pre>
+     * The deadline that the queue assumes for a request that has none, in seconds.
+     * </pre>
+     *
+     * <code>uint32 default_deadline_s = 70;</code>
+     * @param value The defaultDeadlineS to set.
+     * @return This builder for chaining.
+     */
+    public Builder setDefaultDeadlineS(int value) {
+
+      defaultDeadlineS_ = value;
+      bitField0_ |= 0x00400000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The deadline that the queue assumes for a request that has none, in seconds.
+     * </pre>
+     *
+     * <code>uint32 default_deadline_s = 70;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearDefaultDeadlineS() {
+      bitField0_ = (bitField0_ & ~0x00400000);
+      defaultDeadlineS_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private float maxWaitShare_ ;
+    /**
+     * <pre>
+     * The largest share of the time to its deadline that a request may wait, as estimated when it arrives.
+     * </pre>
+     *
+     * <code>float max_wait_share = 71;</code>
+     * @return The maxWaitShare.
+     */
+    @java.lang.Override
+    public float getMaxWaitShare() {
+      return maxWaitShare_;
+    }
+    /**
+     * <pre>
+     * The largest share of the time to its deadline that a request may wait, as estimated when it arrives.
+     * </pre>
+     *
+     * <code>float max_wait_share = 71;</code>
+     * @param value The maxWaitShare to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxWaitShare(float value) {
+
+      maxWaitShare_ = value;
+      bitField0_ |= 0x00800000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The largest share of the time to its deadline that a request may wait, as estimated when it arrives.
+     * </pre>
+     *
+     * <code>float max_wait_share = 71;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxWaitShare() {
+      bitField0_ = (bitField0_ & ~0x00800000);
+      maxWaitShare_ = 0F;
+      onChanged();
+      return this;
+    }
+
+    private long maxWaitingTokens_ ;
+    /**
+     * <pre>
+     * The most estimated tokens of requests that wait, of prompts and answers. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint64 max_waiting_tokens = 72;</code>
+     * @return The maxWaitingTokens.
+     */
+    @java.lang.Override
+    public long getMaxWaitingTokens() {
+      return maxWaitingTokens_;
+    }
+    /**
+     * <pre>
+     * The most estimated tokens of requests that wait, of prompts and answers. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint64 max_waiting_tokens = 72;</code>
+     * @param value The maxWaitingTokens to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxWaitingTokens(long value) {
+
+      maxWaitingTokens_ = value;
+      bitField0_ |= 0x01000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most estimated tokens of requests that wait, of prompts and answers. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint64 max_waiting_tokens = 72;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxWaitingTokens() {
+      bitField0_ = (bitField0_ & ~0x01000000);
+      maxWaitingTokens_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private int maxPreparing_ ;
+    /**
+     * <pre>
+     * The most requests that prepare or prefill at once: their images are described and encoded meanwhile.
+     * </pre>
+     *
+     * <code>uint32 max_preparing = 73;</code>
+     * @return The maxPreparing.
+     */
+    @java.lang.Override
+    public int getMaxPreparing() {
+      return maxPreparing_;
+    }
+    /**
+     * <pre>
+     * The most requests that prepare or prefill at once: their images are described and encoded meanwhile.
+     * </pre>
+     *
+     * <code>uint32 max_preparing = 73;</code>
+     * @param value The maxPreparing to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxPreparing(int value) {
+
+      maxPreparing_ = value;
+      bitField0_ |= 0x02000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most requests that prepare or prefill at once: their images are described and encoded meanwhile.
+     * </pre>
+     *
+     * <code>uint32 max_preparing = 73;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxPreparing() {
+      bitField0_ = (bitField0_ & ~0x02000000);
+      maxPreparing_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxTenantRequests_ ;
+    /**
+     * <pre>
+     * The most requests of a tenant at once. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint32 max_tenant_requests = 74;</code>
+     * @return The maxTenantRequests.
+     */
+    @java.lang.Override
+    public int getMaxTenantRequests() {
+      return maxTenantRequests_;
+    }
+    /**
+     * <pre>
+     * The most requests of a tenant at once. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint32 max_tenant_requests = 74;</code>
+     * @param value The maxTenantRequests to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxTenantRequests(int value) {
+
+      maxTenantRequests_ = value;
+      bitField0_ |= 0x04000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most requests of a tenant at once. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint32 max_tenant_requests = 74;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxTenantRequests() {
+      bitField0_ = (bitField0_ & ~0x04000000);
+      maxTenantRequests_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxTenantImages_ ;
+    /**
+     * <pre>
+     * The most images in the requests of a tenant at once. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint32 max_tenant_images = 75;</code>
+     * @return The maxTenantImages.
+     */
+    @java.lang.Override
+    public int getMaxTenantImages() {
+      return maxTenantImages_;
+    }
+    /**
+     * <pre>
+     * The most images in the requests of a tenant at once. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint32 max_tenant_images = 75;</code>
+     * @param value The maxTenantImages to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxTenantImages(int value) {
+
+      maxTenantImages_ = value;
+      bitField0_ |= 0x08000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most images in the requests of a tenant at once. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint32 max_tenant_images = 75;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxTenantImages() {
+      bitField0_ = (bitField0_ & ~0x08000000);
+      maxTenantImages_ = 0;
       onChanged();
       return this;
     }

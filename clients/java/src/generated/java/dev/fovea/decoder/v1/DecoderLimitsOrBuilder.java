@@ -229,4 +229,64 @@ public interface DecoderLimitsOrBuilder extends
    * @return The maxRequestFields.
    */
   int getMaxRequestFields();
+
+  /**
+   * <pre>
+   * The deadline that the queue assumes for a request that has none, in seconds.
+   * </pre>
+   *
+   * <code>uint32 default_deadline_s = 70;</code>
+   * @return The defaultDeadlineS.
+   */
+  int getDefaultDeadlineS();
+
+  /**
+   * <pre>
+   * The largest share of the time to its deadline that a request may wait, as estimated when it arrives.
+   * </pre>
+   *
+   * <code>float max_wait_share = 71;</code>
+   * @return The maxWaitShare.
+   */
+  float getMaxWaitShare();
+
+  /**
+   * <pre>
+   * The most estimated tokens of requests that wait, of prompts and answers. 0 if there is no limit.
+   * </pre>
+   *
+   * <code>uint64 max_waiting_tokens = 72;</code>
+   * @return The maxWaitingTokens.
+   */
+  long getMaxWaitingTokens();
+
+  /**
+   * <pre>
+   * The most requests that prepare or prefill at once: their images are described and encoded meanwhile.
+   * </pre>
+   *
+   * <code>uint32 max_preparing = 73;</code>
+   * @return The maxPreparing.
+   */
+  int getMaxPreparing();
+
+  /**
+   * <pre>
+   * The most requests of a tenant at once. 0 if there is no limit.
+   * </pre>
+   *
+   * <code>uint32 max_tenant_requests = 74;</code>
+   * @return The maxTenantRequests.
+   */
+  int getMaxTenantRequests();
+
+  /**
+   * <pre>
+   * The most images in the requests of a tenant at once. 0 if there is no limit.
+   * </pre>
+   *
+   * <code>uint32 max_tenant_images = 75;</code>
+   * @return The maxTenantImages.
+   */
+  int getMaxTenantImages();
 }

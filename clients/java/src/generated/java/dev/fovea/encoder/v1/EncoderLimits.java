@@ -322,6 +322,51 @@ private static final long serialVersionUID = 0L;
     return maxRequestFields_;
   }
 
+  public static final int DEFAULT_DEADLINE_S_FIELD_NUMBER = 70;
+  private int defaultDeadlineS_ = 0;
+  /**
+   * <pre>
+   * The deadline that the queue assumes for an image that has none, in seconds.
+   * </pre>
+   *
+   * <code>uint32 default_deadline_s = 70;</code>
+   * @return The defaultDeadlineS.
+   */
+  @java.lang.Override
+  public int getDefaultDeadlineS() {
+    return defaultDeadlineS_;
+  }
+
+  public static final int MAX_WAIT_SHARE_FIELD_NUMBER = 71;
+  private float maxWaitShare_ = 0F;
+  /**
+   * <pre>
+   * The largest share of the time to its deadline that an image may wait, as estimated when it arrives.
+   * </pre>
+   *
+   * <code>float max_wait_share = 71;</code>
+   * @return The maxWaitShare.
+   */
+  @java.lang.Override
+  public float getMaxWaitShare() {
+    return maxWaitShare_;
+  }
+
+  public static final int MAX_TENANT_IMAGES_FIELD_NUMBER = 75;
+  private int maxTenantImages_ = 0;
+  /**
+   * <pre>
+   * The most images of a tenant that wait or are computed at once. 0 if there is no limit.
+   * </pre>
+   *
+   * <code>uint32 max_tenant_images = 75;</code>
+   * @return The maxTenantImages.
+   */
+  @java.lang.Override
+  public int getMaxTenantImages() {
+    return maxTenantImages_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -389,6 +434,15 @@ private static final long serialVersionUID = 0L;
     }
     if (maxRequestFields_ != 0) {
       output.writeUInt32(61, maxRequestFields_);
+    }
+    if (defaultDeadlineS_ != 0) {
+      output.writeUInt32(70, defaultDeadlineS_);
+    }
+    if (java.lang.Float.floatToRawIntBits(maxWaitShare_) != 0) {
+      output.writeFloat(71, maxWaitShare_);
+    }
+    if (maxTenantImages_ != 0) {
+      output.writeUInt32(75, maxTenantImages_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -466,6 +520,18 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(61, maxRequestFields_);
     }
+    if (defaultDeadlineS_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(70, defaultDeadlineS_);
+    }
+    if (java.lang.Float.floatToRawIntBits(maxWaitShare_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeFloatSize(71, maxWaitShare_);
+    }
+    if (maxTenantImages_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(75, maxTenantImages_);
+    }
     return size;
   }
   @java.lang.Override
@@ -526,6 +592,13 @@ private static final long serialVersionUID = 0L;
         != other.getMaxInFlightBytes()) return false;
     if (getMaxRequestFields()
         != other.getMaxRequestFields()) return false;
+    if (getDefaultDeadlineS()
+        != other.getDefaultDeadlineS()) return false;
+    if (java.lang.Float.floatToIntBits(getMaxWaitShare())
+        != java.lang.Float.floatToIntBits(
+            other.getMaxWaitShare())) return false;
+    if (getMaxTenantImages()
+        != other.getMaxTenantImages()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -577,6 +650,13 @@ private static final long serialVersionUID = 0L;
         getMaxInFlightBytes());
     hash = (37 * hash) + MAX_REQUEST_FIELDS_FIELD_NUMBER;
     hash = (53 * hash) + getMaxRequestFields();
+    hash = (37 * hash) + DEFAULT_DEADLINE_S_FIELD_NUMBER;
+    hash = (53 * hash) + getDefaultDeadlineS();
+    hash = (37 * hash) + MAX_WAIT_SHARE_FIELD_NUMBER;
+    hash = (53 * hash) + java.lang.Float.floatToIntBits(
+        getMaxWaitShare());
+    hash = (37 * hash) + MAX_TENANT_IMAGES_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxTenantImages();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -730,6 +810,9 @@ private static final long serialVersionUID = 0L;
       idleS_ = 0;
       maxInFlightBytes_ = 0L;
       maxRequestFields_ = 0;
+      defaultDeadlineS_ = 0;
+      maxWaitShare_ = 0F;
+      maxTenantImages_ = 0;
       return this;
     }
 
@@ -817,6 +900,15 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00020000) != 0)) {
         result.maxRequestFields_ = maxRequestFields_;
       }
+      if (((from_bitField0_ & 0x00040000) != 0)) {
+        result.defaultDeadlineS_ = defaultDeadlineS_;
+      }
+      if (((from_bitField0_ & 0x00080000) != 0)) {
+        result.maxWaitShare_ = maxWaitShare_;
+      }
+      if (((from_bitField0_ & 0x00100000) != 0)) {
+        result.maxTenantImages_ = maxTenantImages_;
+      }
     }
 
     @java.lang.Override
@@ -884,6 +976,15 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getMaxRequestFields() != 0) {
         setMaxRequestFields(other.getMaxRequestFields());
+      }
+      if (other.getDefaultDeadlineS() != 0) {
+        setDefaultDeadlineS(other.getDefaultDeadlineS());
+      }
+      if (java.lang.Float.floatToRawIntBits(other.getMaxWaitShare()) != 0) {
+        setMaxWaitShare(other.getMaxWaitShare());
+      }
+      if (other.getMaxTenantImages() != 0) {
+        setMaxTenantImages(other.getMaxTenantImages());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1001,6 +1102,21 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00020000;
               break;
             } // case 488
+            case 560: {
+              defaultDeadlineS_ = input.readUInt32();
+              bitField0_ |= 0x00040000;
+              break;
+            } // case 560
+            case 573: {
+              maxWaitShare_ = input.readFloat();
+              bitField0_ |= 0x00080000;
+              break;
+            } // case 573
+            case 600: {
+              maxTenantImages_ = input.readUInt32();
+              bitField0_ |= 0x00100000;
+              break;
+            } // case 600
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1806,6 +1922,138 @@ private static final long serialVersionUID = 0L;
     public Builder clearMaxRequestFields() {
       bitField0_ = (bitField0_ & ~0x00020000);
       maxRequestFields_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int defaultDeadlineS_ ;
+    /**
+     * <pre>
+     * The deadline that the queue assumes for an image that has none, in seconds.
+     * </pre>
+     *
+     * <code>uint32 default_deadline_s = 70;</code>
+     * @return The defaultDeadlineS.
+     */
+    @java.lang.Override
+    public int getDefaultDeadlineS() {
+      return defaultDeadlineS_;
+    }
+    /**
+     * <pre>
+     * The deadline that the queue assumes for an image that has none, in seconds.
+     * </pre>
+     *
+     * <code>uint32 default_deadline_s = 70;</code>
+     * @param value The defaultDeadlineS to set.
+     * @return This builder for chaining.
+     */
+    public Builder setDefaultDeadlineS(int value) {
+
+      defaultDeadlineS_ = value;
+      bitField0_ |= 0x00040000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The deadline that the queue assumes for an image that has none, in seconds.
+     * </pre>
+     *
+     * <code>uint32 default_deadline_s = 70;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearDefaultDeadlineS() {
+      bitField0_ = (bitField0_ & ~0x00040000);
+      defaultDeadlineS_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private float maxWaitShare_ ;
+    /**
+     * <pre>
+     * The largest share of the time to its deadline that an image may wait, as estimated when it arrives.
+     * </pre>
+     *
+     * <code>float max_wait_share = 71;</code>
+     * @return The maxWaitShare.
+     */
+    @java.lang.Override
+    public float getMaxWaitShare() {
+      return maxWaitShare_;
+    }
+    /**
+     * <pre>
+     * The largest share of the time to its deadline that an image may wait, as estimated when it arrives.
+     * </pre>
+     *
+     * <code>float max_wait_share = 71;</code>
+     * @param value The maxWaitShare to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxWaitShare(float value) {
+
+      maxWaitShare_ = value;
+      bitField0_ |= 0x00080000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The largest share of the time to its deadline that an image may wait, as estimated when it arrives.
+     * </pre>
+     *
+     * <code>float max_wait_share = 71;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxWaitShare() {
+      bitField0_ = (bitField0_ & ~0x00080000);
+      maxWaitShare_ = 0F;
+      onChanged();
+      return this;
+    }
+
+    private int maxTenantImages_ ;
+    /**
+     * <pre>
+     * The most images of a tenant that wait or are computed at once. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint32 max_tenant_images = 75;</code>
+     * @return The maxTenantImages.
+     */
+    @java.lang.Override
+    public int getMaxTenantImages() {
+      return maxTenantImages_;
+    }
+    /**
+     * <pre>
+     * The most images of a tenant that wait or are computed at once. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint32 max_tenant_images = 75;</code>
+     * @param value The maxTenantImages to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxTenantImages(int value) {
+
+      maxTenantImages_ = value;
+      bitField0_ |= 0x00100000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most images of a tenant that wait or are computed at once. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint32 max_tenant_images = 75;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxTenantImages() {
+      bitField0_ = (bitField0_ & ~0x00100000);
+      maxTenantImages_ = 0;
       onChanged();
       return this;
     }

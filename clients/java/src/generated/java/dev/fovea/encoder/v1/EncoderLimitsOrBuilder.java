@@ -189,4 +189,34 @@ public interface EncoderLimitsOrBuilder extends
    * @return The maxRequestFields.
    */
   int getMaxRequestFields();
+
+  /**
+   * <pre>
+   * The deadline that the queue assumes for an image that has none, in seconds.
+   * </pre>
+   *
+   * <code>uint32 default_deadline_s = 70;</code>
+   * @return The defaultDeadlineS.
+   */
+  int getDefaultDeadlineS();
+
+  /**
+   * <pre>
+   * The largest share of the time to its deadline that an image may wait, as estimated when it arrives.
+   * </pre>
+   *
+   * <code>float max_wait_share = 71;</code>
+   * @return The maxWaitShare.
+   */
+  float getMaxWaitShare();
+
+  /**
+   * <pre>
+   * The most images of a tenant that wait or are computed at once. 0 if there is no limit.
+   * </pre>
+   *
+   * <code>uint32 max_tenant_images = 75;</code>
+   * @return The maxTenantImages.
+   */
+  int getMaxTenantImages();
 }

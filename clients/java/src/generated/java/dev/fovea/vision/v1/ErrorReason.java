@@ -154,7 +154,8 @@ public enum ErrorReason
   ERROR_REASON_TOO_MANY_IMAGES(16),
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED with RetryInfo: the encoder's queue is full.
+   * RESOURCE_EXHAUSTED with RetryInfo: too much work waits for the vision tower. `field`, `limit` and `actual` in the
+   * metadata say what would exceed its bound; with `wait_s`, it is the seconds that the image would wait.
    * </pre>
    *
    * <code>ERROR_REASON_ENCODER_BUSY = 17;</code>
@@ -162,7 +163,8 @@ public enum ErrorReason
   ERROR_REASON_ENCODER_BUSY(17),
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED with RetryInfo: the engine's queue is full.
+   * RESOURCE_EXHAUSTED with RetryInfo: too much work waits for the engine. `field`, `limit` and `actual` in the metadata
+   * say what would exceed its bound; with `wait_s`, it is the seconds that the request would wait.
    * </pre>
    *
    * <code>ERROR_REASON_ENGINE_BUSY = 18;</code>
@@ -218,7 +220,8 @@ public enum ErrorReason
   ERROR_REASON_ENGINE_FAILED(24),
   /**
    * <pre>
-   * DEADLINE_EXCEEDED: the caller's deadline passed before the work was done.
+   * DEADLINE_EXCEEDED: the caller's deadline passed before the work was done. With RetryInfo, the call left the queue
+   * because the work could no longer be done in time.
    * </pre>
    *
    * <code>ERROR_REASON_DEADLINE_EXCEEDED = 25;</code>
@@ -445,6 +448,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_SERVER_BUSY = 57;</code>
    */
   ERROR_REASON_SERVER_BUSY(57),
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED with RetryInfo: the running calls of the caller's tenant hold as much as a tenant may. `field` in
+   * the metadata is the limit's name. Without RetryInfo, the request alone exceeds the limit.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TENANT_BUSY = 70;</code>
+   */
+  ERROR_REASON_TENANT_BUSY(70),
   UNRECOGNIZED(-1),
   ;
 
@@ -595,7 +607,8 @@ public enum ErrorReason
   public static final int ERROR_REASON_TOO_MANY_IMAGES_VALUE = 16;
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED with RetryInfo: the encoder's queue is full.
+   * RESOURCE_EXHAUSTED with RetryInfo: too much work waits for the vision tower. `field`, `limit` and `actual` in the
+   * metadata say what would exceed its bound; with `wait_s`, it is the seconds that the image would wait.
    * </pre>
    *
    * <code>ERROR_REASON_ENCODER_BUSY = 17;</code>
@@ -603,7 +616,8 @@ public enum ErrorReason
   public static final int ERROR_REASON_ENCODER_BUSY_VALUE = 17;
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED with RetryInfo: the engine's queue is full.
+   * RESOURCE_EXHAUSTED with RetryInfo: too much work waits for the engine. `field`, `limit` and `actual` in the metadata
+   * say what would exceed its bound; with `wait_s`, it is the seconds that the request would wait.
    * </pre>
    *
    * <code>ERROR_REASON_ENGINE_BUSY = 18;</code>
@@ -659,7 +673,8 @@ public enum ErrorReason
   public static final int ERROR_REASON_ENGINE_FAILED_VALUE = 24;
   /**
    * <pre>
-   * DEADLINE_EXCEEDED: the caller's deadline passed before the work was done.
+   * DEADLINE_EXCEEDED: the caller's deadline passed before the work was done. With RetryInfo, the call left the queue
+   * because the work could no longer be done in time.
    * </pre>
    *
    * <code>ERROR_REASON_DEADLINE_EXCEEDED = 25;</code>
@@ -886,6 +901,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_SERVER_BUSY = 57;</code>
    */
   public static final int ERROR_REASON_SERVER_BUSY_VALUE = 57;
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED with RetryInfo: the running calls of the caller's tenant hold as much as a tenant may. `field` in
+   * the metadata is the limit's name. Without RetryInfo, the request alone exceeds the limit.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TENANT_BUSY = 70;</code>
+   */
+  public static final int ERROR_REASON_TENANT_BUSY_VALUE = 70;
 
 
   public final int getNumber() {
@@ -965,6 +989,7 @@ public enum ErrorReason
       case 55: return ERROR_REASON_ROLE_NOT_ALLOWED;
       case 56: return ERROR_REASON_TENANT_NOT_ALLOWED;
       case 57: return ERROR_REASON_SERVER_BUSY;
+      case 70: return ERROR_REASON_TENANT_BUSY;
       default: return null;
     }
   }
