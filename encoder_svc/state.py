@@ -25,6 +25,7 @@ from fovea.contract.errors import NotReady
 from fovea.contract.plan import EncodePlan
 from fovea.contract.rows import RowLayout
 from fovea.geometry import Geometry
+from fovea.server.connections import ConnectionLimits
 
 FEATURES: tuple[str, ...] = (
     "put_image",
@@ -38,8 +39,8 @@ FEATURES: tuple[str, ...] = (
 )
 
 
-@dataclass(frozen=True)
-class EncoderLimits:
+@dataclass(frozen=True, kw_only=True)
+class EncoderLimits(ConnectionLimits):
     """The limits of an encoder, as GetServerInfo reports them."""
 
     max_message_bytes: int

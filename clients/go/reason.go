@@ -114,4 +114,6 @@ const (
 	ReasonTenantNotAllowed Reason = "TENANT_NOT_ALLOWED"
 	// ReasonServerBusy is RESOURCE_EXHAUSTED: the requests of running calls hold as many bytes as the server allows.
 	ReasonServerBusy Reason = "SERVER_BUSY"
+	// ReasonTooManyStreams is RESOURCE_EXHAUSTED: all streams of health and reflection are taken.
+	ReasonTooManyStreams Reason = "TOO_MANY_STREAMS"
 )

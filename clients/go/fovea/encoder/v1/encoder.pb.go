@@ -1505,6 +1505,16 @@ type EncoderLimits struct {
 	MaxInFlightBytes uint64 `protobuf:"varint,60,opt,name=max_in_flight_bytes,json=maxInFlightBytes,proto3" json:"max_in_flight_bytes,omitempty"`
 	// The most fields of a request, with those of its submessages.
 	MaxRequestFields uint32 `protobuf:"varint,61,opt,name=max_request_fields,json=maxRequestFields,proto3" json:"max_request_fields,omitempty"`
+	// The most connections. The server closes further connections at once.
+	MaxConnections uint32 `protobuf:"varint,80,opt,name=max_connections,json=maxConnections,proto3" json:"max_connections,omitempty"`
+	// The most calls that run on a connection. Clients wait with further calls.
+	MaxConnectionStreams uint32 `protobuf:"varint,81,opt,name=max_connection_streams,json=maxConnectionStreams,proto3" json:"max_connection_streams,omitempty"`
+	// Seconds after which the server closes a connection without calls.
+	ConnectionIdleS uint32 `protobuf:"varint,82,opt,name=connection_idle_s,json=connectionIdleS,proto3" json:"connection_idle_s,omitempty"`
+	// The largest metadata of a call, in bytes.
+	MaxMetadataBytes uint32 `protobuf:"varint,83,opt,name=max_metadata_bytes,json=maxMetadataBytes,proto3" json:"max_metadata_bytes,omitempty"`
+	// The most open streams of health and reflection together, which need no token.
+	MaxPublicStreams uint32 `protobuf:"varint,84,opt,name=max_public_streams,json=maxPublicStreams,proto3" json:"max_public_streams,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1661,6 +1671,41 @@ func (x *EncoderLimits) GetMaxInFlightBytes() uint64 {
 func (x *EncoderLimits) GetMaxRequestFields() uint32 {
 	if x != nil {
 		return x.MaxRequestFields
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxConnections() uint32 {
+	if x != nil {
+		return x.MaxConnections
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxConnectionStreams() uint32 {
+	if x != nil {
+		return x.MaxConnectionStreams
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetConnectionIdleS() uint32 {
+	if x != nil {
+		return x.ConnectionIdleS
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxMetadataBytes() uint32 {
+	if x != nil {
+		return x.MaxMetadataBytes
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxPublicStreams() uint32 {
+	if x != nil {
+		return x.MaxPublicStreams
 	}
 	return 0
 }
@@ -2378,7 +2423,7 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\v_max_pixels\"H\n" +
 	"\x13CountTokensResponse\x121\n" +
 	"\x05count\x18\x01 \x01(\v2\x1b.fovea.vision.v1.TokenCountR\x05count\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xb7\x05\n" +
+	"\x14GetServerInfoRequest\"\x9e\a\n" +
 	"\rEncoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12&\n" +
 	"\x0fmax_image_bytes\x18\x02 \x01(\rR\rmaxImageBytes\x12(\n" +
@@ -2402,7 +2447,12 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\rarena_lease_s\x18\x0f \x01(\rR\varenaLeaseS\x12\x15\n" +
 	"\x06idle_s\x18( \x01(\rR\x05idleS\x12-\n" +
 	"\x13max_in_flight_bytes\x18< \x01(\x04R\x10maxInFlightBytes\x12,\n" +
-	"\x12max_request_fields\x18= \x01(\rR\x10maxRequestFields\"[\n" +
+	"\x12max_request_fields\x18= \x01(\rR\x10maxRequestFields\x12'\n" +
+	"\x0fmax_connections\x18P \x01(\rR\x0emaxConnections\x124\n" +
+	"\x16max_connection_streams\x18Q \x01(\rR\x14maxConnectionStreams\x12*\n" +
+	"\x11connection_idle_s\x18R \x01(\rR\x0fconnectionIdleS\x12,\n" +
+	"\x12max_metadata_bytes\x18S \x01(\rR\x10maxMetadataBytes\x12,\n" +
+	"\x12max_public_streams\x18T \x01(\rR\x10maxPublicStreams\"[\n" +
 	"\vEncoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12\x18\n" +

@@ -53,6 +53,7 @@ public enum Reason {
   ROLE_NOT_ALLOWED,
   TENANT_NOT_ALLOWED,
   SERVER_BUSY,
+  TOO_MANY_STREAMS,
   /** A status without Fovea's details, or a reason that this client does not know. */
   UNKNOWN;
 

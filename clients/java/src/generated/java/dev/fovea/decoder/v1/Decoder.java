@@ -307,7 +307,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "\022\r\n\005exact\030\005 \001(\010\022\021\n\trow_bytes\030\006 \001(\004\022\020\n\010kv" +
       "_bytes\030\007 \001(\004\022\025\n\rprefill_flops\030\010 \001(\001\022\024\n\014f" +
       "its_context\030\t \001(\010\"\026\n\024GetServerInfoReques" +
-      "t\"\247\004\n\rDecoderLimits\022\031\n\021max_message_bytes" +
+      "t\"\263\005\n\rDecoderLimits\022\031\n\021max_message_bytes" +
       "\030\001 \001(\r\022\023\n\013max_context\030\002 \001(\r\022\026\n\016max_new_t" +
       "okens\030\003 \001(\r\022\036\n\026default_max_new_tokens\030\004 " +
       "\001(\r\022\022\n\nmax_images\030\005 \001(\r\022\032\n\022default_max_p" +
@@ -320,73 +320,76 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "der_timeout_s\030) \001(\r\022\024\n\014max_format_s\0300 \001(" +
       "\002\022\037\n\027max_format_memory_bytes\0301 \001(\004\022\026\n\016fo" +
       "rmat_workers\0302 \001(\r\022\033\n\023max_in_flight_byte" +
-      "s\030< \001(\004\022\032\n\022max_request_fields\030= \001(\r\"Z\n\013D" +
-      "ecoderLoad\022\017\n\007waiting\030\001 \001(\r\022\017\n\007running\030\002" +
-      " \001(\r\022\026\n\016kv_blocks_used\030\003 \001(\r\022\021\n\tkv_block" +
-      "s\030\004 \001(\r\"\233\001\n\013EncoderPeer\022\017\n\007address\030\001 \001(\t" +
-      "\022\014\n\004name\030\002 \001(\t\022\021\n\treachable\030\003 \001(\010\022\023\n\013fin" +
-      "gerprint\030\004 \001(\t\022\022\n\ncompatible\030\005 \001(\010\022\017\n\007wa" +
-      "iting\030\006 \001(\r\022\017\n\007running\030\007 \001(\r\022\017\n\007encodes\030" +
-      "\010 \001(\r\"\260\003\n\025GetServerInfoResponse\022\017\n\007versi" +
-      "on\030\001 \001(\t\022\r\n\005model\030\002 \001(\t\022\023\n\013fingerprint\030\003" +
-      " \001(\t\022*\n\006layout\030\004 \001(\0132\032.fovea.vision.v1.R" +
-      "owLayout\022/\n\006limits\030\005 \001(\0132\037.fovea.decoder" +
-      ".v1.DecoderLimits\022+\n\004load\030\006 \001(\0132\035.fovea." +
-      "decoder.v1.DecoderLoad\022\020\n\010features\030\007 \003(\t" +
-      "\022-\n\005state\030\010 \001(\0162\036.fovea.decoder.v1.Servi" +
-      "ngState\022\030\n\020loading_progress\030\t \001(\002\022\016\n\006eng" +
-      "ine\030\n \001(\t\022\021\n\tattention\030\013 \001(\t\022\r\n\005dtype\030\014 " +
-      "\001(\t\022/\n\010encoders\030\r \003(\0132\035.fovea.decoder.v1" +
-      ".EncoderPeer\022\032\n\022kv_bytes_per_token\030\016 \001(\r" +
-      "\"$\n\022DeleteImageRequest\022\016\n\006digest\030\001 \001(\t\"v" +
-      "\n\017EncoderDeletion\022\017\n\007encoder\030\001 \001(\t\022\021\n\tco" +
-      "nfirmed\030\002 \001(\010\022\016\n\006reason\030\003 \001(\t\022\017\n\007uploads" +
-      "\030\004 \001(\r\022\017\n\007records\030\005 \001(\r\022\r\n\005bytes\030\006 \001(\004\"J" +
-      "\n\023DeleteImageResponse\0223\n\010encoders\030\001 \003(\0132" +
-      "!.fovea.decoder.v1.EncoderDeletion\"$\n\022Pu" +
-      "rgeTenantRequest\022\016\n\006tenant\030\001 \001(\t\"J\n\023Purg" +
-      "eTenantResponse\0223\n\010encoders\030\001 \003(\0132!.fove" +
-      "a.decoder.v1.EncoderDeletion*P\n\004Role\022\024\n\020" +
-      "ROLE_UNSPECIFIED\020\000\022\017\n\013ROLE_SYSTEM\020\001\022\r\n\tR" +
-      "OLE_USER\020\002\022\022\n\016ROLE_ASSISTANT\020\003*R\n\006Detail" +
-      "\022\026\n\022DETAIL_UNSPECIFIED\020\000\022\016\n\nDETAIL_LOW\020\001" +
-      "\022\017\n\013DETAIL_HIGH\020\002\022\017\n\013DETAIL_AUTO\020\003*a\n\014On" +
-      "OverBudget\022\036\n\032ON_OVER_BUDGET_UNSPECIFIED" +
-      "\020\000\022\026\n\022ON_OVER_BUDGET_FIT\020\001\022\031\n\025ON_OVER_BU" +
-      "DGET_REFUSE\020\002*b\n\014RepeatPolicy\022\035\n\031REPEAT_" +
-      "POLICY_UNSPECIFIED\020\000\022\026\n\022REPEAT_POLICY_KE" +
-      "EP\020\001\022\033\n\027REPEAT_POLICY_REFERENCE\020\002*\227\001\n\rRe" +
-      "ductionMode\022\036\n\032REDUCTION_MODE_UNSPECIFIE" +
-      "D\020\000\022\026\n\022REDUCTION_MODE_OFF\020\001\022\032\n\026REDUCTION" +
-      "_MODE_ECONOMY\020\002\022\031\n\025REDUCTION_MODE_STRONG" +
-      "\020\003\022\027\n\023REDUCTION_MODE_AUTO\020\004*_\n\014FinishRea" +
-      "son\022\035\n\031FINISH_REASON_UNSPECIFIED\020\000\022\026\n\022FI" +
-      "NISH_REASON_STOP\020\001\022\030\n\024FINISH_REASON_LENG" +
-      "TH\020\002*\231\001\n\014ServingState\022\035\n\031SERVING_STATE_U" +
-      "NSPECIFIED\020\000\022\031\n\025SERVING_STATE_LOADING\020\001\022" +
-      "\031\n\025SERVING_STATE_SERVING\020\002\022\032\n\026SERVING_ST" +
-      "ATE_DRAINING\020\003\022\030\n\024SERVING_STATE_FAILED\020\004" +
-      "2\345\005\n\016DecoderService\022S\n\010PutImage\022!.fovea." +
-      "decoder.v1.PutImageRequest\032\".fovea.decod" +
-      "er.v1.PutImageResponse(\001\022`\n\rDescribeImag" +
-      "e\022&.fovea.decoder.v1.DescribeImageReques" +
-      "t\032\'.fovea.decoder.v1.DescribeImageRespon" +
-      "se\022S\n\010Generate\022!.fovea.decoder.v1.Genera" +
-      "teRequest\032\".fovea.decoder.v1.GenerateRes" +
-      "ponse0\001\022Q\n\010Complete\022!.fovea.decoder.v1.C" +
-      "ompleteRequest\032\".fovea.decoder.v1.Comple" +
-      "teResponse\022Z\n\013CountTokens\022$.fovea.decode" +
-      "r.v1.CountTokensRequest\032%.fovea.decoder." +
-      "v1.CountTokensResponse\022Z\n\013DeleteImage\022$." +
-      "fovea.decoder.v1.DeleteImageRequest\032%.fo" +
-      "vea.decoder.v1.DeleteImageResponse\022Z\n\013Pu" +
-      "rgeTenant\022$.fovea.decoder.v1.PurgeTenant" +
-      "Request\032%.fovea.decoder.v1.PurgeTenantRe" +
-      "sponse\022`\n\rGetServerInfo\022&.fovea.decoder." +
-      "v1.GetServerInfoRequest\032\'.fovea.decoder." +
-      "v1.GetServerInfoResponseBA\n\024dev.fovea.de" +
-      "coder.v1P\001Z\'fovea.dev/go/fovea/decoder/v" +
-      "1;decoderv1b\006proto3"
+      "s\030< \001(\004\022\032\n\022max_request_fields\030= \001(\r\022\027\n\017m" +
+      "ax_connections\030P \001(\r\022\036\n\026max_connection_s" +
+      "treams\030Q \001(\r\022\031\n\021connection_idle_s\030R \001(\r\022" +
+      "\032\n\022max_metadata_bytes\030S \001(\r\022\032\n\022max_publi" +
+      "c_streams\030T \001(\r\"Z\n\013DecoderLoad\022\017\n\007waitin" +
+      "g\030\001 \001(\r\022\017\n\007running\030\002 \001(\r\022\026\n\016kv_blocks_us" +
+      "ed\030\003 \001(\r\022\021\n\tkv_blocks\030\004 \001(\r\"\233\001\n\013EncoderP" +
+      "eer\022\017\n\007address\030\001 \001(\t\022\014\n\004name\030\002 \001(\t\022\021\n\tre" +
+      "achable\030\003 \001(\010\022\023\n\013fingerprint\030\004 \001(\t\022\022\n\nco" +
+      "mpatible\030\005 \001(\010\022\017\n\007waiting\030\006 \001(\r\022\017\n\007runni" +
+      "ng\030\007 \001(\r\022\017\n\007encodes\030\010 \001(\r\"\260\003\n\025GetServerI" +
+      "nfoResponse\022\017\n\007version\030\001 \001(\t\022\r\n\005model\030\002 " +
+      "\001(\t\022\023\n\013fingerprint\030\003 \001(\t\022*\n\006layout\030\004 \001(\013" +
+      "2\032.fovea.vision.v1.RowLayout\022/\n\006limits\030\005" +
+      " \001(\0132\037.fovea.decoder.v1.DecoderLimits\022+\n" +
+      "\004load\030\006 \001(\0132\035.fovea.decoder.v1.DecoderLo" +
+      "ad\022\020\n\010features\030\007 \003(\t\022-\n\005state\030\010 \001(\0162\036.fo" +
+      "vea.decoder.v1.ServingState\022\030\n\020loading_p" +
+      "rogress\030\t \001(\002\022\016\n\006engine\030\n \001(\t\022\021\n\tattenti" +
+      "on\030\013 \001(\t\022\r\n\005dtype\030\014 \001(\t\022/\n\010encoders\030\r \003(" +
+      "\0132\035.fovea.decoder.v1.EncoderPeer\022\032\n\022kv_b" +
+      "ytes_per_token\030\016 \001(\r\"$\n\022DeleteImageReque" +
+      "st\022\016\n\006digest\030\001 \001(\t\"v\n\017EncoderDeletion\022\017\n" +
+      "\007encoder\030\001 \001(\t\022\021\n\tconfirmed\030\002 \001(\010\022\016\n\006rea" +
+      "son\030\003 \001(\t\022\017\n\007uploads\030\004 \001(\r\022\017\n\007records\030\005 " +
+      "\001(\r\022\r\n\005bytes\030\006 \001(\004\"J\n\023DeleteImageRespons" +
+      "e\0223\n\010encoders\030\001 \003(\0132!.fovea.decoder.v1.E" +
+      "ncoderDeletion\"$\n\022PurgeTenantRequest\022\016\n\006" +
+      "tenant\030\001 \001(\t\"J\n\023PurgeTenantResponse\0223\n\010e" +
+      "ncoders\030\001 \003(\0132!.fovea.decoder.v1.Encoder" +
+      "Deletion*P\n\004Role\022\024\n\020ROLE_UNSPECIFIED\020\000\022\017" +
+      "\n\013ROLE_SYSTEM\020\001\022\r\n\tROLE_USER\020\002\022\022\n\016ROLE_A" +
+      "SSISTANT\020\003*R\n\006Detail\022\026\n\022DETAIL_UNSPECIFI" +
+      "ED\020\000\022\016\n\nDETAIL_LOW\020\001\022\017\n\013DETAIL_HIGH\020\002\022\017\n" +
+      "\013DETAIL_AUTO\020\003*a\n\014OnOverBudget\022\036\n\032ON_OVE" +
+      "R_BUDGET_UNSPECIFIED\020\000\022\026\n\022ON_OVER_BUDGET" +
+      "_FIT\020\001\022\031\n\025ON_OVER_BUDGET_REFUSE\020\002*b\n\014Rep" +
+      "eatPolicy\022\035\n\031REPEAT_POLICY_UNSPECIFIED\020\000" +
+      "\022\026\n\022REPEAT_POLICY_KEEP\020\001\022\033\n\027REPEAT_POLIC" +
+      "Y_REFERENCE\020\002*\227\001\n\rReductionMode\022\036\n\032REDUC" +
+      "TION_MODE_UNSPECIFIED\020\000\022\026\n\022REDUCTION_MOD" +
+      "E_OFF\020\001\022\032\n\026REDUCTION_MODE_ECONOMY\020\002\022\031\n\025R" +
+      "EDUCTION_MODE_STRONG\020\003\022\027\n\023REDUCTION_MODE" +
+      "_AUTO\020\004*_\n\014FinishReason\022\035\n\031FINISH_REASON" +
+      "_UNSPECIFIED\020\000\022\026\n\022FINISH_REASON_STOP\020\001\022\030" +
+      "\n\024FINISH_REASON_LENGTH\020\002*\231\001\n\014ServingStat" +
+      "e\022\035\n\031SERVING_STATE_UNSPECIFIED\020\000\022\031\n\025SERV" +
+      "ING_STATE_LOADING\020\001\022\031\n\025SERVING_STATE_SER" +
+      "VING\020\002\022\032\n\026SERVING_STATE_DRAINING\020\003\022\030\n\024SE" +
+      "RVING_STATE_FAILED\020\0042\345\005\n\016DecoderService\022" +
+      "S\n\010PutImage\022!.fovea.decoder.v1.PutImageR" +
+      "equest\032\".fovea.decoder.v1.PutImageRespon" +
+      "se(\001\022`\n\rDescribeImage\022&.fovea.decoder.v1" +
+      ".DescribeImageRequest\032\'.fovea.decoder.v1" +
+      ".DescribeImageResponse\022S\n\010Generate\022!.fov" +
+      "ea.decoder.v1.GenerateRequest\032\".fovea.de" +
+      "coder.v1.GenerateResponse0\001\022Q\n\010Complete\022" +
+      "!.fovea.decoder.v1.CompleteRequest\032\".fov" +
+      "ea.decoder.v1.CompleteResponse\022Z\n\013CountT" +
+      "okens\022$.fovea.decoder.v1.CountTokensRequ" +
+      "est\032%.fovea.decoder.v1.CountTokensRespon" +
+      "se\022Z\n\013DeleteImage\022$.fovea.decoder.v1.Del" +
+      "eteImageRequest\032%.fovea.decoder.v1.Delet" +
+      "eImageResponse\022Z\n\013PurgeTenant\022$.fovea.de" +
+      "coder.v1.PurgeTenantRequest\032%.fovea.deco" +
+      "der.v1.PurgeTenantResponse\022`\n\rGetServerI" +
+      "nfo\022&.fovea.decoder.v1.GetServerInfoRequ" +
+      "est\032\'.fovea.decoder.v1.GetServerInfoResp" +
+      "onseBA\n\024dev.fovea.decoder.v1P\001Z\'fovea.de" +
+      "v/go/fovea/decoder/v1;decoderv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -557,7 +560,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_DecoderLimits_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_DecoderLimits_descriptor,
-        new java.lang.String[] { "MaxMessageBytes", "MaxContext", "MaxNewTokens", "DefaultMaxNewTokens", "MaxImages", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxRunning", "MaxWaiting", "MaxStopStrings", "MaxImageBytes", "RowCacheBytes", "RowCacheS", "MaxFormatBytes", "IdleS", "EncoderTimeoutS", "MaxFormatS", "MaxFormatMemoryBytes", "FormatWorkers", "MaxInFlightBytes", "MaxRequestFields", });
+        new java.lang.String[] { "MaxMessageBytes", "MaxContext", "MaxNewTokens", "DefaultMaxNewTokens", "MaxImages", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxRunning", "MaxWaiting", "MaxStopStrings", "MaxImageBytes", "RowCacheBytes", "RowCacheS", "MaxFormatBytes", "IdleS", "EncoderTimeoutS", "MaxFormatS", "MaxFormatMemoryBytes", "FormatWorkers", "MaxInFlightBytes", "MaxRequestFields", "MaxConnections", "MaxConnectionStreams", "ConnectionIdleS", "MaxMetadataBytes", "MaxPublicStreams", });
     internal_static_fovea_decoder_v1_DecoderLoad_descriptor =
       getDescriptor().getMessageType(27);
     internal_static_fovea_decoder_v1_DecoderLoad_fieldAccessorTable = new

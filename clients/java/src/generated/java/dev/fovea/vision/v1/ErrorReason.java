@@ -445,6 +445,14 @@ public enum ErrorReason
    * <code>ERROR_REASON_SERVER_BUSY = 57;</code>
    */
   ERROR_REASON_SERVER_BUSY(57),
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED: as many streams of health and reflection are open as the server allows. Retry later.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TOO_MANY_STREAMS = 70;</code>
+   */
+  ERROR_REASON_TOO_MANY_STREAMS(70),
   UNRECOGNIZED(-1),
   ;
 
@@ -886,6 +894,14 @@ public enum ErrorReason
    * <code>ERROR_REASON_SERVER_BUSY = 57;</code>
    */
   public static final int ERROR_REASON_SERVER_BUSY_VALUE = 57;
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED: as many streams of health and reflection are open as the server allows. Retry later.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TOO_MANY_STREAMS = 70;</code>
+   */
+  public static final int ERROR_REASON_TOO_MANY_STREAMS_VALUE = 70;
 
 
   public final int getNumber() {
@@ -965,6 +981,7 @@ public enum ErrorReason
       case 55: return ERROR_REASON_ROLE_NOT_ALLOWED;
       case 56: return ERROR_REASON_TENANT_NOT_ALLOWED;
       case 57: return ERROR_REASON_SERVER_BUSY;
+      case 70: return ERROR_REASON_TOO_MANY_STREAMS;
       default: return null;
     }
   }
