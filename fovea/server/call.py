@@ -239,10 +239,9 @@ class _LayeredHandler:
         """The call inside of the layers, with its messages and the handler's input."""
         parse, idle = self.handler.request_deserializer, partial(self.metrics.idle, self.method)
         async with AsyncExitStack() as stack:
-            if is_public(self.method):
-                limits, hold = self.limits.of_public, refuse_large
-            else:
-                limits, hold = self.limits, stack.enter_context(self.in_flight.held())
+            public = is_public(self.method)
+            hold = refuse_large if public else stack.enter_context(self.in_flight.held())
+            limits = self.limits.of_public if public else self.limits
             messages = Messages(context, self.method, parse, limits, idle, hold)
             request, failed = await self._request(messages, stack)
             call = Call(self.method, context, self.metrics, _id_of(request, context))

@@ -31,11 +31,14 @@ class ConnectionLimits:
     def options(self) -> Sequence[tuple[str, int]]:
         """The channel arguments of gRPC's core.
 
-        By default the core refuses metadata at random between two limits; here both are the same.
+        By default the core refuses metadata at random between two limits; here both are the same. Its
+        overload protection refuses calls of clients that obey the limit on streams, because an ended stream
+        still counts until it is freed.
         """
         return (
             ("grpc.max_allowed_incoming_connections", self.max_connections),
             ("grpc.max_concurrent_streams", self.max_connection_streams),
+            ("grpc.http.overload_protection", 0),
             ("grpc.max_connection_idle_ms", self.connection_idle_s * 1000),
             ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
             ("grpc.http2.settings_timeout", HANDSHAKE_MS),
