@@ -16,7 +16,7 @@ INSIDES = [
 ]  # fmt: skip
 CLEAN = [
     "messages[0].parts[1].image: the image has 5 bytes; at most 4 are allowed", "the call ended without a request: /grpc.health.v1.Health/Check",
-    "the digest sha256:00ff is not stored", "at most 0.5 is allowed", "",
+    "the digest sha256:00ff is not stored", "the image is 0x2147483647: both sides must be at least 1", "at most 0.5 is allowed", "",
 ]  # fmt: skip
 
 

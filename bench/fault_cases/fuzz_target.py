@@ -115,7 +115,8 @@ def _documents() -> list[bytes]:
 
 if __name__ == "__main__":
     name, corpus = sys.argv.pop(1), Path(sys.argv[1])
-    for number, start in enumerate(seeds(name)):
-        (corpus / f"seed-{number}").write_bytes(start)
+    if corpus.is_dir():  # a file is parsed once
+        for number, start in enumerate(seeds(name)):
+            (corpus / f"seed-{number}").write_bytes(start)
     atheris.Setup(sys.argv, checked(TARGETS[name]))
     atheris.Fuzz()

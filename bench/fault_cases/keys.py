@@ -77,7 +77,7 @@ def digests() -> dict[str, str]:
         "variant": variant(IDENTITY.fields(GRID)).hex(),
         "variant without uniform patches": variant(IDENTITY.fields(GRID, 8)).hex(),
         "kept": kept_bytes(np.array([0, 3, 7], np.int32)).hex(),
-        "salt": prompt_salt("alice", 0).hex(),
+        "salt": prompt_salt("alice", (0, 0)).hex(),
     }
 
 
@@ -101,8 +101,8 @@ def options() -> dict[str, bool]:
     pooled = replace(REQUEST, shared=True)
     changed["tenants that share rows"] = pooled == replace(pooled, tenant="bob")
     changed["tenant"] = tenant_id("alice") != tenant_id("bob") != pool_id()
-    changed["salt of a tenant"] = prompt_salt("alice", 0) != prompt_salt("bob", 0)
-    changed["salt after a deletion"] = prompt_salt("alice", 0) != prompt_salt("alice", 1)
+    changed["salt of a tenant"] = prompt_salt("alice", (0, 0)) != prompt_salt("bob", (0, 0))
+    changed["salt after a deletion"] = prompt_salt("alice", (0, 0)) != prompt_salt("alice", (0, 1))
     return changed
 
 

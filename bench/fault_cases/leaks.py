@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterable
 
 _PATHS = r"(?<![\w:/.])/(?:root|home|tmp|usr|work|var|opt|etc|proc|dev|srv|app|mnt)/|\.py\b|site-packages"
-_REPRESENTATIONS = r"\b0x[0-9a-f]{4,}|\bobject at\b|<_io\b|<class '|\bbytearray\(|\bdtype\("
+_REPRESENTATIONS = (
+    r"\bat 0x[0-9a-f]{4,}|\b0x(?=\d*[a-f])[0-9a-f]{6,}|\bobject at\b|<_io\b|<class '|\bbytearray\(|\bdtype\("
+)
 _LIBRARIES = (
     r"Traceback|\bPIL\b|Pillow|pdfium|\blmdb\.|\bMDB_|\btorch\.|\bnumpy\.|(?<!/)\bgrpc\.|_pb2\b|cygrpc|ipv[46]:"
     r"|Internal error from Core|google\.protobuf|\bpydantic|\[Errno "

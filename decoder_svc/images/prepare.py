@@ -232,6 +232,6 @@ async def gather_or_cancel(calls: Sequence[Awaitable[T]]) -> list[T]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def prompt_salt(tenant: str, epoch: int) -> bytes:
+def prompt_salt(tenant: str, epochs: tuple[int, int]) -> bytes:
     """What keeps KV blocks of a tenant apart from others, and from its own before a deletion."""
-    return hashlib.sha256(f"tenant\n{tenant}\n{epoch}".encode()).digest()
+    return hashlib.sha256(f"tenant\n{tenant}\n{epochs}".encode()).digest()
