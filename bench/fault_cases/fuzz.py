@@ -112,6 +112,8 @@ def rpc_calls(run: Run, effort: Effort, counted: Counter[str]) -> None:
     )  # fmt: skip
     @given(batches)
     def make(batch: list[FuzzCall]) -> None:
+        if counted["crashes"]:
+            return
         for call, error in zip(batch, pool.map(ended, batch), strict=True):
             if error is not None:
                 _count(error, call, counted)
@@ -123,7 +125,8 @@ def rpc_calls(run: Run, effort: Effort, counted: Counter[str]) -> None:
         return _ended(channels[address_of[call.method.full_name]], call)
 
     make()
-    _known(encoder.address)  # both must still serve what is valid
+    if not counted["crashes"]:
+        _known(encoder.address)  # it must still serve what is valid
 
 
 def _known(encoder: str) -> Known:
@@ -205,7 +208,6 @@ def _check_services(running: Services, batch: list[FuzzCall], counted: Counter[s
     except ServiceDied:
         counted["crashes"] += 1
         _keep("crash", {"calls": [told(call) for call in batch]}, counted)
-        raise
 
 
 def _keep(name: str, content: dict[str, Any], counted: Counter[str]) -> None:
