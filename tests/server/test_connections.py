@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from bench.fault_cases.raw_client import BEGINNINGS, PREFACE, SETTINGS, frame, half_message
 from fovea.address import Address
-from fovea.server import connections, metrics_server
+from fovea.server import connections, guards, metrics_server
 from fovea.server.connections import ConnectionLimits
 from fovea.server.metrics_server import MetricsServer
 from fovea.server.process import Binding, ServerProcess
@@ -160,6 +160,19 @@ async def test_public_streams_are_bounded_and_calls_go_on() -> None:
             while not await _watched(stub, request):
                 await asyncio.sleep(0.01)
         watches[1].cancel()
+
+
+async def test_a_public_call_without_a_message_ends_before_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger's health check that sends nothing; the idle time of other calls is a minute."""
+    monkeypatch.setattr(guards, "PUBLIC_IDLE_S", 0.2)
+
+    async def nothing() -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    async with serving() as address, grpc.aio.insecure_channel(address) as channel:
+        call = channel.stream_unary("/grpc.health.v1.Health/Check")(nothing(), timeout=END_S)
+        assert (await failure(call)).reason == "CALL_IDLE"
 
 
 async def _watched(stub: Any, request: Any) -> bool:
