@@ -11,7 +11,6 @@ server keeps; `failed_calls` normal calls that failed.
 from __future__ import annotations
 
 import asyncio
-import io
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,6 @@ from dataclasses import dataclass, field
 from itertools import cycle, islice
 
 import grpc
-from PIL import Image
 
 from bench import services
 from bench.fault_cases.process import open_files, rss_mib
@@ -80,7 +78,7 @@ def measure(run: Run) -> Result:
     normal(decoder, seen)
     before = {name: open_files(pid) for name, pid in pids.items()}
     run.status("cancelled calls")
-    asyncio.run(cancelled(encoder, decoder, effort.cancelled, pids, seen))
+    asyncio.run(cancelled(decoder, effort.cancelled, pids, seen))
     normal(decoder, seen)
     run.status("dropped connections")
     for address, sent in islice(cycle(zip(cycle((encoder, decoder)), cycle(BEGINNINGS))), effort.dropped):
@@ -141,21 +139,16 @@ def normal(decoder: str, seen: Seen) -> None:
         seen.normal_s.append(time.monotonic() - begun)
 
 
-async def cancelled(encoder: str, decoder: str, count: int, pids: dict[str, int], seen: Seen) -> None:
-    """Calls for answers and for rows that end at once, or after an event or two; memory is sampled."""
+async def cancelled(decoder: str, count: int, pids: dict[str, int], seen: Seen) -> None:
+    """Calls that end at once, after their first event, or after some of the answer; memory is sampled."""
     samples = {name: seen.rss_mib.setdefault(name, []) for name in pids}
     numbers: Iterator[int] = iter(range(count))
-    digest = _stored(decoder)
-    async with grpc.aio.insecure_channel(encoder) as rows, grpc.aio.insecure_channel(decoder) as answers:
-        encoder_stub = encoder_pb2_grpc.EncoderServiceStub(rows)
-        decoder_stub = decoder_pb2_grpc.DecoderServiceStub(answers)
+    async with grpc.aio.insecure_channel(decoder) as channel:
+        stub = decoder_pb2_grpc.DecoderServiceStub(channel)
 
         async def one_after_another() -> None:
             for number in numbers:
-                if number % 4:
-                    call = decoder_stub.Generate(_request(), timeout=30.0)
-                else:
-                    call = encoder_stub.Encode(encoder_pb2.EncodeRequest(digest=digest), timeout=30.0)
+                call = stub.Generate(_request(), timeout=30.0)
                 with suppress(grpc.aio.AioRpcError, asyncio.CancelledError):
                     for _ in range(number % 3):
                         await call.read()
@@ -165,14 +158,6 @@ async def cancelled(encoder: str, decoder: str, count: int, pids: dict[str, int]
                         samples[name].append(rss_mib(pid))
 
         await asyncio.gather(*(one_after_another() for _ in range(TOGETHER)))
-
-
-def _stored(decoder: str) -> str:
-    """The id of a stored image."""
-    out = io.BytesIO()
-    Image.linear_gradient("L").resize((768, 768)).save(out, "PNG")
-    with Client(decoder) as client:
-        return client.put(out.getvalue()).facts.digest
 
 
 def _request() -> decoder_pb2.GenerateRequest:
@@ -198,8 +183,8 @@ async def impolite(encoder: str, decoder: str, effort: Effort, seen: Seen) -> No
         for call in slow:
             call.cancel()
     async with grpc.aio.insecure_channel(encoder) as channel:
-        other = encoder_pb2_grpc.EncoderServiceStub(channel)
-        await other.GetServerInfo(encoder_pb2.GetServerInfoRequest(), timeout=30.0)
+        stub = encoder_pb2_grpc.EncoderServiceStub(channel)
+        await stub.GetServerInfo(encoder_pb2.GetServerInfoRequest(), timeout=30.0)
 
 
 def silent(address: str, stops: Sequence[bytes], seen: Seen) -> None:
