@@ -168,6 +168,7 @@ async def _run(
             chosen.max_message_bytes,
             chosen.request_limits(),
             chosen.access(),
+            chosen.connection_limits(),
         ),
         SERVICE,
         lambda server: decoder_pb2_grpc.add_DecoderServiceServicer_to_server(DecoderService(state), server),

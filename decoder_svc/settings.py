@@ -22,6 +22,7 @@ from fovea.contract.plan import MAX_FLAT_TOLERANCE, Reducer
 from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
 from fovea.machine import named_devices, pick_devices
 from fovea.planning.detail import READABLE_TEXT_PX
+from fovea.server.connections import ConnectionLimits
 from fovea.server.settings import AccessSettings
 from fovea.settings import MAX_MESSAGE_BYTES, MAX_THREADS, ListenAddress, OptionalListenAddress
 
@@ -38,7 +39,7 @@ _NOT_ABOVE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecoderLimits(EngineLimits):
+class DecoderLimits(EngineLimits, ConnectionLimits):
     """The limits of a decoder, as GetServerInfo reports them: those of the engine, and the service's own."""
 
     max_message_bytes: int

@@ -122,6 +122,7 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
                 config.max_message_bytes,
                 config.request_limits(),
                 config.access(),
+                config.connection_limits(),
             ),
             SERVICE,
             lambda server: register(EncoderService(state, metrics), server),

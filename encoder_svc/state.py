@@ -26,6 +26,7 @@ from fovea.contract.plan import EncodePlan
 from fovea.contract.rows import RowLayout
 from fovea.deadline import Deadline
 from fovea.geometry import Geometry
+from fovea.server.connections import ConnectionLimits
 
 FEATURES: tuple[str, ...] = (
     "put_image",
@@ -39,8 +40,8 @@ FEATURES: tuple[str, ...] = (
 )
 
 
-@dataclass(frozen=True)
-class EncoderLimits:
+@dataclass(frozen=True, kw_only=True)
+class EncoderLimits(ConnectionLimits):
     """The limits of an encoder, as GetServerInfo reports them."""
 
     max_message_bytes: int

@@ -116,4 +116,6 @@ const (
 	ReasonServerBusy Reason = "SERVER_BUSY"
 	// ReasonTenantBusy is RESOURCE_EXHAUSTED: the running calls of the tenant hold as much as a tenant may.
 	ReasonTenantBusy Reason = "TENANT_BUSY"
+	// ReasonTooManyStreams is RESOURCE_EXHAUSTED: all streams of health and reflection are taken.
+	ReasonTooManyStreams Reason = "TOO_MANY_STREAMS"
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fovea.contract.errors import InvalidArgument, MessageTooLarge, ServerBusy, TenantBusy
@@ -16,6 +16,7 @@ from fovea.server.identity import current_identity
 
 PUBLIC_BYTES = 4096
 QUOTA_RETRY_S = 1.0
+PUBLIC_IDLE_S = 10.0
 MIN_FIELD_BYTES = 2
 VARINT_BYTES = 10
 """The longest varint of protobuf. An endless value must not grow an integer byte by byte."""
@@ -32,6 +33,11 @@ class RequestLimits:
     idle_s: float = 60.0
     max_bytes: int = 160 * 1024 * 1024
     max_fields: int = 10_000
+
+    @property
+    def of_public(self) -> RequestLimits:
+        """The limits of calls that need no token: a stranger's silence is not worth a minute."""
+        return replace(self, idle_s=min(self.idle_s, PUBLIC_IDLE_S))
 
 
 class BytesInFlight:

@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from fovea.address import Address
 from fovea.server.access import Access
 from fovea.server.call import CallInterceptor
+from fovea.server.connections import ConnectionLimits, PublicStreams
 from fovea.server.entry import StoppedWhileLoading
 from fovea.server.guards import RequestLimits
 from fovea.server.health import Health
@@ -46,10 +47,12 @@ class Binding:
     max_message_bytes: int
     limits: RequestLimits = field(default_factory=RequestLimits)
     access: Access = field(default_factory=Access)
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
 
 
-def _options(max_message_bytes: int) -> Sequence[tuple[str, int]]:
+def _options(max_message_bytes: int, connections: ConnectionLimits) -> Sequence[tuple[str, int]]:
     return (
+        *connections.options,
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", max_message_bytes),
         # A second process on the same port must fail, not share it silently.
@@ -75,9 +78,10 @@ class ServerProcess:
     ) -> None:
         self._binding = binding
         self._health = Health(("", service, "readiness"), ("liveness",))
+        public = PublicStreams(binding.connections.max_public_streams)
         self._server = grpc.aio.server(
-            interceptors=(CallInterceptor(CallMetrics(registry), binding.limits, binding.access),),
-            options=_options(binding.max_message_bytes),
+            interceptors=(CallInterceptor(CallMetrics(registry), binding.limits, binding.access, public),),
+            options=_options(binding.max_message_bytes, binding.connections),
         )
         register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

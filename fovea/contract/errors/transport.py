@@ -50,6 +50,15 @@ class RemoteError(FoveaError, code=StatusCode.UNKNOWN, reason="UNKNOWN"):
     """A failure with a reason unknown to this version. `code` and `reason` are as sent."""
 
 
+class TooManyStreams(TemplatedError, code=StatusCode.RESOURCE_EXHAUSTED, reason="TOO_MANY_STREAMS"):
+    """The streams of health and reflection, which need no token, are all taken."""
+
+    text = "{actual} streams of health and reflection are open with this one; at most {limit} may be"
+    retry_after_s = 1.0
+    limit: int
+    actual: int
+
+
 class ServerBusy(TemplatedError, code=StatusCode.RESOURCE_EXHAUSTED, reason="SERVER_BUSY"):
     """The requests of running calls hold as many bytes as the server allows."""
 

@@ -144,10 +144,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED: the call names another tenant than its token's, and only the role `service` may."""
     ERROR_REASON_SERVER_BUSY: _ErrorReason.ValueType  # 57
     """RESOURCE_EXHAUSTED: the requests of running calls already hold as many bytes as the server allows. Retry later."""
-    ERROR_REASON_TENANT_BUSY: _ErrorReason.ValueType  # 70
+    ERROR_REASON_TENANT_BUSY: _ErrorReason.ValueType  # 58
     """RESOURCE_EXHAUSTED with RetryInfo: the running calls of the caller's tenant hold as much as a tenant may. `field` in
     the metadata is the limit's name. Without RetryInfo, the request alone exceeds the limit.
     """
+    ERROR_REASON_TOO_MANY_STREAMS: _ErrorReason.ValueType  # 59
+    """RESOURCE_EXHAUSTED: as many streams of health and reflection are open as the server allows. Retry later."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo (domain `fovea.dev`), without the prefix ERROR_REASON_.
@@ -276,8 +278,10 @@ ERROR_REASON_TENANT_NOT_ALLOWED: ErrorReason.ValueType  # 56
 """PERMISSION_DENIED: the call names another tenant than its token's, and only the role `service` may."""
 ERROR_REASON_SERVER_BUSY: ErrorReason.ValueType  # 57
 """RESOURCE_EXHAUSTED: the requests of running calls already hold as many bytes as the server allows. Retry later."""
-ERROR_REASON_TENANT_BUSY: ErrorReason.ValueType  # 70
+ERROR_REASON_TENANT_BUSY: ErrorReason.ValueType  # 58
 """RESOURCE_EXHAUSTED with RetryInfo: the running calls of the caller's tenant hold as much as a tenant may. `field` in
 the metadata is the limit's name. Without RetryInfo, the request alone exceeds the limit.
 """
+ERROR_REASON_TOO_MANY_STREAMS: ErrorReason.ValueType  # 59
+"""RESOURCE_EXHAUSTED: as many streams of health and reflection are open as the server allows. Retry later."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

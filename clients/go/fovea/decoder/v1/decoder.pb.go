@@ -2563,8 +2563,18 @@ type DecoderLimits struct {
 	MaxTenantRequests uint32 `protobuf:"varint,74,opt,name=max_tenant_requests,json=maxTenantRequests,proto3" json:"max_tenant_requests,omitempty"`
 	// The most images in the requests of a tenant at once. 0 if there is no limit.
 	MaxTenantImages uint32 `protobuf:"varint,75,opt,name=max_tenant_images,json=maxTenantImages,proto3" json:"max_tenant_images,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The most connections. The server closes further connections at once.
+	MaxConnections uint32 `protobuf:"varint,80,opt,name=max_connections,json=maxConnections,proto3" json:"max_connections,omitempty"`
+	// The most calls that run on a connection. Clients wait with further calls.
+	MaxConnectionStreams uint32 `protobuf:"varint,81,opt,name=max_connection_streams,json=maxConnectionStreams,proto3" json:"max_connection_streams,omitempty"`
+	// Seconds after which the server closes a connection without calls.
+	ConnectionIdleS uint32 `protobuf:"varint,82,opt,name=connection_idle_s,json=connectionIdleS,proto3" json:"connection_idle_s,omitempty"`
+	// The largest metadata of a call, in bytes.
+	MaxMetadataBytes uint32 `protobuf:"varint,83,opt,name=max_metadata_bytes,json=maxMetadataBytes,proto3" json:"max_metadata_bytes,omitempty"`
+	// The most open streams of health and reflection together, which need no token.
+	MaxPublicStreams uint32 `protobuf:"varint,84,opt,name=max_public_streams,json=maxPublicStreams,proto3" json:"max_public_streams,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *DecoderLimits) Reset() {
@@ -2789,6 +2799,41 @@ func (x *DecoderLimits) GetMaxTenantRequests() uint32 {
 func (x *DecoderLimits) GetMaxTenantImages() uint32 {
 	if x != nil {
 		return x.MaxTenantImages
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxConnections() uint32 {
+	if x != nil {
+		return x.MaxConnections
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxConnectionStreams() uint32 {
+	if x != nil {
+		return x.MaxConnectionStreams
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetConnectionIdleS() uint32 {
+	if x != nil {
+		return x.ConnectionIdleS
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxMetadataBytes() uint32 {
+	if x != nil {
+		return x.MaxMetadataBytes
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxPublicStreams() uint32 {
+	if x != nil {
+		return x.MaxPublicStreams
 	}
 	return 0
 }
@@ -3578,7 +3623,8 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\bkv_bytes\x18\a \x01(\x04R\akvBytes\x12#\n" +
 	"\rprefill_flops\x18\b \x01(\x01R\fprefillFlops\x12!\n" +
 	"\ffits_context\x18\t \x01(\bR\vfitsContext\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xeb\b\n" +
+	"\x14GetServerInfoRequest\"\xd2\n" +
+	"\n" +
 	"\rDecoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12\x1f\n" +
 	"\vmax_context\x18\x02 \x01(\rR\n" +
@@ -3615,7 +3661,12 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x12max_waiting_tokens\x18H \x01(\x04R\x10maxWaitingTokens\x12#\n" +
 	"\rmax_preparing\x18I \x01(\rR\fmaxPreparing\x12.\n" +
 	"\x13max_tenant_requests\x18J \x01(\rR\x11maxTenantRequests\x12*\n" +
-	"\x11max_tenant_images\x18K \x01(\rR\x0fmaxTenantImages\"\x84\x01\n" +
+	"\x11max_tenant_images\x18K \x01(\rR\x0fmaxTenantImages\x12'\n" +
+	"\x0fmax_connections\x18P \x01(\rR\x0emaxConnections\x124\n" +
+	"\x16max_connection_streams\x18Q \x01(\rR\x14maxConnectionStreams\x12*\n" +
+	"\x11connection_idle_s\x18R \x01(\rR\x0fconnectionIdleS\x12,\n" +
+	"\x12max_metadata_bytes\x18S \x01(\rR\x10maxMetadataBytes\x12,\n" +
+	"\x12max_public_streams\x18T \x01(\rR\x10maxPublicStreams\"\x84\x01\n" +
 	"\vDecoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12$\n" +

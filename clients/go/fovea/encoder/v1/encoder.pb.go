@@ -1511,8 +1511,18 @@ type EncoderLimits struct {
 	MaxWaitShare float32 `protobuf:"fixed32,71,opt,name=max_wait_share,json=maxWaitShare,proto3" json:"max_wait_share,omitempty"`
 	// The most images of a tenant that wait or are computed at once. 0 if there is no limit.
 	MaxTenantImages uint32 `protobuf:"varint,75,opt,name=max_tenant_images,json=maxTenantImages,proto3" json:"max_tenant_images,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The most connections. The server closes further connections at once.
+	MaxConnections uint32 `protobuf:"varint,80,opt,name=max_connections,json=maxConnections,proto3" json:"max_connections,omitempty"`
+	// The most calls that run on a connection. Clients wait with further calls.
+	MaxConnectionStreams uint32 `protobuf:"varint,81,opt,name=max_connection_streams,json=maxConnectionStreams,proto3" json:"max_connection_streams,omitempty"`
+	// Seconds after which the server closes a connection without calls.
+	ConnectionIdleS uint32 `protobuf:"varint,82,opt,name=connection_idle_s,json=connectionIdleS,proto3" json:"connection_idle_s,omitempty"`
+	// The largest metadata of a call, in bytes.
+	MaxMetadataBytes uint32 `protobuf:"varint,83,opt,name=max_metadata_bytes,json=maxMetadataBytes,proto3" json:"max_metadata_bytes,omitempty"`
+	// The most open streams of health and reflection together, which need no token.
+	MaxPublicStreams uint32 `protobuf:"varint,84,opt,name=max_public_streams,json=maxPublicStreams,proto3" json:"max_public_streams,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *EncoderLimits) Reset() {
@@ -1688,6 +1698,41 @@ func (x *EncoderLimits) GetMaxWaitShare() float32 {
 func (x *EncoderLimits) GetMaxTenantImages() uint32 {
 	if x != nil {
 		return x.MaxTenantImages
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxConnections() uint32 {
+	if x != nil {
+		return x.MaxConnections
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxConnectionStreams() uint32 {
+	if x != nil {
+		return x.MaxConnectionStreams
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetConnectionIdleS() uint32 {
+	if x != nil {
+		return x.ConnectionIdleS
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxMetadataBytes() uint32 {
+	if x != nil {
+		return x.MaxMetadataBytes
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxPublicStreams() uint32 {
+	if x != nil {
+		return x.MaxPublicStreams
 	}
 	return 0
 }
@@ -2405,7 +2450,7 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\v_max_pixels\"H\n" +
 	"\x13CountTokensResponse\x121\n" +
 	"\x05count\x18\x01 \x01(\v2\x1b.fovea.vision.v1.TokenCountR\x05count\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xb7\x06\n" +
+	"\x14GetServerInfoRequest\"\x9e\b\n" +
 	"\rEncoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12&\n" +
 	"\x0fmax_image_bytes\x18\x02 \x01(\rR\rmaxImageBytes\x12(\n" +
@@ -2432,7 +2477,12 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\x12max_request_fields\x18= \x01(\rR\x10maxRequestFields\x12,\n" +
 	"\x12default_deadline_s\x18F \x01(\rR\x10defaultDeadlineS\x12$\n" +
 	"\x0emax_wait_share\x18G \x01(\x02R\fmaxWaitShare\x12*\n" +
-	"\x11max_tenant_images\x18K \x01(\rR\x0fmaxTenantImages\"[\n" +
+	"\x11max_tenant_images\x18K \x01(\rR\x0fmaxTenantImages\x12'\n" +
+	"\x0fmax_connections\x18P \x01(\rR\x0emaxConnections\x124\n" +
+	"\x16max_connection_streams\x18Q \x01(\rR\x14maxConnectionStreams\x12*\n" +
+	"\x11connection_idle_s\x18R \x01(\rR\x0fconnectionIdleS\x12,\n" +
+	"\x12max_metadata_bytes\x18S \x01(\rR\x10maxMetadataBytes\x12,\n" +
+	"\x12max_public_streams\x18T \x01(\rR\x10maxPublicStreams\"[\n" +
 	"\vEncoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12\x18\n" +

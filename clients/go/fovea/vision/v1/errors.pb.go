@@ -144,7 +144,9 @@ const (
 	ErrorReason_ERROR_REASON_SERVER_BUSY ErrorReason = 57
 	// RESOURCE_EXHAUSTED with RetryInfo: the running calls of the caller's tenant hold as much as a tenant may. `field` in
 	// the metadata is the limit's name. Without RetryInfo, the request alone exceeds the limit.
-	ErrorReason_ERROR_REASON_TENANT_BUSY ErrorReason = 70
+	ErrorReason_ERROR_REASON_TENANT_BUSY ErrorReason = 58
+	// RESOURCE_EXHAUSTED: as many streams of health and reflection are open as the server allows. Retry later.
+	ErrorReason_ERROR_REASON_TOO_MANY_STREAMS ErrorReason = 59
 )
 
 // Enum value maps for ErrorReason.
@@ -203,7 +205,8 @@ var (
 		55: "ERROR_REASON_ROLE_NOT_ALLOWED",
 		56: "ERROR_REASON_TENANT_NOT_ALLOWED",
 		57: "ERROR_REASON_SERVER_BUSY",
-		70: "ERROR_REASON_TENANT_BUSY",
+		58: "ERROR_REASON_TENANT_BUSY",
+		59: "ERROR_REASON_TOO_MANY_STREAMS",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                0,
@@ -259,7 +262,8 @@ var (
 		"ERROR_REASON_ROLE_NOT_ALLOWED":           55,
 		"ERROR_REASON_TENANT_NOT_ALLOWED":         56,
 		"ERROR_REASON_SERVER_BUSY":                57,
-		"ERROR_REASON_TENANT_BUSY":                70,
+		"ERROR_REASON_TENANT_BUSY":                58,
+		"ERROR_REASON_TOO_MANY_STREAMS":           59,
 	}
 )
 
@@ -294,7 +298,7 @@ var File_fovea_vision_v1_errors_proto protoreflect.FileDescriptor
 
 const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xb0\x0e\n" +
+	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xd3\x0e\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12!\n" +
@@ -350,7 +354,8 @@ const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\x1dERROR_REASON_ROLE_NOT_ALLOWED\x107\x12#\n" +
 	"\x1fERROR_REASON_TENANT_NOT_ALLOWED\x108\x12\x1c\n" +
 	"\x18ERROR_REASON_SERVER_BUSY\x109\x12\x1c\n" +
-	"\x18ERROR_REASON_TENANT_BUSY\x10FB>\n" +
+	"\x18ERROR_REASON_TENANT_BUSY\x10:\x12!\n" +
+	"\x1dERROR_REASON_TOO_MANY_STREAMS\x10;B>\n" +
 	"\x13dev.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3"
 
 var (

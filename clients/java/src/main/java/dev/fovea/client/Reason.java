@@ -54,6 +54,7 @@ public enum Reason {
   TENANT_NOT_ALLOWED,
   SERVER_BUSY,
   TENANT_BUSY,
+  TOO_MANY_STREAMS,
   /** A status without Fovea's details, or a reason that this client does not know. */
   UNKNOWN;
 

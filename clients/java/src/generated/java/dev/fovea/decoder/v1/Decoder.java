@@ -307,7 +307,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "\022\r\n\005exact\030\005 \001(\010\022\021\n\trow_bytes\030\006 \001(\004\022\020\n\010kv" +
       "_bytes\030\007 \001(\004\022\025\n\rprefill_flops\030\010 \001(\001\022\024\n\014f" +
       "its_context\030\t \001(\010\"\026\n\024GetServerInfoReques" +
-      "t\"\306\005\n\rDecoderLimits\022\031\n\021max_message_bytes" +
+      "t\"\322\006\n\rDecoderLimits\022\031\n\021max_message_bytes" +
       "\030\001 \001(\r\022\023\n\013max_context\030\002 \001(\r\022\026\n\016max_new_t" +
       "okens\030\003 \001(\r\022\036\n\026default_max_new_tokens\030\004 " +
       "\001(\r\022\022\n\nmax_images\030\005 \001(\r\022\032\n\022default_max_p" +
@@ -324,73 +324,76 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "efault_deadline_s\030F \001(\r\022\026\n\016max_wait_shar" +
       "e\030G \001(\002\022\032\n\022max_waiting_tokens\030H \001(\004\022\025\n\rm" +
       "ax_preparing\030I \001(\r\022\033\n\023max_tenant_request" +
-      "s\030J \001(\r\022\031\n\021max_tenant_images\030K \001(\r\"Z\n\013De" +
-      "coderLoad\022\017\n\007waiting\030\001 \001(\r\022\017\n\007running\030\002 " +
-      "\001(\r\022\026\n\016kv_blocks_used\030\003 \001(\r\022\021\n\tkv_blocks" +
-      "\030\004 \001(\r\"\233\001\n\013EncoderPeer\022\017\n\007address\030\001 \001(\t\022" +
-      "\014\n\004name\030\002 \001(\t\022\021\n\treachable\030\003 \001(\010\022\023\n\013fing" +
-      "erprint\030\004 \001(\t\022\022\n\ncompatible\030\005 \001(\010\022\017\n\007wai" +
-      "ting\030\006 \001(\r\022\017\n\007running\030\007 \001(\r\022\017\n\007encodes\030\010" +
-      " \001(\r\"\260\003\n\025GetServerInfoResponse\022\017\n\007versio" +
-      "n\030\001 \001(\t\022\r\n\005model\030\002 \001(\t\022\023\n\013fingerprint\030\003 " +
-      "\001(\t\022*\n\006layout\030\004 \001(\0132\032.fovea.vision.v1.Ro" +
-      "wLayout\022/\n\006limits\030\005 \001(\0132\037.fovea.decoder." +
-      "v1.DecoderLimits\022+\n\004load\030\006 \001(\0132\035.fovea.d" +
-      "ecoder.v1.DecoderLoad\022\020\n\010features\030\007 \003(\t\022" +
-      "-\n\005state\030\010 \001(\0162\036.fovea.decoder.v1.Servin" +
-      "gState\022\030\n\020loading_progress\030\t \001(\002\022\016\n\006engi" +
-      "ne\030\n \001(\t\022\021\n\tattention\030\013 \001(\t\022\r\n\005dtype\030\014 \001" +
-      "(\t\022/\n\010encoders\030\r \003(\0132\035.fovea.decoder.v1." +
-      "EncoderPeer\022\032\n\022kv_bytes_per_token\030\016 \001(\r\"" +
-      "$\n\022DeleteImageRequest\022\016\n\006digest\030\001 \001(\t\"v\n" +
-      "\017EncoderDeletion\022\017\n\007encoder\030\001 \001(\t\022\021\n\tcon" +
-      "firmed\030\002 \001(\010\022\016\n\006reason\030\003 \001(\t\022\017\n\007uploads\030" +
-      "\004 \001(\r\022\017\n\007records\030\005 \001(\r\022\r\n\005bytes\030\006 \001(\004\"J\n" +
-      "\023DeleteImageResponse\0223\n\010encoders\030\001 \003(\0132!" +
-      ".fovea.decoder.v1.EncoderDeletion\"$\n\022Pur" +
-      "geTenantRequest\022\016\n\006tenant\030\001 \001(\t\"J\n\023Purge" +
-      "TenantResponse\0223\n\010encoders\030\001 \003(\0132!.fovea" +
-      ".decoder.v1.EncoderDeletion*P\n\004Role\022\024\n\020R" +
-      "OLE_UNSPECIFIED\020\000\022\017\n\013ROLE_SYSTEM\020\001\022\r\n\tRO" +
-      "LE_USER\020\002\022\022\n\016ROLE_ASSISTANT\020\003*R\n\006Detail\022" +
-      "\026\n\022DETAIL_UNSPECIFIED\020\000\022\016\n\nDETAIL_LOW\020\001\022" +
-      "\017\n\013DETAIL_HIGH\020\002\022\017\n\013DETAIL_AUTO\020\003*a\n\014OnO" +
-      "verBudget\022\036\n\032ON_OVER_BUDGET_UNSPECIFIED\020" +
-      "\000\022\026\n\022ON_OVER_BUDGET_FIT\020\001\022\031\n\025ON_OVER_BUD" +
-      "GET_REFUSE\020\002*b\n\014RepeatPolicy\022\035\n\031REPEAT_P" +
-      "OLICY_UNSPECIFIED\020\000\022\026\n\022REPEAT_POLICY_KEE" +
-      "P\020\001\022\033\n\027REPEAT_POLICY_REFERENCE\020\002*\227\001\n\rRed" +
-      "uctionMode\022\036\n\032REDUCTION_MODE_UNSPECIFIED" +
-      "\020\000\022\026\n\022REDUCTION_MODE_OFF\020\001\022\032\n\026REDUCTION_" +
-      "MODE_ECONOMY\020\002\022\031\n\025REDUCTION_MODE_STRONG\020" +
-      "\003\022\027\n\023REDUCTION_MODE_AUTO\020\004*_\n\014FinishReas" +
-      "on\022\035\n\031FINISH_REASON_UNSPECIFIED\020\000\022\026\n\022FIN" +
-      "ISH_REASON_STOP\020\001\022\030\n\024FINISH_REASON_LENGT" +
-      "H\020\002*\231\001\n\014ServingState\022\035\n\031SERVING_STATE_UN" +
-      "SPECIFIED\020\000\022\031\n\025SERVING_STATE_LOADING\020\001\022\031" +
-      "\n\025SERVING_STATE_SERVING\020\002\022\032\n\026SERVING_STA" +
-      "TE_DRAINING\020\003\022\030\n\024SERVING_STATE_FAILED\020\0042" +
-      "\345\005\n\016DecoderService\022S\n\010PutImage\022!.fovea.d" +
-      "ecoder.v1.PutImageRequest\032\".fovea.decode" +
-      "r.v1.PutImageResponse(\001\022`\n\rDescribeImage" +
-      "\022&.fovea.decoder.v1.DescribeImageRequest" +
-      "\032\'.fovea.decoder.v1.DescribeImageRespons" +
-      "e\022S\n\010Generate\022!.fovea.decoder.v1.Generat" +
-      "eRequest\032\".fovea.decoder.v1.GenerateResp" +
-      "onse0\001\022Q\n\010Complete\022!.fovea.decoder.v1.Co" +
-      "mpleteRequest\032\".fovea.decoder.v1.Complet" +
-      "eResponse\022Z\n\013CountTokens\022$.fovea.decoder" +
-      ".v1.CountTokensRequest\032%.fovea.decoder.v" +
-      "1.CountTokensResponse\022Z\n\013DeleteImage\022$.f" +
-      "ovea.decoder.v1.DeleteImageRequest\032%.fov" +
-      "ea.decoder.v1.DeleteImageResponse\022Z\n\013Pur" +
-      "geTenant\022$.fovea.decoder.v1.PurgeTenantR" +
-      "equest\032%.fovea.decoder.v1.PurgeTenantRes" +
-      "ponse\022`\n\rGetServerInfo\022&.fovea.decoder.v" +
-      "1.GetServerInfoRequest\032\'.fovea.decoder.v" +
-      "1.GetServerInfoResponseBA\n\024dev.fovea.dec" +
-      "oder.v1P\001Z\'fovea.dev/go/fovea/decoder/v1" +
-      ";decoderv1b\006proto3"
+      "s\030J \001(\r\022\031\n\021max_tenant_images\030K \001(\r\022\027\n\017ma" +
+      "x_connections\030P \001(\r\022\036\n\026max_connection_st" +
+      "reams\030Q \001(\r\022\031\n\021connection_idle_s\030R \001(\r\022\032" +
+      "\n\022max_metadata_bytes\030S \001(\r\022\032\n\022max_public" +
+      "_streams\030T \001(\r\"Z\n\013DecoderLoad\022\017\n\007waiting" +
+      "\030\001 \001(\r\022\017\n\007running\030\002 \001(\r\022\026\n\016kv_blocks_use" +
+      "d\030\003 \001(\r\022\021\n\tkv_blocks\030\004 \001(\r\"\233\001\n\013EncoderPe" +
+      "er\022\017\n\007address\030\001 \001(\t\022\014\n\004name\030\002 \001(\t\022\021\n\trea" +
+      "chable\030\003 \001(\010\022\023\n\013fingerprint\030\004 \001(\t\022\022\n\ncom" +
+      "patible\030\005 \001(\010\022\017\n\007waiting\030\006 \001(\r\022\017\n\007runnin" +
+      "g\030\007 \001(\r\022\017\n\007encodes\030\010 \001(\r\"\260\003\n\025GetServerIn" +
+      "foResponse\022\017\n\007version\030\001 \001(\t\022\r\n\005model\030\002 \001" +
+      "(\t\022\023\n\013fingerprint\030\003 \001(\t\022*\n\006layout\030\004 \001(\0132" +
+      "\032.fovea.vision.v1.RowLayout\022/\n\006limits\030\005 " +
+      "\001(\0132\037.fovea.decoder.v1.DecoderLimits\022+\n\004" +
+      "load\030\006 \001(\0132\035.fovea.decoder.v1.DecoderLoa" +
+      "d\022\020\n\010features\030\007 \003(\t\022-\n\005state\030\010 \001(\0162\036.fov" +
+      "ea.decoder.v1.ServingState\022\030\n\020loading_pr" +
+      "ogress\030\t \001(\002\022\016\n\006engine\030\n \001(\t\022\021\n\tattentio" +
+      "n\030\013 \001(\t\022\r\n\005dtype\030\014 \001(\t\022/\n\010encoders\030\r \003(\013" +
+      "2\035.fovea.decoder.v1.EncoderPeer\022\032\n\022kv_by" +
+      "tes_per_token\030\016 \001(\r\"$\n\022DeleteImageReques" +
+      "t\022\016\n\006digest\030\001 \001(\t\"v\n\017EncoderDeletion\022\017\n\007" +
+      "encoder\030\001 \001(\t\022\021\n\tconfirmed\030\002 \001(\010\022\016\n\006reas" +
+      "on\030\003 \001(\t\022\017\n\007uploads\030\004 \001(\r\022\017\n\007records\030\005 \001" +
+      "(\r\022\r\n\005bytes\030\006 \001(\004\"J\n\023DeleteImageResponse" +
+      "\0223\n\010encoders\030\001 \003(\0132!.fovea.decoder.v1.En" +
+      "coderDeletion\"$\n\022PurgeTenantRequest\022\016\n\006t" +
+      "enant\030\001 \001(\t\"J\n\023PurgeTenantResponse\0223\n\010en" +
+      "coders\030\001 \003(\0132!.fovea.decoder.v1.EncoderD" +
+      "eletion*P\n\004Role\022\024\n\020ROLE_UNSPECIFIED\020\000\022\017\n" +
+      "\013ROLE_SYSTEM\020\001\022\r\n\tROLE_USER\020\002\022\022\n\016ROLE_AS" +
+      "SISTANT\020\003*R\n\006Detail\022\026\n\022DETAIL_UNSPECIFIE" +
+      "D\020\000\022\016\n\nDETAIL_LOW\020\001\022\017\n\013DETAIL_HIGH\020\002\022\017\n\013" +
+      "DETAIL_AUTO\020\003*a\n\014OnOverBudget\022\036\n\032ON_OVER" +
+      "_BUDGET_UNSPECIFIED\020\000\022\026\n\022ON_OVER_BUDGET_" +
+      "FIT\020\001\022\031\n\025ON_OVER_BUDGET_REFUSE\020\002*b\n\014Repe" +
+      "atPolicy\022\035\n\031REPEAT_POLICY_UNSPECIFIED\020\000\022" +
+      "\026\n\022REPEAT_POLICY_KEEP\020\001\022\033\n\027REPEAT_POLICY" +
+      "_REFERENCE\020\002*\227\001\n\rReductionMode\022\036\n\032REDUCT" +
+      "ION_MODE_UNSPECIFIED\020\000\022\026\n\022REDUCTION_MODE" +
+      "_OFF\020\001\022\032\n\026REDUCTION_MODE_ECONOMY\020\002\022\031\n\025RE" +
+      "DUCTION_MODE_STRONG\020\003\022\027\n\023REDUCTION_MODE_" +
+      "AUTO\020\004*_\n\014FinishReason\022\035\n\031FINISH_REASON_" +
+      "UNSPECIFIED\020\000\022\026\n\022FINISH_REASON_STOP\020\001\022\030\n" +
+      "\024FINISH_REASON_LENGTH\020\002*\231\001\n\014ServingState" +
+      "\022\035\n\031SERVING_STATE_UNSPECIFIED\020\000\022\031\n\025SERVI" +
+      "NG_STATE_LOADING\020\001\022\031\n\025SERVING_STATE_SERV" +
+      "ING\020\002\022\032\n\026SERVING_STATE_DRAINING\020\003\022\030\n\024SER" +
+      "VING_STATE_FAILED\020\0042\345\005\n\016DecoderService\022S" +
+      "\n\010PutImage\022!.fovea.decoder.v1.PutImageRe" +
+      "quest\032\".fovea.decoder.v1.PutImageRespons" +
+      "e(\001\022`\n\rDescribeImage\022&.fovea.decoder.v1." +
+      "DescribeImageRequest\032\'.fovea.decoder.v1." +
+      "DescribeImageResponse\022S\n\010Generate\022!.fove" +
+      "a.decoder.v1.GenerateRequest\032\".fovea.dec" +
+      "oder.v1.GenerateResponse0\001\022Q\n\010Complete\022!" +
+      ".fovea.decoder.v1.CompleteRequest\032\".fove" +
+      "a.decoder.v1.CompleteResponse\022Z\n\013CountTo" +
+      "kens\022$.fovea.decoder.v1.CountTokensReque" +
+      "st\032%.fovea.decoder.v1.CountTokensRespons" +
+      "e\022Z\n\013DeleteImage\022$.fovea.decoder.v1.Dele" +
+      "teImageRequest\032%.fovea.decoder.v1.Delete" +
+      "ImageResponse\022Z\n\013PurgeTenant\022$.fovea.dec" +
+      "oder.v1.PurgeTenantRequest\032%.fovea.decod" +
+      "er.v1.PurgeTenantResponse\022`\n\rGetServerIn" +
+      "fo\022&.fovea.decoder.v1.GetServerInfoReque" +
+      "st\032\'.fovea.decoder.v1.GetServerInfoRespo" +
+      "nseBA\n\024dev.fovea.decoder.v1P\001Z\'fovea.dev" +
+      "/go/fovea/decoder/v1;decoderv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -561,7 +564,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_DecoderLimits_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_DecoderLimits_descriptor,
-        new java.lang.String[] { "MaxMessageBytes", "MaxContext", "MaxNewTokens", "DefaultMaxNewTokens", "MaxImages", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxRunning", "MaxWaiting", "MaxStopStrings", "MaxImageBytes", "RowCacheBytes", "RowCacheS", "MaxFormatBytes", "IdleS", "EncoderTimeoutS", "MaxFormatS", "MaxFormatMemoryBytes", "FormatWorkers", "MaxInFlightBytes", "MaxRequestFields", "DefaultDeadlineS", "MaxWaitShare", "MaxWaitingTokens", "MaxPreparing", "MaxTenantRequests", "MaxTenantImages", });
+        new java.lang.String[] { "MaxMessageBytes", "MaxContext", "MaxNewTokens", "DefaultMaxNewTokens", "MaxImages", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxRunning", "MaxWaiting", "MaxStopStrings", "MaxImageBytes", "RowCacheBytes", "RowCacheS", "MaxFormatBytes", "IdleS", "EncoderTimeoutS", "MaxFormatS", "MaxFormatMemoryBytes", "FormatWorkers", "MaxInFlightBytes", "MaxRequestFields", "DefaultDeadlineS", "MaxWaitShare", "MaxWaitingTokens", "MaxPreparing", "MaxTenantRequests", "MaxTenantImages", "MaxConnections", "MaxConnectionStreams", "ConnectionIdleS", "MaxMetadataBytes", "MaxPublicStreams", });
     internal_static_fovea_decoder_v1_DecoderLoad_descriptor =
       getDescriptor().getMessageType(27);
     internal_static_fovea_decoder_v1_DecoderLoad_fieldAccessorTable = new

@@ -472,6 +472,81 @@ private static final long serialVersionUID = 0L;
     return maxTenantImages_;
   }
 
+  public static final int MAX_CONNECTIONS_FIELD_NUMBER = 80;
+  private int maxConnections_ = 0;
+  /**
+   * <pre>
+   * The most connections. The server closes further connections at once.
+   * </pre>
+   *
+   * <code>uint32 max_connections = 80;</code>
+   * @return The maxConnections.
+   */
+  @java.lang.Override
+  public int getMaxConnections() {
+    return maxConnections_;
+  }
+
+  public static final int MAX_CONNECTION_STREAMS_FIELD_NUMBER = 81;
+  private int maxConnectionStreams_ = 0;
+  /**
+   * <pre>
+   * The most calls that run on a connection. Clients wait with further calls.
+   * </pre>
+   *
+   * <code>uint32 max_connection_streams = 81;</code>
+   * @return The maxConnectionStreams.
+   */
+  @java.lang.Override
+  public int getMaxConnectionStreams() {
+    return maxConnectionStreams_;
+  }
+
+  public static final int CONNECTION_IDLE_S_FIELD_NUMBER = 82;
+  private int connectionIdleS_ = 0;
+  /**
+   * <pre>
+   * Seconds after which the server closes a connection without calls.
+   * </pre>
+   *
+   * <code>uint32 connection_idle_s = 82;</code>
+   * @return The connectionIdleS.
+   */
+  @java.lang.Override
+  public int getConnectionIdleS() {
+    return connectionIdleS_;
+  }
+
+  public static final int MAX_METADATA_BYTES_FIELD_NUMBER = 83;
+  private int maxMetadataBytes_ = 0;
+  /**
+   * <pre>
+   * The largest metadata of a call, in bytes.
+   * </pre>
+   *
+   * <code>uint32 max_metadata_bytes = 83;</code>
+   * @return The maxMetadataBytes.
+   */
+  @java.lang.Override
+  public int getMaxMetadataBytes() {
+    return maxMetadataBytes_;
+  }
+
+  public static final int MAX_PUBLIC_STREAMS_FIELD_NUMBER = 84;
+  private int maxPublicStreams_ = 0;
+  /**
+   * <pre>
+   * The most open streams of health and reflection together, which need no token.
+   * </pre>
+   *
+   * <code>uint32 max_public_streams = 84;</code>
+   * @return The maxPublicStreams.
+   */
+  @java.lang.Override
+  public int getMaxPublicStreams() {
+    return maxPublicStreams_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -569,6 +644,21 @@ private static final long serialVersionUID = 0L;
     }
     if (maxTenantImages_ != 0) {
       output.writeUInt32(75, maxTenantImages_);
+    }
+    if (maxConnections_ != 0) {
+      output.writeUInt32(80, maxConnections_);
+    }
+    if (maxConnectionStreams_ != 0) {
+      output.writeUInt32(81, maxConnectionStreams_);
+    }
+    if (connectionIdleS_ != 0) {
+      output.writeUInt32(82, connectionIdleS_);
+    }
+    if (maxMetadataBytes_ != 0) {
+      output.writeUInt32(83, maxMetadataBytes_);
+    }
+    if (maxPublicStreams_ != 0) {
+      output.writeUInt32(84, maxPublicStreams_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -686,6 +776,30 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(75, maxTenantImages_);
     }
+    if (maxConnections_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(80, maxConnections_);
+    }
+    if (maxConnectionStreams_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(81, maxConnectionStreams_);
+    }
+    if (connectionIdleS_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(82, connectionIdleS_);
+    }
+    if (maxMetadataBytes_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(83, maxMetadataBytes_);
+    }
+    return size;
+  }
+  private int computeSerializedSize_1() {
+    int size = 0;
+    if (maxPublicStreams_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(84, maxPublicStreams_);
+    }
     return size;
   }
   @java.lang.Override
@@ -695,6 +809,7 @@ private static final long serialVersionUID = 0L;
 
     size = 0;
     size += computeSerializedSize_0();
+    size += computeSerializedSize_1();
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -768,6 +883,16 @@ private static final long serialVersionUID = 0L;
         != other.getMaxTenantRequests()) return false;
     if (getMaxTenantImages()
         != other.getMaxTenantImages()) return false;
+    if (getMaxConnections()
+        != other.getMaxConnections()) return false;
+    if (getMaxConnectionStreams()
+        != other.getMaxConnectionStreams()) return false;
+    if (getConnectionIdleS()
+        != other.getConnectionIdleS()) return false;
+    if (getMaxMetadataBytes()
+        != other.getMaxMetadataBytes()) return false;
+    if (getMaxPublicStreams()
+        != other.getMaxPublicStreams()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -841,6 +966,16 @@ private static final long serialVersionUID = 0L;
     hash = (53 * hash) + getMaxTenantRequests();
     hash = (37 * hash) + MAX_TENANT_IMAGES_FIELD_NUMBER;
     hash = (53 * hash) + getMaxTenantImages();
+    hash = (37 * hash) + MAX_CONNECTIONS_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxConnections();
+    hash = (37 * hash) + MAX_CONNECTION_STREAMS_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxConnectionStreams();
+    hash = (37 * hash) + CONNECTION_IDLE_S_FIELD_NUMBER;
+    hash = (53 * hash) + getConnectionIdleS();
+    hash = (37 * hash) + MAX_METADATA_BYTES_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxMetadataBytes();
+    hash = (37 * hash) + MAX_PUBLIC_STREAMS_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxPublicStreams();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -976,6 +1111,7 @@ private static final long serialVersionUID = 0L;
     public Builder clear() {
       super.clear();
       bitField0_ = 0;
+      bitField1_ = 0;
       maxMessageBytes_ = 0;
       maxContext_ = 0;
       maxNewTokens_ = 0;
@@ -1004,6 +1140,11 @@ private static final long serialVersionUID = 0L;
       maxPreparing_ = 0;
       maxTenantRequests_ = 0;
       maxTenantImages_ = 0;
+      maxConnections_ = 0;
+      maxConnectionStreams_ = 0;
+      connectionIdleS_ = 0;
+      maxMetadataBytes_ = 0;
+      maxPublicStreams_ = 0;
       return this;
     }
 
@@ -1031,6 +1172,7 @@ private static final long serialVersionUID = 0L;
     public dev.fovea.decoder.v1.DecoderLimits buildPartial() {
       dev.fovea.decoder.v1.DecoderLimits result = new dev.fovea.decoder.v1.DecoderLimits(this);
       if (bitField0_ != 0) { buildPartial0(result); }
+      if (bitField1_ != 0) { buildPartial1(result); }
       onBuilt();
       return result;
     }
@@ -1120,6 +1262,25 @@ private static final long serialVersionUID = 0L;
       }
       if (((from_bitField0_ & 0x08000000) != 0)) {
         result.maxTenantImages_ = maxTenantImages_;
+      }
+      if (((from_bitField0_ & 0x10000000) != 0)) {
+        result.maxConnections_ = maxConnections_;
+      }
+      if (((from_bitField0_ & 0x20000000) != 0)) {
+        result.maxConnectionStreams_ = maxConnectionStreams_;
+      }
+      if (((from_bitField0_ & 0x40000000) != 0)) {
+        result.connectionIdleS_ = connectionIdleS_;
+      }
+      if (((from_bitField0_ & 0x80000000) != 0)) {
+        result.maxMetadataBytes_ = maxMetadataBytes_;
+      }
+    }
+
+    private void buildPartial1(dev.fovea.decoder.v1.DecoderLimits result) {
+      int from_bitField1_ = bitField1_;
+      if (((from_bitField1_ & 0x00000001) != 0)) {
+        result.maxPublicStreams_ = maxPublicStreams_;
       }
     }
 
@@ -1218,6 +1379,21 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getMaxTenantImages() != 0) {
         setMaxTenantImages(other.getMaxTenantImages());
+      }
+      if (other.getMaxConnections() != 0) {
+        setMaxConnections(other.getMaxConnections());
+      }
+      if (other.getMaxConnectionStreams() != 0) {
+        setMaxConnectionStreams(other.getMaxConnectionStreams());
+      }
+      if (other.getConnectionIdleS() != 0) {
+        setConnectionIdleS(other.getConnectionIdleS());
+      }
+      if (other.getMaxMetadataBytes() != 0) {
+        setMaxMetadataBytes(other.getMaxMetadataBytes());
+      }
+      if (other.getMaxPublicStreams() != 0) {
+        setMaxPublicStreams(other.getMaxPublicStreams());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1385,6 +1561,31 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x08000000;
               break;
             } // case 600
+            case 640: {
+              maxConnections_ = input.readUInt32();
+              bitField0_ |= 0x10000000;
+              break;
+            } // case 640
+            case 648: {
+              maxConnectionStreams_ = input.readUInt32();
+              bitField0_ |= 0x20000000;
+              break;
+            } // case 648
+            case 656: {
+              connectionIdleS_ = input.readUInt32();
+              bitField0_ |= 0x40000000;
+              break;
+            } // case 656
+            case 664: {
+              maxMetadataBytes_ = input.readUInt32();
+              bitField0_ |= 0x80000000;
+              break;
+            } // case 664
+            case 672: {
+              maxPublicStreams_ = input.readUInt32();
+              bitField1_ |= 0x00000001;
+              break;
+            } // case 672
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1401,6 +1602,7 @@ private static final long serialVersionUID = 0L;
       return this;
     }
     private int bitField0_;
+    private int bitField1_;
 
     private int maxMessageBytes_ ;
     /**
@@ -2630,6 +2832,226 @@ private static final long serialVersionUID = 0L;
     public Builder clearMaxTenantImages() {
       bitField0_ = (bitField0_ & ~0x08000000);
       maxTenantImages_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxConnections_ ;
+    /**
+     * <pre>
+     * The most connections. The server closes further connections at once.
+     * </pre>
+     *
+     * <code>uint32 max_connections = 80;</code>
+     * @return The maxConnections.
+     */
+    @java.lang.Override
+    public int getMaxConnections() {
+      return maxConnections_;
+    }
+    /**
+     * <pre>
+     * The most connections. The server closes further connections at once.
+     * </pre>
+     *
+     * <code>uint32 max_connections = 80;</code>
+     * @param value The maxConnections to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxConnections(int value) {
+
+      maxConnections_ = value;
+      bitField0_ |= 0x10000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most connections. The server closes further connections at once.
+     * </pre>
+     *
+     * <code>uint32 max_connections = 80;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxConnections() {
+      bitField0_ = (bitField0_ & ~0x10000000);
+      maxConnections_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxConnectionStreams_ ;
+    /**
+     * <pre>
+     * The most calls that run on a connection. Clients wait with further calls.
+     * </pre>
+     *
+     * <code>uint32 max_connection_streams = 81;</code>
+     * @return The maxConnectionStreams.
+     */
+    @java.lang.Override
+    public int getMaxConnectionStreams() {
+      return maxConnectionStreams_;
+    }
+    /**
+     * <pre>
+     * The most calls that run on a connection. Clients wait with further calls.
+     * </pre>
+     *
+     * <code>uint32 max_connection_streams = 81;</code>
+     * @param value The maxConnectionStreams to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxConnectionStreams(int value) {
+
+      maxConnectionStreams_ = value;
+      bitField0_ |= 0x20000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most calls that run on a connection. Clients wait with further calls.
+     * </pre>
+     *
+     * <code>uint32 max_connection_streams = 81;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxConnectionStreams() {
+      bitField0_ = (bitField0_ & ~0x20000000);
+      maxConnectionStreams_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int connectionIdleS_ ;
+    /**
+     * <pre>
+     * Seconds after which the server closes a connection without calls.
+     * </pre>
+     *
+     * <code>uint32 connection_idle_s = 82;</code>
+     * @return The connectionIdleS.
+     */
+    @java.lang.Override
+    public int getConnectionIdleS() {
+      return connectionIdleS_;
+    }
+    /**
+     * <pre>
+     * Seconds after which the server closes a connection without calls.
+     * </pre>
+     *
+     * <code>uint32 connection_idle_s = 82;</code>
+     * @param value The connectionIdleS to set.
+     * @return This builder for chaining.
+     */
+    public Builder setConnectionIdleS(int value) {
+
+      connectionIdleS_ = value;
+      bitField0_ |= 0x40000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Seconds after which the server closes a connection without calls.
+     * </pre>
+     *
+     * <code>uint32 connection_idle_s = 82;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearConnectionIdleS() {
+      bitField0_ = (bitField0_ & ~0x40000000);
+      connectionIdleS_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxMetadataBytes_ ;
+    /**
+     * <pre>
+     * The largest metadata of a call, in bytes.
+     * </pre>
+     *
+     * <code>uint32 max_metadata_bytes = 83;</code>
+     * @return The maxMetadataBytes.
+     */
+    @java.lang.Override
+    public int getMaxMetadataBytes() {
+      return maxMetadataBytes_;
+    }
+    /**
+     * <pre>
+     * The largest metadata of a call, in bytes.
+     * </pre>
+     *
+     * <code>uint32 max_metadata_bytes = 83;</code>
+     * @param value The maxMetadataBytes to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxMetadataBytes(int value) {
+
+      maxMetadataBytes_ = value;
+      bitField0_ |= 0x80000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The largest metadata of a call, in bytes.
+     * </pre>
+     *
+     * <code>uint32 max_metadata_bytes = 83;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxMetadataBytes() {
+      bitField0_ = (bitField0_ & ~0x80000000);
+      maxMetadataBytes_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxPublicStreams_ ;
+    /**
+     * <pre>
+     * The most open streams of health and reflection together, which need no token.
+     * </pre>
+     *
+     * <code>uint32 max_public_streams = 84;</code>
+     * @return The maxPublicStreams.
+     */
+    @java.lang.Override
+    public int getMaxPublicStreams() {
+      return maxPublicStreams_;
+    }
+    /**
+     * <pre>
+     * The most open streams of health and reflection together, which need no token.
+     * </pre>
+     *
+     * <code>uint32 max_public_streams = 84;</code>
+     * @param value The maxPublicStreams to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxPublicStreams(int value) {
+
+      maxPublicStreams_ = value;
+      bitField1_ |= 0x00000001;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most open streams of health and reflection together, which need no token.
+     * </pre>
+     *
+     * <code>uint32 max_public_streams = 84;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxPublicStreams() {
+      bitField1_ = (bitField1_ & ~0x00000001);
+      maxPublicStreams_ = 0;
       onChanged();
       return this;
     }

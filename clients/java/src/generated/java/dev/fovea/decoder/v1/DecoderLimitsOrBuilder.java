@@ -289,4 +289,54 @@ public interface DecoderLimitsOrBuilder extends
    * @return The maxTenantImages.
    */
   int getMaxTenantImages();
+
+  /**
+   * <pre>
+   * The most connections. The server closes further connections at once.
+   * </pre>
+   *
+   * <code>uint32 max_connections = 80;</code>
+   * @return The maxConnections.
+   */
+  int getMaxConnections();
+
+  /**
+   * <pre>
+   * The most calls that run on a connection. Clients wait with further calls.
+   * </pre>
+   *
+   * <code>uint32 max_connection_streams = 81;</code>
+   * @return The maxConnectionStreams.
+   */
+  int getMaxConnectionStreams();
+
+  /**
+   * <pre>
+   * Seconds after which the server closes a connection without calls.
+   * </pre>
+   *
+   * <code>uint32 connection_idle_s = 82;</code>
+   * @return The connectionIdleS.
+   */
+  int getConnectionIdleS();
+
+  /**
+   * <pre>
+   * The largest metadata of a call, in bytes.
+   * </pre>
+   *
+   * <code>uint32 max_metadata_bytes = 83;</code>
+   * @return The maxMetadataBytes.
+   */
+  int getMaxMetadataBytes();
+
+  /**
+   * <pre>
+   * The most open streams of health and reflection together, which need no token.
+   * </pre>
+   *
+   * <code>uint32 max_public_streams = 84;</code>
+   * @return The maxPublicStreams.
+   */
+  int getMaxPublicStreams();
 }

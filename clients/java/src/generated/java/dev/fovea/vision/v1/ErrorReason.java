@@ -454,9 +454,17 @@ public enum ErrorReason
    * the metadata is the limit's name. Without RetryInfo, the request alone exceeds the limit.
    * </pre>
    *
-   * <code>ERROR_REASON_TENANT_BUSY = 70;</code>
+   * <code>ERROR_REASON_TENANT_BUSY = 58;</code>
    */
-  ERROR_REASON_TENANT_BUSY(70),
+  ERROR_REASON_TENANT_BUSY(58),
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED: as many streams of health and reflection are open as the server allows. Retry later.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TOO_MANY_STREAMS = 59;</code>
+   */
+  ERROR_REASON_TOO_MANY_STREAMS(59),
   UNRECOGNIZED(-1),
   ;
 
@@ -907,9 +915,17 @@ public enum ErrorReason
    * the metadata is the limit's name. Without RetryInfo, the request alone exceeds the limit.
    * </pre>
    *
-   * <code>ERROR_REASON_TENANT_BUSY = 70;</code>
+   * <code>ERROR_REASON_TENANT_BUSY = 58;</code>
    */
-  public static final int ERROR_REASON_TENANT_BUSY_VALUE = 70;
+  public static final int ERROR_REASON_TENANT_BUSY_VALUE = 58;
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED: as many streams of health and reflection are open as the server allows. Retry later.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TOO_MANY_STREAMS = 59;</code>
+   */
+  public static final int ERROR_REASON_TOO_MANY_STREAMS_VALUE = 59;
 
 
   public final int getNumber() {
@@ -989,7 +1005,8 @@ public enum ErrorReason
       case 55: return ERROR_REASON_ROLE_NOT_ALLOWED;
       case 56: return ERROR_REASON_TENANT_NOT_ALLOWED;
       case 57: return ERROR_REASON_SERVER_BUSY;
-      case 70: return ERROR_REASON_TENANT_BUSY;
+      case 58: return ERROR_REASON_TENANT_BUSY;
+      case 59: return ERROR_REASON_TOO_MANY_STREAMS;
       default: return null;
     }
   }
