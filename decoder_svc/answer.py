@@ -116,7 +116,7 @@ class Answerer:
         self._check(request)
         check_sampling(request.sampling, self._engine.limits)
         if request.sampling.response_format is not None:
-            await self._engine.check_format(request.sampling.response_format)
+            await self._engine.check_format(request.sampling.response_format, request.tenant)
         prepared = await self._preparer.prepare(request, self._budget(request), encoders, deadline)
         self._check_fit(prepared)
         self._refuse_if_busy()
@@ -149,7 +149,9 @@ class Answerer:
         await self._check_reachable(prepared, prompt, layout, encoders)
         submitted = (time.monotonic() - began) * 1000
         # Callers may reuse a request id to group calls in the logs; the engine needs unique ids.
-        submission = EngineRequest(f"{request.id} {next(self._numbers)}", prompt, request.sampling)
+        submission = EngineRequest(
+            f"{request.id} {next(self._numbers)}", prompt, request.sampling, request.tenant
+        )
         last: Delta | None = None
         async with aclosing(self._engine.submit(submission, _streams(prepared, fetches), layout)) as deltas:
             delta = await anext(deltas, None)  # a busy engine refuses here, while the client can still retry

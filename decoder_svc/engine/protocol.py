@@ -22,6 +22,7 @@ from fovea.contract.sampling import MIN_PENALTY as MIN_PENALTY
 from fovea.contract.sampling import MIN_TEMPERATURE as MIN_TEMPERATURE
 from fovea.contract.sampling import ResponseFormat as ResponseFormat
 from fovea.contract.sampling import Sampling as Sampling
+from fovea.server.identity import DEFAULT_TENANT
 
 FinishReason = Literal["stop", "length", "abort"]
 Quantization = Literal["none", "int8"]  # of the native engine
@@ -66,11 +67,14 @@ class Prompt:
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """An answer to produce. `id` is unique among the requests that an engine holds."""
+    """An answer to produce. `id` is unique among the requests that an engine holds. What the engine caches of
+    the response format is the tenant's.
+    """
 
     id: str
     prompt: Prompt
     sampling: Sampling = DEFAULT_SAMPLING
+    tenant: str = DEFAULT_TENANT
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,8 +193,10 @@ class Engine(Protocol):
         """How many leading tokens of the prompt are in the KV cache now."""
         ...
 
-    async def check_format(self, wanted: ResponseFormat) -> None:
-        """Raises FormatNotEnforceable or FormatTooCostly. A format that passes is remembered for `submit`."""
+    async def check_format(self, wanted: ResponseFormat, tenant: str) -> None:
+        """Compile a format, so that a request with it can be refused early. Raises FormatNotEnforceable or
+        FormatTooCostly. The result is cached for later calls of the tenant and for `submit`.
+        """
         ...
 
     def submit(
