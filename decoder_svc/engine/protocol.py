@@ -157,6 +157,7 @@ class EngineLoad:
     kv_used_blocks: int
     kv_total_blocks: int
     preemptions: int  # since the start
+    steps: int = 0  # since the start; grows as long as the engine computes
 
 
 RowStreams = Sequence[AsyncIterator[RowChunk]]  # a stream per image, in the order of the prompt

@@ -18,13 +18,13 @@ class QueuedImage:
     """`patches` bounds what the image can cost the tower; the image size decides it before preparation.
 
     `prepare` makes at most `patches` patches. `begun` turns true when the tower takes the image.
-    `tenant` is the tenant whose call started the computation.
+    `tenant` is the tenant whose call started the computation; None for a dummy, which no figure counts.
     """
 
     patches: int
     prepare: Prepare
     saliency: bool = False
-    tenant: str = ""
+    tenant: str | None = ""
     begun: bool = False
     prepared: PreparedImage | None = None
     result: asyncio.Future[Encoded] = field(
