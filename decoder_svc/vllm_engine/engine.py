@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from decoder_svc.engine.admission import check_request
+from decoder_svc.engine.admission import check_request, check_sampling
 from decoder_svc.engine.base import BaseEngine, EngineCall
 from decoder_svc.engine.delta_queue import DeltaQueue
 from decoder_svc.engine.protocol import (
@@ -142,6 +142,7 @@ class VllmEngine(BaseEngine[VllmCall]):
     async def _admit(self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None) -> VllmCall:
         from decoder_svc.vllm_engine.submission import check_images
 
+        check_sampling(request.sampling, self.limits)
         grammar = await self._source(request.sampling.response_format, request.tenant)
         check_request(request, rows, layout, self.limits, self.shape)
         check_images(request.prompt, self._checkpoint.config.vision_config.spatial_merge_size)
