@@ -134,7 +134,7 @@ class Answerer:
     ) -> AsyncGenerator[Event, None]:
         """Prepare and run a request whose turn it is."""
         if request.sampling.response_format is not None:
-            await self._engine.check_format(request.sampling.response_format)
+            await self._engine.check_format(request.sampling.response_format, request.tenant)
         prepared = await self._preparer.prepare(request, self._budget(request), encoders, deadline)
         self._check_fit(prepared)
         accepted = spoken = False
@@ -168,7 +168,7 @@ class Answerer:
         submitted = (time.monotonic() - began) * 1000
         # Callers may reuse a request id to group calls in the logs; the engine needs unique ids.
         unique = f"{request.id} {next(self._numbers)}"
-        submission = EngineRequest(unique, prompt, request.sampling, ticket.free)
+        submission = EngineRequest(unique, prompt, request.sampling, request.tenant, ticket.free)
         last: Delta | None = None
         async with aclosing(self._engine.submit(submission, _streams(prepared, fetches), layout)) as deltas:
             delta = await anext(deltas, None)  # a busy engine refuses here, while the client can still retry

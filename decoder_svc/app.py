@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,7 @@ from fovea.geometry import Geometry
 from fovea.machine import pick_devices, pick_dtype
 from fovea.server.allocator import keep_freed_memory, keep_loaded_objects
 from fovea.server.entry import run
+from fovea.server.liveness import Liveness
 from fovea.server.process import Binding, ServerProcess
 
 SERVICE = "fovea.decoder.v1.DecoderService"
@@ -191,7 +193,15 @@ async def _run(
         background.append(asyncio.create_task(watch.run()))
         await process.ready()
         log.info("ready", attention=engine.description, dtype=state.description.dtype)
-        await process.until_stopped(engine.died())
+        liveness = Liveness(
+            lambda: engine.load().steps,
+            lambda: _answer(engine, components.dummy, components.dummy_layout),
+            chosen.liveness_interval_s,
+            chosen.liveness_limit_s,
+            process.set_live,
+        )
+        async with liveness.watched():
+            await process.until_stopped(engine.died())
     finally:
         state.draining = True
         await process.drain(chosen.grace_s)
@@ -212,12 +222,18 @@ def _dummy_prompt(builder: PromptBuilder) -> Prompt:
 
 
 async def _load(engine: Engine, dummy: EngineRequest, layout: RowLayout) -> None:
-    """Load the weights and answer a dummy request with a single-row image."""
+    """Load the weights and answer a dummy request."""
+    await engine.start()
+    await _answer(engine, dummy, layout)
+
+
+async def _answer(engine: Engine, dummy: EngineRequest, layout: RowLayout) -> None:
+    """Answer a dummy request with a single-row image. No tenant's figures count it."""
     row = np.zeros(layout.values, dtype=np.float32).tobytes()
 
     async def rows() -> AsyncIterator[RowChunk]:
         yield RowChunk(0, 1, row)
 
-    await engine.start()
-    async for _ in engine.submit(dummy, [rows()], layout):
-        pass
+    async with aclosing(engine.submit(dummy, [rows()], layout)) as deltas:
+        async for _ in deltas:
+            pass

@@ -30,8 +30,9 @@ from encoder_svc.store.store import LmdbStore
 from encoder_svc.uploads import UploadPolicy, Uploads
 from encoder_svc.vision.batcher import MAX_PREPARED_PATCHES, Batcher, BatchLimits
 from encoder_svc.vision.output import TowerOutput
-from encoder_svc.vision.prepare import ImagePreparer
+from encoder_svc.vision.prepare import ImagePreparer, PreparedImage
 from encoder_svc.vision.preprocess import Patches
+from encoder_svc.vision.queued_image import QueuedImage
 from fovea import architecture, logs, settings
 from fovea.arena import Arena
 from fovea.checkpoint import check_folder
@@ -42,6 +43,7 @@ from fovea.geometry import Geometry
 from fovea.machine import cores, pick_devices, pick_dtype
 from fovea.server.allocator import keep_freed_memory, keep_loaded_objects
 from fovea.server.entry import run
+from fovea.server.liveness import Liveness
 from fovea.server.process import Binding, ServerProcess
 
 if TYPE_CHECKING:
@@ -160,7 +162,8 @@ async def _serve(
         keep_loaded_objects()
         await process.ready()
         log.info("ready", fingerprint=state.fingerprint, dtype=description.dtype, rows=str(state.layout))
-        await process.until_stopped(encoder.cache.batcher.died())
+        async with _liveness(config, description.geometry, encoder.cache.batcher, process).watched():
+            await process.until_stopped(encoder.cache.batcher.died())
     finally:
         state.draining = True
         await process.drain(config.grace_s)
@@ -168,6 +171,24 @@ async def _serve(
             await encoder.close()
         if leases is not None:
             await leases.close()
+
+
+def _liveness(
+    config: EncoderSettings, geometry: Geometry, batcher: Batcher, process: ServerProcess
+) -> Liveness:
+    """Encodes a grey cell through the tower's queue while no image is encoded."""
+    blank = PreparedImage(Patches.blank(geometry), decode_ms=0.0, preprocess_ms=0.0)
+
+    async def prepared() -> PreparedImage:
+        return blank
+
+    return Liveness(
+        batcher.encodes.total,
+        lambda: batcher.encode(QueuedImage(blank.patches.count, prepared, dummy=True)),
+        config.liveness_interval_s,
+        config.liveness_limit_s,
+        process.set_live,
+    )
 
 
 async def _load_tower(config: EncoderSettings, state: ServiceState) -> Tower:

@@ -85,8 +85,6 @@ def check_placement(encoder: ReplyingEncoder, wanted: RowRequest, placement: Row
         return
     check_kept(header, wanted.rows, fail)
     encoded = placement.encoded(wanted.plan, wanted.rows)
-    if header.kept is None and header.rows != wanted.rows:
-        raise fail(f"{header.rows} of {wanted.rows} rows without kept indices")
     if not header.rows <= encoded <= wanted.rows:
         raise fail(f"an order of {encoded} rows, of which {header.rows} are sent")
     if not 0 <= placement.timings["total_ms"] < inf:

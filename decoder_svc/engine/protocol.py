@@ -22,6 +22,7 @@ from fovea.contract.sampling import MIN_PENALTY as MIN_PENALTY
 from fovea.contract.sampling import MIN_TEMPERATURE as MIN_TEMPERATURE
 from fovea.contract.sampling import ResponseFormat as ResponseFormat
 from fovea.contract.sampling import Sampling as Sampling
+from fovea.server.identity import DEFAULT_TENANT
 
 FinishReason = Literal["stop", "length", "abort"]
 Quantization = Literal["none", "int8"]  # of the native engine
@@ -68,12 +69,14 @@ class Prompt:
 class EngineRequest:
     """An answer to produce. `id` is unique among the requests that an engine holds.
 
-    The engine calls `on_computed` when nothing is left to compute, even if the answer has not been read.
+    What the engine caches of the response format is the tenant's. The engine calls `on_computed` when nothing
+    is left to compute, even if the answer has not been read.
     """
 
     id: str
     prompt: Prompt
     sampling: Sampling = DEFAULT_SAMPLING
+    tenant: str = DEFAULT_TENANT
     on_computed: Callable[[], object] = lambda: None
 
 
@@ -157,6 +160,7 @@ class EngineLoad:
     kv_used_blocks: int
     kv_total_blocks: int
     preemptions: int  # since the start
+    steps: int = 0  # since the start; grows as long as the engine computes
 
 
 RowStreams = Sequence[AsyncIterator[RowChunk]]  # a stream per image, in the order of the prompt
@@ -193,8 +197,10 @@ class Engine(Protocol):
         """How many leading tokens of the prompt are in the KV cache now."""
         ...
 
-    async def check_format(self, wanted: ResponseFormat) -> None:
-        """Raises FormatNotEnforceable or FormatTooCostly. A format that passes is remembered for `submit`."""
+    async def check_format(self, wanted: ResponseFormat, tenant: str) -> None:
+        """Compile a format, so that a request with it can be refused early. Raises FormatNotEnforceable or
+        FormatTooCostly. The result is cached for later calls of the tenant and for `submit`.
+        """
         ...
 
     def submit(

@@ -3,7 +3,8 @@
 A format may cost any amount of time and memory, and only a trial shows how much. So each format is tried in a
 child of the `nursery` with limits of both; the number of children is bounded. A format that passes is
 compiled again in this process, on a thread of its own, because a compiled grammar cannot cross processes. A
-caller that leaves has its child killed. For a single event loop.
+caller that leaves has its child killed. Verdicts and grammars are remembered per tenant, so that a format
+starts no sooner because another tenant has sent it. For a single event loop.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from decoder_svc.sampling.trie import TokenSet
 
 COMMAND = (sys.executable, "-m", "decoder_svc.sampling.nursery")
+# Both bounds are of all tenants together.
 REMEMBERED = 256  # verdicts, so that a format that costs too much is refused at once the next time
 KEPT = 16  # grammars, because callers that extract fields repeat their format
 # Children share few cores with the engine. A child that takes this much longer than its CPU time is stuck.
@@ -47,45 +49,48 @@ class Formats:
         )
         self._turns = asyncio.Semaphore(limits.format_workers)
         self._waiting = 0
-        self._verdicts: dict[ResponseFormat, Verdict] = {}
+        self._verdicts: dict[tuple[str, ResponseFormat], Verdict] = {}  # by tenant and format
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="formats")
         self._grammars = cache(lambda: Grammars(tokens))
 
-    async def check(self, wanted: ResponseFormat) -> str:
+    async def check(self, wanted: ResponseFormat, tenant: str) -> str:
         """The source of the format's grammar. Raises FormatNotEnforceable, FormatTooCostly or EngineBusy."""
-        verdict = self._verdicts.pop(wanted, None) or await self._tried(wanted)
-        self._verdicts[wanted] = verdict  # at the end: the first verdict is the least recently used
+        key = tenant, wanted
+        verdict = self._verdicts.pop(key, None) or await self._tried(wanted, tenant)
+        self._verdicts[key] = verdict  # at the end: the first verdict is the least recently used
         if len(self._verdicts) > REMEMBERED:
             del self._verdicts[next(iter(self._verdicts))]
         if failure := _failure(wanted, verdict, self._limits):
             raise failure
         return verdict.source
 
-    async def compile(self, wanted: ResponseFormat) -> Grammar:
+    async def compile(self, wanted: ResponseFormat, tenant: str) -> Grammar:
         """The grammar at its start. Raises what `check` raises."""
-        source = await self.check(wanted)
+        source = await self.check(wanted, tenant)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._compiler, lambda: self._grammars().compile(wanted, source))
+        return await loop.run_in_executor(
+            self._compiler, lambda: self._grammars().compile(wanted, source, tenant)
+        )
 
     def close(self) -> None:
         """Kill all trials. Waits for nothing."""
         self._nursery.close()
         self._compiler.shutdown(wait=False, cancel_futures=True)
 
-    async def _tried(self, wanted: ResponseFormat) -> Verdict:
+    async def _tried(self, wanted: ResponseFormat, tenant: str) -> Verdict:
         if self._waiting >= self._limits.max_waiting:
             limit, retry_after_s = self._limits.max_waiting, self._limits.max_format_s
             raise EngineBusy("max_waiting", limit, self._waiting + 1, retry_after_s)
         self._waiting += 1
         try:
             async with self._turns:
-                return self._verdicts.get(wanted) or await self._nursery.judge(wanted)
+                return self._verdicts.get((tenant, wanted)) or await self._nursery.judge(wanted)
         finally:
             self._waiting -= 1
 
 
 class Grammars:
-    """Compiles grammars and keeps the latest. Used by the compiler's thread only."""
+    """Compiles grammars and keeps the latest of each tenant apart. Used by the compiler's thread only."""
 
     def __init__(self, tokens: TokenSet) -> None:
         from llguidance import LLExecutor  # only formats need llguidance
@@ -94,10 +99,10 @@ class Grammars:
         self._executor = LLExecutor()
         self._kept = lru_cache(KEPT)(self._compile)
 
-    def compile(self, wanted: ResponseFormat, source: str) -> Grammar:
-        return self._kept(wanted, source).copy()
+    def compile(self, wanted: ResponseFormat, source: str, tenant: str) -> Grammar:
+        return self._kept(wanted, source, tenant).copy()
 
-    def _compile(self, wanted: ResponseFormat, source: str) -> Grammar:
+    def _compile(self, wanted: ResponseFormat, source: str, tenant: str) -> Grammar:
         from decoder_svc.sampling.grammar import Grammar, compiled
 
         return Grammar(compiled(self._tokenizer, source), self._executor, wanted.field)

@@ -137,7 +137,8 @@ class Batcher:
 
     def load(self, tenant: str | None = None) -> TowerLoad:
         """The load of a tenant's images, or of all."""
-        images = [image for image in self._images if tenant in (None, image.tenant)]
+        real = [image for image in self._images if not image.dummy]
+        images = [image for image in real if tenant in (None, image.tenant)]
         running = sum(image.begun for image in images)
         encodes = self.encodes.total() if tenant is None else self.encodes[tenant]
         return TowerLoad(len(images) - running, running, encodes)
@@ -306,7 +307,7 @@ class Batcher:
             image.finish(output, started, ended)
 
     def _count(self, batch: Sequence[QueuedImage]) -> None:
-        self.encodes.update(image.tenant for image in batch)
+        self.encodes.update(image.tenant for image in batch if not image.dummy)
         while len(self.encodes) > MAX_TENANTS:
             oldest = next(tenant for tenant in self.encodes if tenant != OTHERS)
             self.encodes[OTHERS] += self.encodes.pop(oldest)

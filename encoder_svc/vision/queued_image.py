@@ -21,12 +21,13 @@ class QueuedImage(Waiter):
 
     `prepare` makes at most `patches` patches. `begun` turns true when the tower takes the image.
     `tenant` is the tenant whose call started the computation; `deadline` is the last of all its callers.
-    `number` orders images by when their preparation began.
+    `number` orders images by when their preparation began. No figure counts a `dummy`.
     """
 
     patches: int
     prepare: Prepare
     saliency: bool = False
+    dummy: bool = False
     begun: bool = False
     number: int = 0
     preparation: asyncio.Task[None] | None = None

@@ -1,8 +1,8 @@
 """A gRPC server in a process: bind, become ready, drain on SIGTERM.
 
-Health per service starts as NOT_SERVING. `liveness` is SERVING as soon as the process answers; `readiness`
-and the service's own name once `ready` was called and while every other condition is met. Draining updates
-health first, then refuses new calls, then waits for running calls.
+Health per service starts as NOT_SERVING. `liveness` is SERVING as soon as the process answers and while its
+model computes; `readiness` and the service's own name once `ready` was called and while every other condition
+is met. Draining updates health first, then refuses new calls, then waits for running calls.
 """
 
 from __future__ import annotations
@@ -122,6 +122,10 @@ class ServerProcess:
     def set_condition(self, name: str, met: bool) -> None:
         """Update another readiness condition; conditions are met until set otherwise."""
         self._health.set(name, met)
+
+    def set_live(self, alive: bool) -> None:
+        """Update liveness, which tells a supervisor whether to restart this process."""
+        self._health.set_live(alive)
 
     def stop(self) -> None:
         """Start draining; called by the loop's signal handlers.

@@ -1,4 +1,4 @@
-"""Settings that secure a server: TLS, tokens, reflection. Only loopback works without TLS and tokens."""
+"""Settings of every server: TLS, tokens, limits, liveness. Only loopback works without TLS and tokens."""
 
 from __future__ import annotations
 
@@ -63,6 +63,12 @@ class AccessSettings(Settings):
     max_metadata_bytes: int = Field(16 * 1024, ge=1024, description="Largest metadata of a call, in bytes")
     max_public_streams: int = Field(
         256, ge=1, description="Open streams of health and reflection, which need no token"
+    )
+    liveness_interval_s: float = Field(
+        10.0, ge=0, description="Seconds between two checks that the model computes; 0 turns them off"
+    )
+    liveness_limit_s: float = Field(
+        60.0, gt=0, description="Seconds without work done after which `liveness` is NOT_SERVING"
     )
     reflection: bool = Field(True, description="Serve gRPC reflection, which describes the API to any caller")
 

@@ -131,7 +131,7 @@ class Reading:
     def load(self) -> EngineLoad:
         return EngineLoad(0, self.waiting, 0, 100, 0)
 
-    async def check_format(self, wanted: Any) -> None:
+    async def check_format(self, wanted: Any, tenant: str) -> None:
         """Takes any."""
 
     async def submit(

@@ -53,6 +53,7 @@ def good() -> Messages:
         source=rows_pb2.ROW_SOURCE_ROWS,
     )  # fmt: skip
     header.count.grid.t, header.count.grid.h, header.count.grid.w = GRID
+    header.count.tokens = ROWS
     size = ROWS * LAYOUT.row_bytes
     summary = encoder_pb2.EncodeSummary(rows=ROWS, row_bytes=size, rows_digest="sha256:" + "d" * 64)
     return [

@@ -323,6 +323,7 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
             fingerprint="sha256:f",
             encoder="encoder-0",
         )
+        header.count.tokens = rows  # no image has as many; several chunks do
         yield encoder_pb2.EncodeResponse(header=header)
         for first, data in chunks(memoryview(self.data), LAYOUT):
             chunk = rows_pb2.RowChunk(

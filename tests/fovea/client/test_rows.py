@@ -77,7 +77,21 @@ def _unknown_layout(message):
     return message
 
 
+def _other_total(message):
+    if message.WhichOneof("event") == "header":
+        message.header.count.tokens += 1
+    return message
+
+
+def _other_count(message):
+    if message.WhichOneof("event") == "summary":
+        message.summary.rows -= 1
+    return message
+
+
 TAMPERINGS = {
+    "some of the rows without indices": _other_total,
+    "other count in the summary": _other_count,
     "flipped bit": _of_chunk(_flip),
     "out of order": _of_chunk(_shift),
     "short chunk": _of_chunk(_shorten),
