@@ -77,12 +77,12 @@ class Uploads:
             raise ImageNotStored(digest)
         return bytes(upload.data)
 
-    async def keep(self, tenant: Tenant, data: bytes) -> StoredImage:
-        """Decode the image, so that only complete images are stored, then store it. Raises what the decoder
-        raises.
+    async def keep(self, tenant: Tenant, digest: str, data: bytes) -> StoredImage:
+        """Decode the image with this digest, so that only complete images are stored, then store it. Raises
+        what the decoder raises.
         """
-        image = await self._decoder.decode(data)
-        stored = StoredImage(image.facts, already=False, expires=self._expiry())
+        facts = await self._decoder.facts(self.key(tenant, digest), data)
+        stored = StoredImage(facts, already=False, expires=self._expiry())
         await self._write(tenant, stored, data)
         return stored
 
@@ -154,7 +154,7 @@ class Intake:
         stored = await self._uploads.find(self._tenant, digest)
         if stored is not None:
             return await self._uploads.renew(self._tenant, stored)
-        return await self._uploads.keep(self._tenant, b"".join(self._pieces))
+        return await self._uploads.keep(self._tenant, digest, b"".join(self._pieces))
 
     def _check_size(self, size: int) -> None:
         limit = self._uploads.policy.max_bytes

@@ -79,7 +79,7 @@ LAYERS = {
     SHARED: (
         "decoder encoder vision ids",
         "address arena contract logs",
-        "access checkpoint deadline images machine pooled settings",
+        "access checkpoint deadline images machine nursery pooled settings",
         "finite geometry",
         "fingerprint planning server",
         "architecture",

@@ -777,6 +777,9 @@ class EncoderLimits(_message.Message):
     IDLE_S_FIELD_NUMBER: _builtins.int
     MAX_IN_FLIGHT_BYTES_FIELD_NUMBER: _builtins.int
     MAX_REQUEST_FIELDS_FIELD_NUMBER: _builtins.int
+    DECODE_WORKERS_FIELD_NUMBER: _builtins.int
+    MAX_DECODE_S_FIELD_NUMBER: _builtins.int
+    MAX_DECODE_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """The largest message that the server accepts, in bytes."""
     max_image_bytes: _builtins.int
@@ -813,6 +816,12 @@ class EncoderLimits(_message.Message):
     """The most bytes that the requests of running calls may hold together."""
     max_request_fields: _builtins.int
     """The most fields of a request, with those of its submessages."""
+    decode_workers: _builtins.int
+    """The most images that are decoded at the same time."""
+    max_decode_s: _builtins.float
+    """Seconds of CPU that decoding an image may take."""
+    max_decode_memory_bytes: _builtins.int
+    """Bytes of memory that decoding an image may take."""
     def __init__(
         self,
         *,
@@ -834,10 +843,13 @@ class EncoderLimits(_message.Message):
         idle_s: _builtins.int = ...,
         max_in_flight_bytes: _builtins.int = ...,
         max_request_fields: _builtins.int = ...,
+        decode_workers: _builtins.int = ...,
+        max_decode_s: _builtins.float = ...,
+        max_decode_memory_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arena_bytes", b"arena_bytes", "arena_lease_s", b"arena_lease_s", "cache_bytes", b"cache_bytes", "default_max_pixels", b"default_max_pixels", "idle_s", b"idle_s", "max_batch_patches", b"max_batch_patches", "max_image_aspect", b"max_image_aspect", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_image_side", b"max_image_side", "max_in_flight_bytes", b"max_in_flight_bytes", "max_jpeg_scans", b"max_jpeg_scans", "max_message_bytes", b"max_message_bytes", "max_pixels", b"max_pixels", "max_queue", b"max_queue", "max_request_fields", b"max_request_fields", "min_pixels", b"min_pixels", "uploads_bytes", b"uploads_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arena_bytes", b"arena_bytes", "arena_lease_s", b"arena_lease_s", "cache_bytes", b"cache_bytes", "decode_workers", b"decode_workers", "default_max_pixels", b"default_max_pixels", "idle_s", b"idle_s", "max_batch_patches", b"max_batch_patches", "max_decode_memory_bytes", b"max_decode_memory_bytes", "max_decode_s", b"max_decode_s", "max_image_aspect", b"max_image_aspect", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_image_side", b"max_image_side", "max_in_flight_bytes", b"max_in_flight_bytes", "max_jpeg_scans", b"max_jpeg_scans", "max_message_bytes", b"max_message_bytes", "max_pixels", b"max_pixels", "max_queue", b"max_queue", "max_request_fields", b"max_request_fields", "min_pixels", b"min_pixels", "uploads_bytes", b"uploads_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -138,6 +138,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED: the call names another tenant than its token's, and only the role `service` may."""
     ERROR_REASON_SERVER_BUSY: _ErrorReason.ValueType  # 57
     """RESOURCE_EXHAUSTED: the requests of running calls already hold as many bytes as the server allows. Retry later."""
+    ERROR_REASON_IMAGE_TOO_COSTLY: _ErrorReason.ValueType  # 74
+    """INVALID_ARGUMENT: decoding the image takes more CPU time or memory than allowed. `limit` in the metadata is the allowed
+    amount. After a second attempt the image is refused for some minutes without another.
+    """
+    ERROR_REASON_IMAGE_CRASHES_DECODER: _ErrorReason.ValueType  # 75
+    """INVALID_ARGUMENT: decoding the image has crashed two workers. It is refused for some minutes without another attempt."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo (domain `fovea.dev`), without the prefix ERROR_REASON_.
@@ -260,4 +266,10 @@ ERROR_REASON_TENANT_NOT_ALLOWED: ErrorReason.ValueType  # 56
 """PERMISSION_DENIED: the call names another tenant than its token's, and only the role `service` may."""
 ERROR_REASON_SERVER_BUSY: ErrorReason.ValueType  # 57
 """RESOURCE_EXHAUSTED: the requests of running calls already hold as many bytes as the server allows. Retry later."""
+ERROR_REASON_IMAGE_TOO_COSTLY: ErrorReason.ValueType  # 74
+"""INVALID_ARGUMENT: decoding the image takes more CPU time or memory than allowed. `limit` in the metadata is the allowed
+amount. After a second attempt the image is refused for some minutes without another.
+"""
+ERROR_REASON_IMAGE_CRASHES_DECODER: ErrorReason.ValueType  # 75
+"""INVALID_ARGUMENT: decoding the image has crashed two workers. It is refused for some minutes without another attempt."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -26,9 +26,9 @@ HOURS, PLENTY = 3600.0, 4 << 30
 
 def nursery(formats: Formats) -> int:
     """The process id of the nursery."""
-    process = formats._nursery._process
-    assert process is not None
-    return process.pid
+    pid = formats._nursery.pid
+    assert pid is not None
+    return pid
 
 
 def children(formats: Formats) -> list[int]:
@@ -47,6 +47,7 @@ def is_alive(pid: int) -> bool:
 async def begun(formats: Formats, wanted: ResponseFormat) -> asyncio.Task[str]:
     """Starts a compilation in a child process."""
     await formats.check(GOOD)
+    await until(lambda: not children(formats), seconds=60)
     trying = asyncio.create_task(formats.check(wanted))
     await until(lambda: bool(children(formats)), seconds=60)
     return trying

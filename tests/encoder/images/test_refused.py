@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from encoder_svc.images.decode import decode
-from encoder_svc.images.decoder import ThreadDecoder
 from encoder_svc.images.header import opened
 from encoder_svc.images.limits import ImageLimits
 from fovea.contract.errors import (
@@ -198,12 +197,3 @@ def test_a_mutated_image_is_decoded_or_refused_with_a_typed_error(format: str) -
             outcomes["refused"] += not LEAK.search(error.message)
     assert sum(outcomes.values()) == 400, "a message quotes Pillow"
     assert min(outcomes.values()) > 0, "both outcomes must occur"
-
-
-async def test_the_decoder_serves_after_a_refusal() -> None:
-    decoder = ThreadDecoder(LIMITS, threads=1)
-    for data in (b"", b"junk", *BOMBS.values()):
-        with pytest.raises(FoveaError):
-            await decoder.decode(data)
-    assert (await decoder.decode(encoded(picture()))).rgb.shape == (32, 48, 3)
-    decoder.close()

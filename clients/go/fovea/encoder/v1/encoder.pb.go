@@ -1505,8 +1505,14 @@ type EncoderLimits struct {
 	MaxInFlightBytes uint64 `protobuf:"varint,60,opt,name=max_in_flight_bytes,json=maxInFlightBytes,proto3" json:"max_in_flight_bytes,omitempty"`
 	// The most fields of a request, with those of its submessages.
 	MaxRequestFields uint32 `protobuf:"varint,61,opt,name=max_request_fields,json=maxRequestFields,proto3" json:"max_request_fields,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The most images that are decoded at the same time.
+	DecodeWorkers uint32 `protobuf:"varint,70,opt,name=decode_workers,json=decodeWorkers,proto3" json:"decode_workers,omitempty"`
+	// Seconds of CPU that decoding an image may take.
+	MaxDecodeS float64 `protobuf:"fixed64,71,opt,name=max_decode_s,json=maxDecodeS,proto3" json:"max_decode_s,omitempty"`
+	// Bytes of memory that decoding an image may take.
+	MaxDecodeMemoryBytes uint64 `protobuf:"varint,72,opt,name=max_decode_memory_bytes,json=maxDecodeMemoryBytes,proto3" json:"max_decode_memory_bytes,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *EncoderLimits) Reset() {
@@ -1661,6 +1667,27 @@ func (x *EncoderLimits) GetMaxInFlightBytes() uint64 {
 func (x *EncoderLimits) GetMaxRequestFields() uint32 {
 	if x != nil {
 		return x.MaxRequestFields
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetDecodeWorkers() uint32 {
+	if x != nil {
+		return x.DecodeWorkers
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxDecodeS() float64 {
+	if x != nil {
+		return x.MaxDecodeS
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxDecodeMemoryBytes() uint64 {
+	if x != nil {
+		return x.MaxDecodeMemoryBytes
 	}
 	return 0
 }
@@ -2378,7 +2405,7 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\v_max_pixels\"H\n" +
 	"\x13CountTokensResponse\x121\n" +
 	"\x05count\x18\x01 \x01(\v2\x1b.fovea.vision.v1.TokenCountR\x05count\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xb7\x05\n" +
+	"\x14GetServerInfoRequest\"\xb7\x06\n" +
 	"\rEncoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12&\n" +
 	"\x0fmax_image_bytes\x18\x02 \x01(\rR\rmaxImageBytes\x12(\n" +
@@ -2402,7 +2429,11 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\rarena_lease_s\x18\x0f \x01(\rR\varenaLeaseS\x12\x15\n" +
 	"\x06idle_s\x18( \x01(\rR\x05idleS\x12-\n" +
 	"\x13max_in_flight_bytes\x18< \x01(\x04R\x10maxInFlightBytes\x12,\n" +
-	"\x12max_request_fields\x18= \x01(\rR\x10maxRequestFields\"[\n" +
+	"\x12max_request_fields\x18= \x01(\rR\x10maxRequestFields\x12%\n" +
+	"\x0edecode_workers\x18F \x01(\rR\rdecodeWorkers\x12 \n" +
+	"\fmax_decode_s\x18G \x01(\x01R\n" +
+	"maxDecodeS\x125\n" +
+	"\x17max_decode_memory_bytes\x18H \x01(\x04R\x14maxDecodeMemoryBytes\"[\n" +
 	"\vEncoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12\x18\n" +

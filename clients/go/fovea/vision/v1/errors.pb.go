@@ -139,6 +139,11 @@ const (
 	ErrorReason_ERROR_REASON_TENANT_NOT_ALLOWED ErrorReason = 56
 	// RESOURCE_EXHAUSTED: the requests of running calls already hold as many bytes as the server allows. Retry later.
 	ErrorReason_ERROR_REASON_SERVER_BUSY ErrorReason = 57
+	// INVALID_ARGUMENT: decoding the image takes more CPU time or memory than allowed. `limit` in the metadata is the allowed
+	// amount. After a second attempt the image is refused for some minutes without another.
+	ErrorReason_ERROR_REASON_IMAGE_TOO_COSTLY ErrorReason = 74
+	// INVALID_ARGUMENT: decoding the image has crashed two workers. It is refused for some minutes without another attempt.
+	ErrorReason_ERROR_REASON_IMAGE_CRASHES_DECODER ErrorReason = 75
 )
 
 // Enum value maps for ErrorReason.
@@ -197,6 +202,8 @@ var (
 		55: "ERROR_REASON_ROLE_NOT_ALLOWED",
 		56: "ERROR_REASON_TENANT_NOT_ALLOWED",
 		57: "ERROR_REASON_SERVER_BUSY",
+		74: "ERROR_REASON_IMAGE_TOO_COSTLY",
+		75: "ERROR_REASON_IMAGE_CRASHES_DECODER",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                0,
@@ -252,6 +259,8 @@ var (
 		"ERROR_REASON_ROLE_NOT_ALLOWED":           55,
 		"ERROR_REASON_TENANT_NOT_ALLOWED":         56,
 		"ERROR_REASON_SERVER_BUSY":                57,
+		"ERROR_REASON_IMAGE_TOO_COSTLY":           74,
+		"ERROR_REASON_IMAGE_CRASHES_DECODER":      75,
 	}
 )
 
@@ -286,7 +295,7 @@ var File_fovea_vision_v1_errors_proto protoreflect.FileDescriptor
 
 const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\x92\x0e\n" +
+	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xdd\x0e\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12!\n" +
@@ -341,7 +350,9 @@ const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\x1aERROR_REASON_TOKEN_UNKNOWN\x106\x12!\n" +
 	"\x1dERROR_REASON_ROLE_NOT_ALLOWED\x107\x12#\n" +
 	"\x1fERROR_REASON_TENANT_NOT_ALLOWED\x108\x12\x1c\n" +
-	"\x18ERROR_REASON_SERVER_BUSY\x109B>\n" +
+	"\x18ERROR_REASON_SERVER_BUSY\x109\x12!\n" +
+	"\x1dERROR_REASON_IMAGE_TOO_COSTLY\x10J\x12&\n" +
+	"\"ERROR_REASON_IMAGE_CRASHES_DECODER\x10KB>\n" +
 	"\x13dev.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3"
 
 var (

@@ -322,6 +322,51 @@ private static final long serialVersionUID = 0L;
     return maxRequestFields_;
   }
 
+  public static final int DECODE_WORKERS_FIELD_NUMBER = 70;
+  private int decodeWorkers_ = 0;
+  /**
+   * <pre>
+   * The most images that are decoded at the same time.
+   * </pre>
+   *
+   * <code>uint32 decode_workers = 70;</code>
+   * @return The decodeWorkers.
+   */
+  @java.lang.Override
+  public int getDecodeWorkers() {
+    return decodeWorkers_;
+  }
+
+  public static final int MAX_DECODE_S_FIELD_NUMBER = 71;
+  private double maxDecodeS_ = 0D;
+  /**
+   * <pre>
+   * Seconds of CPU that decoding an image may take.
+   * </pre>
+   *
+   * <code>double max_decode_s = 71;</code>
+   * @return The maxDecodeS.
+   */
+  @java.lang.Override
+  public double getMaxDecodeS() {
+    return maxDecodeS_;
+  }
+
+  public static final int MAX_DECODE_MEMORY_BYTES_FIELD_NUMBER = 72;
+  private long maxDecodeMemoryBytes_ = 0L;
+  /**
+   * <pre>
+   * Bytes of memory that decoding an image may take.
+   * </pre>
+   *
+   * <code>uint64 max_decode_memory_bytes = 72;</code>
+   * @return The maxDecodeMemoryBytes.
+   */
+  @java.lang.Override
+  public long getMaxDecodeMemoryBytes() {
+    return maxDecodeMemoryBytes_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -389,6 +434,15 @@ private static final long serialVersionUID = 0L;
     }
     if (maxRequestFields_ != 0) {
       output.writeUInt32(61, maxRequestFields_);
+    }
+    if (decodeWorkers_ != 0) {
+      output.writeUInt32(70, decodeWorkers_);
+    }
+    if (java.lang.Double.doubleToRawLongBits(maxDecodeS_) != 0) {
+      output.writeDouble(71, maxDecodeS_);
+    }
+    if (maxDecodeMemoryBytes_ != 0L) {
+      output.writeUInt64(72, maxDecodeMemoryBytes_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -466,6 +520,18 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(61, maxRequestFields_);
     }
+    if (decodeWorkers_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(70, decodeWorkers_);
+    }
+    if (java.lang.Double.doubleToRawLongBits(maxDecodeS_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeDoubleSize(71, maxDecodeS_);
+    }
+    if (maxDecodeMemoryBytes_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(72, maxDecodeMemoryBytes_);
+    }
     return size;
   }
   @java.lang.Override
@@ -526,6 +592,13 @@ private static final long serialVersionUID = 0L;
         != other.getMaxInFlightBytes()) return false;
     if (getMaxRequestFields()
         != other.getMaxRequestFields()) return false;
+    if (getDecodeWorkers()
+        != other.getDecodeWorkers()) return false;
+    if (java.lang.Double.doubleToLongBits(getMaxDecodeS())
+        != java.lang.Double.doubleToLongBits(
+            other.getMaxDecodeS())) return false;
+    if (getMaxDecodeMemoryBytes()
+        != other.getMaxDecodeMemoryBytes()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -577,6 +650,14 @@ private static final long serialVersionUID = 0L;
         getMaxInFlightBytes());
     hash = (37 * hash) + MAX_REQUEST_FIELDS_FIELD_NUMBER;
     hash = (53 * hash) + getMaxRequestFields();
+    hash = (37 * hash) + DECODE_WORKERS_FIELD_NUMBER;
+    hash = (53 * hash) + getDecodeWorkers();
+    hash = (37 * hash) + MAX_DECODE_S_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        java.lang.Double.doubleToLongBits(getMaxDecodeS()));
+    hash = (37 * hash) + MAX_DECODE_MEMORY_BYTES_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getMaxDecodeMemoryBytes());
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -730,6 +811,9 @@ private static final long serialVersionUID = 0L;
       idleS_ = 0;
       maxInFlightBytes_ = 0L;
       maxRequestFields_ = 0;
+      decodeWorkers_ = 0;
+      maxDecodeS_ = 0D;
+      maxDecodeMemoryBytes_ = 0L;
       return this;
     }
 
@@ -817,6 +901,15 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00020000) != 0)) {
         result.maxRequestFields_ = maxRequestFields_;
       }
+      if (((from_bitField0_ & 0x00040000) != 0)) {
+        result.decodeWorkers_ = decodeWorkers_;
+      }
+      if (((from_bitField0_ & 0x00080000) != 0)) {
+        result.maxDecodeS_ = maxDecodeS_;
+      }
+      if (((from_bitField0_ & 0x00100000) != 0)) {
+        result.maxDecodeMemoryBytes_ = maxDecodeMemoryBytes_;
+      }
     }
 
     @java.lang.Override
@@ -884,6 +977,15 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getMaxRequestFields() != 0) {
         setMaxRequestFields(other.getMaxRequestFields());
+      }
+      if (other.getDecodeWorkers() != 0) {
+        setDecodeWorkers(other.getDecodeWorkers());
+      }
+      if (java.lang.Double.doubleToRawLongBits(other.getMaxDecodeS()) != 0) {
+        setMaxDecodeS(other.getMaxDecodeS());
+      }
+      if (other.getMaxDecodeMemoryBytes() != 0L) {
+        setMaxDecodeMemoryBytes(other.getMaxDecodeMemoryBytes());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1001,6 +1103,21 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00020000;
               break;
             } // case 488
+            case 560: {
+              decodeWorkers_ = input.readUInt32();
+              bitField0_ |= 0x00040000;
+              break;
+            } // case 560
+            case 569: {
+              maxDecodeS_ = input.readDouble();
+              bitField0_ |= 0x00080000;
+              break;
+            } // case 569
+            case 576: {
+              maxDecodeMemoryBytes_ = input.readUInt64();
+              bitField0_ |= 0x00100000;
+              break;
+            } // case 576
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1806,6 +1923,138 @@ private static final long serialVersionUID = 0L;
     public Builder clearMaxRequestFields() {
       bitField0_ = (bitField0_ & ~0x00020000);
       maxRequestFields_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int decodeWorkers_ ;
+    /**
+     * <pre>
+     * The most images that are decoded at the same time.
+     * </pre>
+     *
+     * <code>uint32 decode_workers = 70;</code>
+     * @return The decodeWorkers.
+     */
+    @java.lang.Override
+    public int getDecodeWorkers() {
+      return decodeWorkers_;
+    }
+    /**
+     * <pre>
+     * The most images that are decoded at the same time.
+     * </pre>
+     *
+     * <code>uint32 decode_workers = 70;</code>
+     * @param value The decodeWorkers to set.
+     * @return This builder for chaining.
+     */
+    public Builder setDecodeWorkers(int value) {
+
+      decodeWorkers_ = value;
+      bitField0_ |= 0x00040000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most images that are decoded at the same time.
+     * </pre>
+     *
+     * <code>uint32 decode_workers = 70;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearDecodeWorkers() {
+      bitField0_ = (bitField0_ & ~0x00040000);
+      decodeWorkers_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private double maxDecodeS_ ;
+    /**
+     * <pre>
+     * Seconds of CPU that decoding an image may take.
+     * </pre>
+     *
+     * <code>double max_decode_s = 71;</code>
+     * @return The maxDecodeS.
+     */
+    @java.lang.Override
+    public double getMaxDecodeS() {
+      return maxDecodeS_;
+    }
+    /**
+     * <pre>
+     * Seconds of CPU that decoding an image may take.
+     * </pre>
+     *
+     * <code>double max_decode_s = 71;</code>
+     * @param value The maxDecodeS to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxDecodeS(double value) {
+
+      maxDecodeS_ = value;
+      bitField0_ |= 0x00080000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Seconds of CPU that decoding an image may take.
+     * </pre>
+     *
+     * <code>double max_decode_s = 71;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxDecodeS() {
+      bitField0_ = (bitField0_ & ~0x00080000);
+      maxDecodeS_ = 0D;
+      onChanged();
+      return this;
+    }
+
+    private long maxDecodeMemoryBytes_ ;
+    /**
+     * <pre>
+     * Bytes of memory that decoding an image may take.
+     * </pre>
+     *
+     * <code>uint64 max_decode_memory_bytes = 72;</code>
+     * @return The maxDecodeMemoryBytes.
+     */
+    @java.lang.Override
+    public long getMaxDecodeMemoryBytes() {
+      return maxDecodeMemoryBytes_;
+    }
+    /**
+     * <pre>
+     * Bytes of memory that decoding an image may take.
+     * </pre>
+     *
+     * <code>uint64 max_decode_memory_bytes = 72;</code>
+     * @param value The maxDecodeMemoryBytes to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxDecodeMemoryBytes(long value) {
+
+      maxDecodeMemoryBytes_ = value;
+      bitField0_ |= 0x00100000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Bytes of memory that decoding an image may take.
+     * </pre>
+     *
+     * <code>uint64 max_decode_memory_bytes = 72;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxDecodeMemoryBytes() {
+      bitField0_ = (bitField0_ & ~0x00100000);
+      maxDecodeMemoryBytes_ = 0L;
       onChanged();
       return this;
     }

@@ -445,6 +445,23 @@ public enum ErrorReason
    * <code>ERROR_REASON_SERVER_BUSY = 57;</code>
    */
   ERROR_REASON_SERVER_BUSY(57),
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: decoding the image takes more CPU time or memory than allowed. `limit` in the metadata is the allowed
+   * amount. After a second attempt the image is refused for some minutes without another.
+   * </pre>
+   *
+   * <code>ERROR_REASON_IMAGE_TOO_COSTLY = 74;</code>
+   */
+  ERROR_REASON_IMAGE_TOO_COSTLY(74),
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: decoding the image has crashed two workers. It is refused for some minutes without another attempt.
+   * </pre>
+   *
+   * <code>ERROR_REASON_IMAGE_CRASHES_DECODER = 75;</code>
+   */
+  ERROR_REASON_IMAGE_CRASHES_DECODER(75),
   UNRECOGNIZED(-1),
   ;
 
@@ -886,6 +903,23 @@ public enum ErrorReason
    * <code>ERROR_REASON_SERVER_BUSY = 57;</code>
    */
   public static final int ERROR_REASON_SERVER_BUSY_VALUE = 57;
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: decoding the image takes more CPU time or memory than allowed. `limit` in the metadata is the allowed
+   * amount. After a second attempt the image is refused for some minutes without another.
+   * </pre>
+   *
+   * <code>ERROR_REASON_IMAGE_TOO_COSTLY = 74;</code>
+   */
+  public static final int ERROR_REASON_IMAGE_TOO_COSTLY_VALUE = 74;
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: decoding the image has crashed two workers. It is refused for some minutes without another attempt.
+   * </pre>
+   *
+   * <code>ERROR_REASON_IMAGE_CRASHES_DECODER = 75;</code>
+   */
+  public static final int ERROR_REASON_IMAGE_CRASHES_DECODER_VALUE = 75;
 
 
   public final int getNumber() {
@@ -965,6 +999,8 @@ public enum ErrorReason
       case 55: return ERROR_REASON_ROLE_NOT_ALLOWED;
       case 56: return ERROR_REASON_TENANT_NOT_ALLOWED;
       case 57: return ERROR_REASON_SERVER_BUSY;
+      case 74: return ERROR_REASON_IMAGE_TOO_COSTLY;
+      case 75: return ERROR_REASON_IMAGE_CRASHES_DECODER;
       default: return null;
     }
   }

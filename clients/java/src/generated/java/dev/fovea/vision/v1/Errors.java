@@ -36,7 +36,7 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
   static {
     java.lang.String[] descriptorData = {
       "\n\034fovea/vision/v1/errors.proto\022\017fovea.vi" +
-      "sion.v1*\222\016\n\013ErrorReason\022\034\n\030ERROR_REASON_" +
+      "sion.v1*\335\016\n\013ErrorReason\022\034\n\030ERROR_REASON_" +
       "UNSPECIFIED\020\000\022\031\n\025ERROR_REASON_INTERNAL\020\001" +
       "\022!\n\035ERROR_REASON_INVALID_ARGUMENT\020\002\022\033\n\027E" +
       "RROR_REASON_NOT_SERVED\020\003\022!\n\035ERROR_REASON" +
@@ -81,9 +81,11 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
       "SING\0205\022\036\n\032ERROR_REASON_TOKEN_UNKNOWN\0206\022!" +
       "\n\035ERROR_REASON_ROLE_NOT_ALLOWED\0207\022#\n\037ERR" +
       "OR_REASON_TENANT_NOT_ALLOWED\0208\022\034\n\030ERROR_" +
-      "REASON_SERVER_BUSY\0209B>\n\023dev.fovea.vision" +
-      ".v1P\001Z%fovea.dev/go/fovea/vision/v1;visi" +
-      "onv1b\006proto3"
+      "REASON_SERVER_BUSY\0209\022!\n\035ERROR_REASON_IMA" +
+      "GE_TOO_COSTLY\020J\022&\n\"ERROR_REASON_IMAGE_CR" +
+      "ASHES_DECODER\020KB>\n\023dev.fovea.vision.v1P\001" +
+      "Z%fovea.dev/go/fovea/vision/v1;visionv1b" +
+      "\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,

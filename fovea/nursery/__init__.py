@@ -1,0 +1,5 @@
+"""Work on untrusted input, in child processes that may be killed.
+
+`server.py` is a process that loads what the work needs and forks its children. `process.py` starts it and
+talks to its children. `limits.py` bounds a child, `frames.py` defines what travels.
+"""
