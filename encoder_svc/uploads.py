@@ -18,6 +18,7 @@ from encoder_svc.store.core import Amount
 from encoder_svc.store.keys import UploadKey
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.tenant import Tenant
+from fovea import hashing
 from fovea.contract.errors import DigestMismatch, ImageNotStored, ImageTooLarge, StoreFull
 from fovea.contract.ids import is_digest
 from fovea.contract.image import ImageFacts, StoredImage
@@ -141,10 +142,10 @@ class Intake:
         stored = await self._uploads.find(self._tenant, digest)
         return None if stored is None else await self._uploads.renew(self._tenant, stored)
 
-    def add(self, piece: bytes) -> None:
+    async def add(self, piece: bytes) -> None:
         self._size += len(piece)
         self._check_size(self._size)
-        self._hash.update(piece)
+        await hashing.update(self._hash, piece)
         self._pieces.append(piece)
 
     async def finish(self) -> StoredImage:

@@ -79,7 +79,8 @@ LAYERS = {
     SHARED: (
         "decoder encoder vision ids",
         "address arena contract logs",
-        "access checkpoint deadline images machine nursery pooled settings",
+        "access checkpoint deadline hashing images machine nursery pooled settings",
+        "pdf_reader",
         "finite geometry",
         "fingerprint planning server",
         "architecture",

@@ -43,12 +43,17 @@ def parsed(header: bytes | bytearray) -> Header:
     return value
 
 
-def read(stream: IO[bytes]) -> tuple[Header, bytes] | None:
-    """The next message of a blocking stream; None at its end, even in the middle of a message."""
+def read(stream: IO[bytes], max_body_bytes: int | None = None) -> tuple[Header, bytes] | None:
+    """The next message of a blocking stream; None at its end, even in the middle of a message.
+
+    Raises FrameInvalid for more raw bytes than allowed.
+    """
     prefix = stream.read(PREFIX.size)
     if len(prefix) < PREFIX.size:
         return None
     header_bytes, body_bytes = lengths(prefix)
+    if max_body_bytes is not None and body_bytes > max_body_bytes:
+        raise FrameInvalid(f"{body_bytes} raw bytes")
     header, body = stream.read(header_bytes), stream.read(body_bytes)
     if len(header) < header_bytes or len(body) < body_bytes:
         return None
