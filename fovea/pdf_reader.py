@@ -7,9 +7,7 @@ the number of pages, `size` a page's size in points, `draw` a page as a PNG. Nee
 from __future__ import annotations
 
 import io
-import json
 import math
-import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -19,6 +17,7 @@ import pypdfium2
 from PIL import Image
 
 from fovea.nursery import frames
+from fovea.nursery.alone import run_alone
 from fovea.nursery.limits import ChildLimits
 
 Reply = tuple[Mapping[str, Any], bytes]
@@ -66,7 +65,7 @@ def _picture(page: Any, width: int, height: int) -> Image.Image:
     return drawn.convert("RGB")
 
 
-def _served(caller: socket.socket, limits: ChildLimits) -> None:
+def serve(caller: socket.socket, limits: ChildLimits) -> None:
     reader: Reader | None = None
 
     def opened(data: bytes) -> Reply:
@@ -94,14 +93,5 @@ def _served(caller: socket.socket, limits: ChildLimits) -> None:
             caller.sendall(frames.packed(reply, len(raw)) + raw)
 
 
-def main(fd: str, limits: str) -> None:
-    child = ChildLimits(**json.loads(limits))
-    child.impose()
-    try:
-        _served(socket.socket(fileno=int(fd)), child)
-    except MemoryError:
-        os.abort()
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_alone(serve, *sys.argv[1:])

@@ -80,7 +80,7 @@ LAYERS = {
         "decoder encoder vision ids",
         "address arena contract logs",
         "access checkpoint deadline hashing images machine nursery pooled settings",
-        "pdf_reader",
+        "image_reader pdf_reader",
         "finite geometry",
         "fingerprint planning server",
         "architecture",

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from encoder_svc.images.decode import decode
-from encoder_svc.images.header import opened
+from encoder_svc.images.header import SCANS, opened
 from encoder_svc.images.limits import ImageLimits
 from fovea.contract.errors import (
     AspectTooExtreme,
@@ -131,6 +131,15 @@ def test_scans_at_the_limit_pass_and_more_do_not() -> None:
     error = refusal(jpeg_with_scans(101))
     assert isinstance(error, ImageTooManyScans)
     assert error.metadata == {"limit": "100", "actual": "101"}
+
+
+def test_a_jpeg_of_the_most_pixels_may_have_fewer_scans() -> None:
+    limits = replace(LIMITS, max_image_pixels=64 * 64)
+    decode(jpeg_with_scans(SCANS), limits)
+    error = refusal(jpeg_with_scans(SCANS + 1), limits)
+    assert isinstance(error, ImageTooManyScans)
+    assert error.metadata == {"limit": str(SCANS), "actual": str(SCANS + 1)}
+    decode(jpeg_with_scans(2 * SCANS), replace(LIMITS, max_image_pixels=2 * 64 * 64))
 
 
 @pytest.mark.parametrize("progressive", [False, True])

@@ -6,6 +6,7 @@ import os
 import sys
 
 from fovea import pdf_reader
+from fovea.nursery.alone import run_alone
 
 
 class Faulty(pdf_reader.Reader):
@@ -21,4 +22,4 @@ class Faulty(pdf_reader.Reader):
 
 if __name__ == "__main__":
     pdf_reader.Reader = Faulty
-    pdf_reader.main(*sys.argv[1:])
+    run_alone(pdf_reader.serve, *sys.argv[1:])
