@@ -3,8 +3,8 @@
 Measures: `internal` bombs that ended otherwise than expected; `refusal_ms` the slowest refusal of a file of
 at most 1 MiB, and `large_refusal_ms` of a larger, with its transfer; `decode_ms` the slowest accepted bomb;
 `rss_growth_mib` anonymous memory of the encoder's process after all bombs less before (its store is a mapped
-file), `worker_rss_mib` the highest of its workers; `failed_calls` and `other_p99_ms` of small uploads, one every 50 ms; `pdf_untyped`
-PDFs that the client neither drew nor refused with one typed error.
+file), `worker_rss_mib` the highest of its workers; `failed_calls` and `other_p99_ms` of small uploads, one
+every 50 ms; `pdf_untyped` PDFs that the client neither drew nor refused with one typed error.
 """
 
 from __future__ import annotations
