@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 
 import grpc
 
@@ -17,6 +19,7 @@ from fovea.contract.image import facts_to_proto, timestamp
 from fovea.contract.info import server_info_to_proto
 from fovea.deadline import Deadline
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
+from fovea.hashing import LARGE_BYTES
 from fovea.server.call import current_request_id
 from fovea.server.identity import Role, checked_tenant, current_identity
 
@@ -27,13 +30,21 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     def __init__(self, state: ServiceState) -> None:
         self._state = state
 
-    def _chat_request(
+    async def _chat_request(
         self, request: decoder_pb2.GenerateRequest, sources: frozenset[str] = convert.SENT
     ) -> ChatRequest:
+        """A large request is converted on a thread, because its images are hashed."""
         description = self._state.description
-        return convert.chat_request(
-            request, current_request_id(), _tenant(), description.limits, description.budget, sources
+        converted = partial(
+            convert.chat_request,
+            request,
+            current_request_id(),
+            _tenant(),
+            description.limits,
+            description.budget,
+            sources,
         )
+        return converted() if request.ByteSize() < LARGE_BYTES else await asyncio.to_thread(converted)
 
     async def PutImage(
         self, requests: AsyncIterator[decoder_pb2.PutImageRequest], context: grpc.aio.ServicerContext
@@ -67,7 +78,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     async def Generate(
         self, request: decoder_pb2.GenerateRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[decoder_pb2.GenerateResponse]:
-        chat_request = self._chat_request(request)
+        chat_request = await self._chat_request(request)
         async with aclosing(self._state.answer(chat_request, _deadline(context))) as events:
             async for event in events:
                 yield event_to_proto(event)
@@ -75,7 +86,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     async def Complete(
         self, request: decoder_pb2.CompleteRequest, context: grpc.aio.ServicerContext
     ) -> decoder_pb2.CompleteResponse:
-        chat_request = self._chat_request(request.request)
+        chat_request = await self._chat_request(request.request)
         text: list[str] = []
         response = decoder_pb2.CompleteResponse(
             request_id=chat_request.id, model=self._state.description.model.name
@@ -97,7 +108,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     async def CountTokens(
         self, request: decoder_pb2.CountTokensRequest, context: grpc.aio.ServicerContext
     ) -> decoder_pb2.CountTokensResponse:
-        chat_request = self._chat_request(request.request, convert.COUNTED)
+        chat_request = await self._chat_request(request.request, convert.COUNTED)
         return count_to_proto(await self._state.count(chat_request, _deadline(context)))
 
     async def DeleteImage(

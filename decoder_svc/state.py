@@ -5,7 +5,6 @@ Calls before the model is ready are refused with NotReady. Independent of protob
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
@@ -32,6 +31,7 @@ from fovea.contract.image import StoredImage
 from fovea.contract.info import ServerInfo, describe_layout
 from fovea.contract.receipt import Receipt
 from fovea.deadline import Deadline
+from fovea.hashing import digest_of
 from fovea.server.guards import TenantQuota
 
 FEATURES: tuple[str, ...] = (
@@ -181,7 +181,7 @@ class ServiceState:
         bounded = self._bounded(chunks)
         if not digest:
             data = b"".join([chunk async for chunk in bounded])
-            digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+            digest = await digest_of(data)
             bounded = as_stream(data)
         else:
             _check_digest("header.digest", digest)

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from encoder_svc.core import RowIdentity
 from encoder_svc.encoder import Encoder
-from encoder_svc.images.decoder import ThreadDecoder
+from encoder_svc.images.decoder import Decoder
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.job_builder import JobBuilder
 from encoder_svc.leases import RowLeases
@@ -41,6 +41,7 @@ from fovea.contract.rows import RowDtype
 from fovea.fingerprint import fingerprint
 from fovea.geometry import Geometry
 from fovea.machine import cores, pick_devices, pick_dtype
+from fovea.nursery.limits import ChildLimits
 from fovea.server.allocator import keep_freed_memory, keep_loaded_objects
 from fovea.server.entry import run
 from fovea.server.liveness import Liveness
@@ -107,7 +108,7 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
     policy = UploadPolicy(config.max_image_bytes, config.upload_ttl_s)
     with (
         await asyncio.to_thread(LmdbStore, config.cache_dir, limits) as store,
-        closing(ThreadDecoder(_limits(ImageLimits, config), threads)) as decoder,
+        closing(_decoder(config)) as decoder,
         closing(ImagePreparer(decoder, geometry, threads)) as preparer,
     ):
         if record_crash:
@@ -140,6 +141,11 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
             return Encoder(jobs, cache, Rankings(store, permits, metrics.ranked))
 
         await _serve(config, state, process, load)
+
+
+def _decoder(config: EncoderSettings) -> Decoder:
+    child = ChildLimits(config.max_decode_s, config.max_decode_memory_bytes)
+    return Decoder(_limits(ImageLimits, config), child, config.decode_workers)
 
 
 async def _serve(

@@ -99,7 +99,10 @@ class RowCache:
         facts = await asyncio.to_thread(self._store.facts, job.key, job.fields)
         if facts is not None:
             return facts.kept
-        return await self._preparer.kept_indices(await self._uploads.data(job.tenant, job.image), job.plan)
+        key = self._uploads.key(job.tenant, job.image)
+        return await self._preparer.kept_indices(
+            key, await self._uploads.data(job.tenant, job.image), job.plan
+        )
 
     def note_use(self, job: EncodeJob) -> None:
         """Count rows that were served from elsewhere as a hit and a use of their record."""
@@ -114,8 +117,9 @@ class RowCache:
         return computed.rows if computed else None
 
     async def _prepare(self, job: EncodeJob, uniform: bool) -> PreparedImage:
+        key = self._uploads.key(job.tenant, job.image)
         return await self._preparer.prepare(
-            await self._uploads.data(job.tenant, job.image), job.plan, uniform
+            key, await self._uploads.data(job.tenant, job.image), job.plan, uniform
         )
 
     async def _encode(self, key: tuple[RowKey, bool], image: QueuedImage) -> EncodedRows:

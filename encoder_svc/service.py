@@ -67,7 +67,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
             known = await upload.announce(request.header.digest, request.header.byte_size)
             if known is not None:
                 return _put_response(known)
-            upload.add(request.data)
+            await upload.add(request.data)
         return _put_response(await upload.finish())
 
     async def DescribeImage(

@@ -73,9 +73,16 @@ class EncoderSettings(AccessSettings):
     max_image_pixels: int = Field(25_000_000, ge=1, description="Most pixels of a file, before shrinking")
     max_image_side: int = Field(16_384, ge=1, description="Longest side of a file, in pixels")
     max_image_aspect: int = Field(200, ge=1, le=200, description="Longest side over the shortest")
-    max_jpeg_scans: int = Field(100, ge=1, description="Most scans of a JPEG")
+    max_jpeg_scans: int = Field(100, ge=1, description="Most scans of a JPEG; 16 if it has max_image_pixels")
+    decode_workers: int = Field(
+        4, ge=1, le=MAX_THREADS, description="Images decoded at a time, each in a process of its own"
+    )
+    max_decode_s: float = Field(10.0, gt=0, description="Seconds of CPU that decoding an image may take")
+    max_decode_memory_bytes: int = Field(
+        1024 * MIB, ge=MIB, description="Bytes of memory that decoding an image may take"
+    )
     decode_threads: int = Field(
-        2, ge=1, description="Threads that decode and preprocess; never more than cores"
+        2, ge=1, description="Threads that preprocess decoded images; never more than cores"
     )
     idle_s: int = Field(
         60, ge=1, description="Seconds for which a call may wait for its caller to send or read a message"

@@ -52,6 +52,9 @@ class EncoderLimits(ConnectionLimits):
     max_image_side: int
     max_image_aspect: int
     max_jpeg_scans: int
+    decode_workers: int
+    max_decode_s: float
+    max_decode_memory_bytes: int
     default_max_pixels: int
     max_pixels: int
     min_pixels: int

@@ -18,6 +18,7 @@ from encoder_svc.store.core import Amount
 from encoder_svc.store.keys import UploadKey
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.tenant import Tenant
+from fovea import hashing
 from fovea.contract.errors import DigestMismatch, ImageNotStored, ImageTooLarge, StoreFull
 from fovea.contract.ids import is_digest
 from fovea.contract.image import ImageFacts, StoredImage
@@ -80,12 +81,12 @@ class Uploads:
             raise ImageNotStored(digest)
         return bytes(upload.data)
 
-    async def keep(self, tenant: Tenant, data: bytes) -> StoredImage:
-        """Decode the image, so that only complete images are stored, then store it. Raises what the decoder
-        raises.
+    async def keep(self, tenant: Tenant, digest: str, data: bytes) -> StoredImage:
+        """Decode the image with this digest, so that only complete images are stored, then store it. Raises
+        what the decoder raises.
         """
-        image = await self._decoder.decode(data)
-        stored = StoredImage(image.facts, already=False, expires=self._expiry())
+        facts = await self._decoder.facts(self.key(tenant, digest), data)
+        stored = StoredImage(facts, already=False, expires=self._expiry())
         await self._write(tenant, stored, data)
         return stored
 
@@ -144,10 +145,10 @@ class Intake:
         stored = await self._uploads.find(self._tenant, digest)
         return None if stored is None else await self._uploads.renew(self._tenant, stored)
 
-    def add(self, piece: bytes) -> None:
+    async def add(self, piece: bytes) -> None:
         self._size += len(piece)
         self._check_size(self._size)
-        self._hash.update(piece)
+        await hashing.update(self._hash, piece)
         self._pieces.append(piece)
 
     async def finish(self) -> StoredImage:
@@ -157,7 +158,7 @@ class Intake:
         stored = await self._uploads.find(self._tenant, digest)
         if stored is not None:
             return await self._uploads.renew(self._tenant, stored)
-        return await self._uploads.keep(self._tenant, b"".join(self._pieces))
+        return await self._uploads.keep(self._tenant, digest, b"".join(self._pieces))
 
     def _check_size(self, size: int) -> None:
         limit = self._uploads.policy.max_bytes

@@ -79,7 +79,8 @@ LAYERS = {
     SHARED: (
         "decoder encoder vision ids",
         "address arena contract logs rate",
-        "access checkpoint deadline images machine pooled settings",
+        "access checkpoint deadline hashing images machine nursery pooled settings",
+        "image_reader pdf_reader",
         "finite geometry",
         "fingerprint planning server",
         "architecture",

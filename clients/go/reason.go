@@ -30,6 +30,10 @@ const (
 	ReasonImageAspectTooExtreme Reason = "IMAGE_ASPECT_TOO_EXTREME"
 	// ReasonImageTooManyScans is INVALID_ARGUMENT: the JPEG has more scans than allowed.
 	ReasonImageTooManyScans Reason = "IMAGE_TOO_MANY_SCANS"
+	// ReasonImageTooCostly is INVALID_ARGUMENT: decoding the image takes more CPU time or memory than allowed.
+	ReasonImageTooCostly Reason = "IMAGE_TOO_COSTLY"
+	// ReasonImageCrashesDecoder is INVALID_ARGUMENT: decoding the image has crashed two workers of the encoder.
+	ReasonImageCrashesDecoder Reason = "IMAGE_CRASHES_DECODER"
 	// ReasonDigestMismatch is INVALID_ARGUMENT: the bytes do not match the announced digest. The file changed
 	// during the upload.
 	ReasonDigestMismatch Reason = "DIGEST_MISMATCH"

@@ -48,7 +48,7 @@ async def parts(tmp_path: Path) -> AsyncIterator[Parts]:
 
 @pytest.fixture
 async def image(parts: Parts) -> str:
-    return (await parts.uploads.keep(TENANT, page())).facts.digest
+    return (await parts.keep(TENANT, page())).facts.digest
 
 
 async def place(parts: Parts, image: str, plan: EncodePlan, stored_only: bool = False) -> PlacedRows:
@@ -107,7 +107,7 @@ async def test_a_ranking_is_computed_on_first_use(parts: Parts, image: str) -> N
 
 async def test_a_ranking_survives_a_restart_and_is_deleted_with_the_image(tmp_path: Path) -> None:
     async with running(tmp_path / "store") as parts:
-        image = (await parts.uploads.keep(TENANT, page())).facts.digest
+        image = (await parts.keep(TENANT, page())).facts.digest
         first = await parts.encoder.encode(TENANT, image, keeping(0.4), "")
     async with running(tmp_path / "store") as parts:
         job = await parts.encoder.jobs.build(TENANT, image, keeping(0.4), "")
@@ -186,7 +186,7 @@ async def test_place_rows_with_stored_only_never_runs_the_tower(parts: Parts, im
 
 async def test_placed_rows_are_sent_even_if_the_store_keeps_nothing(tmp_path: Path) -> None:
     async with running(tmp_path / "store", capacity=0) as parts:
-        image = (await parts.uploads.keep(TENANT, page())).facts.digest
+        image = (await parts.keep(TENANT, page())).facts.digest
         placed = await place(parts, image, keeping(0.5))
         await parts.encoder.written()
         served = await parts.encoder.encode(TENANT, image, keeping(0.5), "")

@@ -27,7 +27,7 @@ async def parts(tmp_path: Path) -> AsyncIterator[Parts]:
 
 
 async def test_a_hit_never_decodes_the_image(parts: Parts) -> None:
-    stored = await parts.uploads.keep(TENANT, encoded(picture(96, 64)))
+    stored = await parts.keep(TENANT, encoded(picture(96, 64)))
     missed = await parts.encoder.encode(TENANT, stored.facts.digest, PLAIN, "")
     await parts.encoder.written()
     decodes = parts.decoder.decodes
@@ -41,7 +41,7 @@ async def test_a_hit_never_decodes_the_image(parts: Parts) -> None:
 
 
 async def test_rows_whose_caller_leaves_while_the_tower_runs_are_stored(parts: Parts) -> None:
-    stored = await parts.uploads.keep(TENANT, encoded(picture(96, 64)))
+    stored = await parts.keep(TENANT, encoded(picture(96, 64)))
     parts.tower.gate.clear()
     call = asyncio.create_task(parts.encoder.encode(TENANT, stored.facts.digest, PLAIN, ""))
     async with asyncio.timeout(10):
@@ -56,7 +56,7 @@ async def test_rows_whose_caller_leaves_while_the_tower_runs_are_stored(parts: P
 
 
 async def test_another_plan_of_the_image_is_decoded_again(parts: Parts) -> None:
-    stored = await parts.uploads.keep(TENANT, encoded(picture(960, 640)))
+    stored = await parts.keep(TENANT, encoded(picture(960, 640)))
     for max_pixels in (65_536, 131_072):
         await parts.encoder.encode(TENANT, stored.facts.digest, EncodePlan(max_pixels), "")
     assert (parts.decoder.decodes, parts.tower.computed) == (3, [1, 1])
@@ -68,13 +68,13 @@ async def test_facts_of_an_older_pixels_revision_are_not_used(
     """The client uploads the image again, which measures it anew; its rows are a hit by their pixels."""
     data = encoded(picture(96, 64))
     monkeypatch.setattr("encoder_svc.uploads.PIXELS_REVISION", PIXELS_REVISION - 1)
-    before = await parts.uploads.keep(TENANT, data)
+    before = await parts.keep(TENANT, data)
     await parts.encoder.encode(TENANT, before.facts.digest, PLAIN, "")
     await parts.encoder.written()
     monkeypatch.undo()
     with pytest.raises(ImageNotStored):
         await parts.encoder.encode(TENANT, before.facts.digest, PLAIN, "")
-    again = await parts.uploads.keep(TENANT, data)
+    again = await parts.keep(TENANT, data)
     served = await parts.encoder.encode(TENANT, again.facts.digest, PLAIN, "")
     assert served.origin == "rows"
 

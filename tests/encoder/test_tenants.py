@@ -44,7 +44,7 @@ def state_of(parts: Parts) -> ServiceState:
 
 
 async def stored(parts: Parts, tenant: Tenant) -> str:
-    return (await parts.uploads.keep(tenant, DATA)).facts.digest
+    return (await parts.keep(tenant, DATA)).facts.digest
 
 
 async def in_the_tower(parts: Parts) -> None:
@@ -61,7 +61,7 @@ async def test_an_upload_is_read_and_found_by_its_tenant_only(parts: Parts) -> N
     with pytest.raises(ImageNotStored):
         await parts.encoder.encode(OTHER, image, PLAN, "")
     assert await Intake(parts.uploads, OTHER).announce(image, len(DATA)) is None, "it must send the bytes"
-    assert not (await parts.uploads.keep(OTHER, DATA)).already
+    assert not (await parts.keep(OTHER, DATA)).already
 
 
 async def test_rows_and_rankings_are_not_shared(parts: Parts) -> None:

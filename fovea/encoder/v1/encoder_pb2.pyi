@@ -785,6 +785,9 @@ class EncoderLimits(_message.Message):
     CONNECTION_IDLE_S_FIELD_NUMBER: _builtins.int
     MAX_METADATA_BYTES_FIELD_NUMBER: _builtins.int
     MAX_PUBLIC_STREAMS_FIELD_NUMBER: _builtins.int
+    DECODE_WORKERS_FIELD_NUMBER: _builtins.int
+    MAX_DECODE_S_FIELD_NUMBER: _builtins.int
+    MAX_DECODE_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """The largest message that the server accepts, in bytes."""
     max_image_bytes: _builtins.int
@@ -837,6 +840,12 @@ class EncoderLimits(_message.Message):
     """The largest metadata of a call, in bytes."""
     max_public_streams: _builtins.int
     """The most open streams of health and reflection together, which need no token."""
+    decode_workers: _builtins.int
+    """The most images that are decoded at the same time."""
+    max_decode_s: _builtins.float
+    """Seconds of CPU that decoding an image may take."""
+    max_decode_memory_bytes: _builtins.int
+    """Bytes of memory that decoding an image may take."""
     def __init__(
         self,
         *,
@@ -866,10 +875,13 @@ class EncoderLimits(_message.Message):
         connection_idle_s: _builtins.int = ...,
         max_metadata_bytes: _builtins.int = ...,
         max_public_streams: _builtins.int = ...,
+        decode_workers: _builtins.int = ...,
+        max_decode_s: _builtins.float = ...,
+        max_decode_memory_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arena_bytes", b"arena_bytes", "arena_lease_s", b"arena_lease_s", "cache_bytes", b"cache_bytes", "connection_idle_s", b"connection_idle_s", "default_deadline_s", b"default_deadline_s", "default_max_pixels", b"default_max_pixels", "idle_s", b"idle_s", "max_batch_patches", b"max_batch_patches", "max_connection_streams", b"max_connection_streams", "max_connections", b"max_connections", "max_image_aspect", b"max_image_aspect", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_image_side", b"max_image_side", "max_in_flight_bytes", b"max_in_flight_bytes", "max_jpeg_scans", b"max_jpeg_scans", "max_message_bytes", b"max_message_bytes", "max_metadata_bytes", b"max_metadata_bytes", "max_pixels", b"max_pixels", "max_public_streams", b"max_public_streams", "max_queue", b"max_queue", "max_request_fields", b"max_request_fields", "max_tenant_images", b"max_tenant_images", "max_wait_share", b"max_wait_share", "min_pixels", b"min_pixels", "uploads_bytes", b"uploads_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arena_bytes", b"arena_bytes", "arena_lease_s", b"arena_lease_s", "cache_bytes", b"cache_bytes", "connection_idle_s", b"connection_idle_s", "decode_workers", b"decode_workers", "default_deadline_s", b"default_deadline_s", "default_max_pixels", b"default_max_pixels", "idle_s", b"idle_s", "max_batch_patches", b"max_batch_patches", "max_connection_streams", b"max_connection_streams", "max_connections", b"max_connections", "max_decode_memory_bytes", b"max_decode_memory_bytes", "max_decode_s", b"max_decode_s", "max_image_aspect", b"max_image_aspect", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_image_side", b"max_image_side", "max_in_flight_bytes", b"max_in_flight_bytes", "max_jpeg_scans", b"max_jpeg_scans", "max_message_bytes", b"max_message_bytes", "max_metadata_bytes", b"max_metadata_bytes", "max_pixels", b"max_pixels", "max_public_streams", b"max_public_streams", "max_queue", b"max_queue", "max_request_fields", b"max_request_fields", "max_tenant_images", b"max_tenant_images", "max_wait_share", b"max_wait_share", "min_pixels", b"min_pixels", "uploads_bytes", b"uploads_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -150,6 +150,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_TOO_MANY_STREAMS: _ErrorReason.ValueType  # 59
     """RESOURCE_EXHAUSTED: as many streams of health and reflection are open as the server allows. Retry later."""
+    ERROR_REASON_IMAGE_TOO_COSTLY: _ErrorReason.ValueType  # 60
+    """INVALID_ARGUMENT: decoding the image takes more CPU time or memory than allowed. `limit` in the metadata is the allowed
+    amount. After a second attempt the image is refused for some minutes without another.
+    """
+    ERROR_REASON_IMAGE_CRASHES_DECODER: _ErrorReason.ValueType  # 61
+    """INVALID_ARGUMENT: decoding the image has crashed two workers. It is refused for some minutes without another attempt."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo (domain `fovea.dev`), without the prefix ERROR_REASON_.
@@ -284,4 +290,10 @@ the metadata is the limit's name. Without RetryInfo, the request alone exceeds t
 """
 ERROR_REASON_TOO_MANY_STREAMS: ErrorReason.ValueType  # 59
 """RESOURCE_EXHAUSTED: as many streams of health and reflection are open as the server allows. Retry later."""
+ERROR_REASON_IMAGE_TOO_COSTLY: ErrorReason.ValueType  # 60
+"""INVALID_ARGUMENT: decoding the image takes more CPU time or memory than allowed. `limit` in the metadata is the allowed
+amount. After a second attempt the image is refused for some minutes without another.
+"""
+ERROR_REASON_IMAGE_CRASHES_DECODER: ErrorReason.ValueType  # 61
+"""INVALID_ARGUMENT: decoding the image has crashed two workers. It is refused for some minutes without another attempt."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from decoder_svc.sampling.nursery import Verdict
 from llguidance import LLMatcher, LLTokenizer
 
 from decoder_svc.engine.protocol import ResponseFormat
 from decoder_svc.errors import FormatNotEnforceable
 from decoder_svc.sampling import grammar
 from decoder_svc.sampling.formats import Formats
-from decoder_svc.sampling.nursery import Verdict
 from fovea.contract.errors import EngineBusy, EngineUnavailable, FormatTooCostly, FoveaError
 from tests.decoder.native_engine.harness import until
 from tests.decoder.sampling.conftest import MAKE_FORMATS
@@ -29,9 +29,9 @@ HOURS, PLENTY = 3600.0, 4 << 30
 
 def nursery(formats: Formats) -> int:
     """The process id of the nursery."""
-    process = formats._nursery._process
-    assert process is not None
-    return process.pid
+    pid = formats._nursery.pid
+    assert pid is not None
+    return pid
 
 
 def children(formats: Formats) -> list[int]:
@@ -50,6 +50,7 @@ def is_alive(pid: int) -> bool:
 async def begun(formats: Formats, wanted: ResponseFormat) -> asyncio.Task[str]:
     """Starts a compilation in a child process."""
     await formats.check(GOOD, "acme")
+    await until(lambda: not children(formats), seconds=60)
     trying = asyncio.create_task(formats.check(wanted, "acme"))
     await until(lambda: bool(children(formats)), seconds=60)
     return trying

@@ -1521,8 +1521,14 @@ type EncoderLimits struct {
 	MaxMetadataBytes uint32 `protobuf:"varint,83,opt,name=max_metadata_bytes,json=maxMetadataBytes,proto3" json:"max_metadata_bytes,omitempty"`
 	// The most open streams of health and reflection together, which need no token.
 	MaxPublicStreams uint32 `protobuf:"varint,84,opt,name=max_public_streams,json=maxPublicStreams,proto3" json:"max_public_streams,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The most images that are decoded at the same time.
+	DecodeWorkers uint32 `protobuf:"varint,76,opt,name=decode_workers,json=decodeWorkers,proto3" json:"decode_workers,omitempty"`
+	// Seconds of CPU that decoding an image may take.
+	MaxDecodeS float64 `protobuf:"fixed64,77,opt,name=max_decode_s,json=maxDecodeS,proto3" json:"max_decode_s,omitempty"`
+	// Bytes of memory that decoding an image may take.
+	MaxDecodeMemoryBytes uint64 `protobuf:"varint,78,opt,name=max_decode_memory_bytes,json=maxDecodeMemoryBytes,proto3" json:"max_decode_memory_bytes,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *EncoderLimits) Reset() {
@@ -1733,6 +1739,27 @@ func (x *EncoderLimits) GetMaxMetadataBytes() uint32 {
 func (x *EncoderLimits) GetMaxPublicStreams() uint32 {
 	if x != nil {
 		return x.MaxPublicStreams
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetDecodeWorkers() uint32 {
+	if x != nil {
+		return x.DecodeWorkers
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxDecodeS() float64 {
+	if x != nil {
+		return x.MaxDecodeS
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxDecodeMemoryBytes() uint64 {
+	if x != nil {
+		return x.MaxDecodeMemoryBytes
 	}
 	return 0
 }
@@ -2450,7 +2477,7 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\v_max_pixels\"H\n" +
 	"\x13CountTokensResponse\x121\n" +
 	"\x05count\x18\x01 \x01(\v2\x1b.fovea.vision.v1.TokenCountR\x05count\"\x16\n" +
-	"\x14GetServerInfoRequest\"\x9e\b\n" +
+	"\x14GetServerInfoRequest\"\x9e\t\n" +
 	"\rEncoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12&\n" +
 	"\x0fmax_image_bytes\x18\x02 \x01(\rR\rmaxImageBytes\x12(\n" +
@@ -2482,7 +2509,11 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\x16max_connection_streams\x18Q \x01(\rR\x14maxConnectionStreams\x12*\n" +
 	"\x11connection_idle_s\x18R \x01(\rR\x0fconnectionIdleS\x12,\n" +
 	"\x12max_metadata_bytes\x18S \x01(\rR\x10maxMetadataBytes\x12,\n" +
-	"\x12max_public_streams\x18T \x01(\rR\x10maxPublicStreams\"[\n" +
+	"\x12max_public_streams\x18T \x01(\rR\x10maxPublicStreams\x12%\n" +
+	"\x0edecode_workers\x18L \x01(\rR\rdecodeWorkers\x12 \n" +
+	"\fmax_decode_s\x18M \x01(\x01R\n" +
+	"maxDecodeS\x125\n" +
+	"\x17max_decode_memory_bytes\x18N \x01(\x04R\x14maxDecodeMemoryBytes\"[\n" +
 	"\vEncoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12\x18\n" +

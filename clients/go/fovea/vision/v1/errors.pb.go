@@ -147,6 +147,11 @@ const (
 	ErrorReason_ERROR_REASON_TENANT_BUSY ErrorReason = 58
 	// RESOURCE_EXHAUSTED: as many streams of health and reflection are open as the server allows. Retry later.
 	ErrorReason_ERROR_REASON_TOO_MANY_STREAMS ErrorReason = 59
+	// INVALID_ARGUMENT: decoding the image takes more CPU time or memory than allowed. `limit` in the metadata is the allowed
+	// amount. After a second attempt the image is refused for some minutes without another.
+	ErrorReason_ERROR_REASON_IMAGE_TOO_COSTLY ErrorReason = 60
+	// INVALID_ARGUMENT: decoding the image has crashed two workers. It is refused for some minutes without another attempt.
+	ErrorReason_ERROR_REASON_IMAGE_CRASHES_DECODER ErrorReason = 61
 )
 
 // Enum value maps for ErrorReason.
@@ -207,6 +212,8 @@ var (
 		57: "ERROR_REASON_SERVER_BUSY",
 		58: "ERROR_REASON_TENANT_BUSY",
 		59: "ERROR_REASON_TOO_MANY_STREAMS",
+		60: "ERROR_REASON_IMAGE_TOO_COSTLY",
+		61: "ERROR_REASON_IMAGE_CRASHES_DECODER",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                0,
@@ -264,6 +271,8 @@ var (
 		"ERROR_REASON_SERVER_BUSY":                57,
 		"ERROR_REASON_TENANT_BUSY":                58,
 		"ERROR_REASON_TOO_MANY_STREAMS":           59,
+		"ERROR_REASON_IMAGE_TOO_COSTLY":           60,
+		"ERROR_REASON_IMAGE_CRASHES_DECODER":      61,
 	}
 )
 
@@ -298,7 +307,7 @@ var File_fovea_vision_v1_errors_proto protoreflect.FileDescriptor
 
 const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xd3\x0e\n" +
+	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\x9e\x0f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12!\n" +
@@ -355,7 +364,9 @@ const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\x1fERROR_REASON_TENANT_NOT_ALLOWED\x108\x12\x1c\n" +
 	"\x18ERROR_REASON_SERVER_BUSY\x109\x12\x1c\n" +
 	"\x18ERROR_REASON_TENANT_BUSY\x10:\x12!\n" +
-	"\x1dERROR_REASON_TOO_MANY_STREAMS\x10;B>\n" +
+	"\x1dERROR_REASON_TOO_MANY_STREAMS\x10;\x12!\n" +
+	"\x1dERROR_REASON_IMAGE_TOO_COSTLY\x10<\x12&\n" +
+	"\"ERROR_REASON_IMAGE_CRASHES_DECODER\x10=B>\n" +
 	"\x13dev.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3"
 
 var (

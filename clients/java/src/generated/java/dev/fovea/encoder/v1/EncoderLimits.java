@@ -442,6 +442,51 @@ private static final long serialVersionUID = 0L;
     return maxPublicStreams_;
   }
 
+  public static final int DECODE_WORKERS_FIELD_NUMBER = 76;
+  private int decodeWorkers_ = 0;
+  /**
+   * <pre>
+   * The most images that are decoded at the same time.
+   * </pre>
+   *
+   * <code>uint32 decode_workers = 76;</code>
+   * @return The decodeWorkers.
+   */
+  @java.lang.Override
+  public int getDecodeWorkers() {
+    return decodeWorkers_;
+  }
+
+  public static final int MAX_DECODE_S_FIELD_NUMBER = 77;
+  private double maxDecodeS_ = 0D;
+  /**
+   * <pre>
+   * Seconds of CPU that decoding an image may take.
+   * </pre>
+   *
+   * <code>double max_decode_s = 77;</code>
+   * @return The maxDecodeS.
+   */
+  @java.lang.Override
+  public double getMaxDecodeS() {
+    return maxDecodeS_;
+  }
+
+  public static final int MAX_DECODE_MEMORY_BYTES_FIELD_NUMBER = 78;
+  private long maxDecodeMemoryBytes_ = 0L;
+  /**
+   * <pre>
+   * Bytes of memory that decoding an image may take.
+   * </pre>
+   *
+   * <code>uint64 max_decode_memory_bytes = 78;</code>
+   * @return The maxDecodeMemoryBytes.
+   */
+  @java.lang.Override
+  public long getMaxDecodeMemoryBytes() {
+    return maxDecodeMemoryBytes_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -518,6 +563,15 @@ private static final long serialVersionUID = 0L;
     }
     if (maxTenantImages_ != 0) {
       output.writeUInt32(75, maxTenantImages_);
+    }
+    if (decodeWorkers_ != 0) {
+      output.writeUInt32(76, decodeWorkers_);
+    }
+    if (java.lang.Double.doubleToRawLongBits(maxDecodeS_) != 0) {
+      output.writeDouble(77, maxDecodeS_);
+    }
+    if (maxDecodeMemoryBytes_ != 0L) {
+      output.writeUInt64(78, maxDecodeMemoryBytes_);
     }
     if (maxConnections_ != 0) {
       output.writeUInt32(80, maxConnections_);
@@ -622,6 +676,18 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(75, maxTenantImages_);
     }
+    if (decodeWorkers_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(76, decodeWorkers_);
+    }
+    if (java.lang.Double.doubleToRawLongBits(maxDecodeS_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeDoubleSize(77, maxDecodeS_);
+    }
+    if (maxDecodeMemoryBytes_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(78, maxDecodeMemoryBytes_);
+    }
     if (maxConnections_ != 0) {
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(80, maxConnections_);
@@ -719,6 +785,13 @@ private static final long serialVersionUID = 0L;
         != other.getMaxMetadataBytes()) return false;
     if (getMaxPublicStreams()
         != other.getMaxPublicStreams()) return false;
+    if (getDecodeWorkers()
+        != other.getDecodeWorkers()) return false;
+    if (java.lang.Double.doubleToLongBits(getMaxDecodeS())
+        != java.lang.Double.doubleToLongBits(
+            other.getMaxDecodeS())) return false;
+    if (getMaxDecodeMemoryBytes()
+        != other.getMaxDecodeMemoryBytes()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -787,6 +860,14 @@ private static final long serialVersionUID = 0L;
     hash = (53 * hash) + getMaxMetadataBytes();
     hash = (37 * hash) + MAX_PUBLIC_STREAMS_FIELD_NUMBER;
     hash = (53 * hash) + getMaxPublicStreams();
+    hash = (37 * hash) + DECODE_WORKERS_FIELD_NUMBER;
+    hash = (53 * hash) + getDecodeWorkers();
+    hash = (37 * hash) + MAX_DECODE_S_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        java.lang.Double.doubleToLongBits(getMaxDecodeS()));
+    hash = (37 * hash) + MAX_DECODE_MEMORY_BYTES_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getMaxDecodeMemoryBytes());
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -948,6 +1029,9 @@ private static final long serialVersionUID = 0L;
       connectionIdleS_ = 0;
       maxMetadataBytes_ = 0;
       maxPublicStreams_ = 0;
+      decodeWorkers_ = 0;
+      maxDecodeS_ = 0D;
+      maxDecodeMemoryBytes_ = 0L;
       return this;
     }
 
@@ -1059,6 +1143,15 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x02000000) != 0)) {
         result.maxPublicStreams_ = maxPublicStreams_;
       }
+      if (((from_bitField0_ & 0x04000000) != 0)) {
+        result.decodeWorkers_ = decodeWorkers_;
+      }
+      if (((from_bitField0_ & 0x08000000) != 0)) {
+        result.maxDecodeS_ = maxDecodeS_;
+      }
+      if (((from_bitField0_ & 0x10000000) != 0)) {
+        result.maxDecodeMemoryBytes_ = maxDecodeMemoryBytes_;
+      }
     }
 
     @java.lang.Override
@@ -1150,6 +1243,15 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getMaxPublicStreams() != 0) {
         setMaxPublicStreams(other.getMaxPublicStreams());
+      }
+      if (other.getDecodeWorkers() != 0) {
+        setDecodeWorkers(other.getDecodeWorkers());
+      }
+      if (java.lang.Double.doubleToRawLongBits(other.getMaxDecodeS()) != 0) {
+        setMaxDecodeS(other.getMaxDecodeS());
+      }
+      if (other.getMaxDecodeMemoryBytes() != 0L) {
+        setMaxDecodeMemoryBytes(other.getMaxDecodeMemoryBytes());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1282,6 +1384,21 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00100000;
               break;
             } // case 600
+            case 608: {
+              decodeWorkers_ = input.readUInt32();
+              bitField0_ |= 0x04000000;
+              break;
+            } // case 608
+            case 617: {
+              maxDecodeS_ = input.readDouble();
+              bitField0_ |= 0x08000000;
+              break;
+            } // case 617
+            case 624: {
+              maxDecodeMemoryBytes_ = input.readUInt64();
+              bitField0_ |= 0x10000000;
+              break;
+            } // case 624
             case 640: {
               maxConnections_ = input.readUInt32();
               bitField0_ |= 0x00200000;
@@ -2464,6 +2581,138 @@ private static final long serialVersionUID = 0L;
     public Builder clearMaxPublicStreams() {
       bitField0_ = (bitField0_ & ~0x02000000);
       maxPublicStreams_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int decodeWorkers_ ;
+    /**
+     * <pre>
+     * The most images that are decoded at the same time.
+     * </pre>
+     *
+     * <code>uint32 decode_workers = 76;</code>
+     * @return The decodeWorkers.
+     */
+    @java.lang.Override
+    public int getDecodeWorkers() {
+      return decodeWorkers_;
+    }
+    /**
+     * <pre>
+     * The most images that are decoded at the same time.
+     * </pre>
+     *
+     * <code>uint32 decode_workers = 76;</code>
+     * @param value The decodeWorkers to set.
+     * @return This builder for chaining.
+     */
+    public Builder setDecodeWorkers(int value) {
+
+      decodeWorkers_ = value;
+      bitField0_ |= 0x04000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most images that are decoded at the same time.
+     * </pre>
+     *
+     * <code>uint32 decode_workers = 76;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearDecodeWorkers() {
+      bitField0_ = (bitField0_ & ~0x04000000);
+      decodeWorkers_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private double maxDecodeS_ ;
+    /**
+     * <pre>
+     * Seconds of CPU that decoding an image may take.
+     * </pre>
+     *
+     * <code>double max_decode_s = 77;</code>
+     * @return The maxDecodeS.
+     */
+    @java.lang.Override
+    public double getMaxDecodeS() {
+      return maxDecodeS_;
+    }
+    /**
+     * <pre>
+     * Seconds of CPU that decoding an image may take.
+     * </pre>
+     *
+     * <code>double max_decode_s = 77;</code>
+     * @param value The maxDecodeS to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxDecodeS(double value) {
+
+      maxDecodeS_ = value;
+      bitField0_ |= 0x08000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Seconds of CPU that decoding an image may take.
+     * </pre>
+     *
+     * <code>double max_decode_s = 77;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxDecodeS() {
+      bitField0_ = (bitField0_ & ~0x08000000);
+      maxDecodeS_ = 0D;
+      onChanged();
+      return this;
+    }
+
+    private long maxDecodeMemoryBytes_ ;
+    /**
+     * <pre>
+     * Bytes of memory that decoding an image may take.
+     * </pre>
+     *
+     * <code>uint64 max_decode_memory_bytes = 78;</code>
+     * @return The maxDecodeMemoryBytes.
+     */
+    @java.lang.Override
+    public long getMaxDecodeMemoryBytes() {
+      return maxDecodeMemoryBytes_;
+    }
+    /**
+     * <pre>
+     * Bytes of memory that decoding an image may take.
+     * </pre>
+     *
+     * <code>uint64 max_decode_memory_bytes = 78;</code>
+     * @param value The maxDecodeMemoryBytes to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxDecodeMemoryBytes(long value) {
+
+      maxDecodeMemoryBytes_ = value;
+      bitField0_ |= 0x10000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Bytes of memory that decoding an image may take.
+     * </pre>
+     *
+     * <code>uint64 max_decode_memory_bytes = 78;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxDecodeMemoryBytes() {
+      bitField0_ = (bitField0_ & ~0x10000000);
+      maxDecodeMemoryBytes_ = 0L;
       onChanged();
       return this;
     }

@@ -269,4 +269,34 @@ public interface EncoderLimitsOrBuilder extends
    * @return The maxPublicStreams.
    */
   int getMaxPublicStreams();
+
+  /**
+   * <pre>
+   * The most images that are decoded at the same time.
+   * </pre>
+   *
+   * <code>uint32 decode_workers = 76;</code>
+   * @return The decodeWorkers.
+   */
+  int getDecodeWorkers();
+
+  /**
+   * <pre>
+   * Seconds of CPU that decoding an image may take.
+   * </pre>
+   *
+   * <code>double max_decode_s = 77;</code>
+   * @return The maxDecodeS.
+   */
+  double getMaxDecodeS();
+
+  /**
+   * <pre>
+   * Bytes of memory that decoding an image may take.
+   * </pre>
+   *
+   * <code>uint64 max_decode_memory_bytes = 78;</code>
+   * @return The maxDecodeMemoryBytes.
+   */
+  long getMaxDecodeMemoryBytes();
 }

@@ -465,6 +465,23 @@ public enum ErrorReason
    * <code>ERROR_REASON_TOO_MANY_STREAMS = 59;</code>
    */
   ERROR_REASON_TOO_MANY_STREAMS(59),
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: decoding the image takes more CPU time or memory than allowed. `limit` in the metadata is the allowed
+   * amount. After a second attempt the image is refused for some minutes without another.
+   * </pre>
+   *
+   * <code>ERROR_REASON_IMAGE_TOO_COSTLY = 60;</code>
+   */
+  ERROR_REASON_IMAGE_TOO_COSTLY(60),
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: decoding the image has crashed two workers. It is refused for some minutes without another attempt.
+   * </pre>
+   *
+   * <code>ERROR_REASON_IMAGE_CRASHES_DECODER = 61;</code>
+   */
+  ERROR_REASON_IMAGE_CRASHES_DECODER(61),
   UNRECOGNIZED(-1),
   ;
 
@@ -926,6 +943,23 @@ public enum ErrorReason
    * <code>ERROR_REASON_TOO_MANY_STREAMS = 59;</code>
    */
   public static final int ERROR_REASON_TOO_MANY_STREAMS_VALUE = 59;
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: decoding the image takes more CPU time or memory than allowed. `limit` in the metadata is the allowed
+   * amount. After a second attempt the image is refused for some minutes without another.
+   * </pre>
+   *
+   * <code>ERROR_REASON_IMAGE_TOO_COSTLY = 60;</code>
+   */
+  public static final int ERROR_REASON_IMAGE_TOO_COSTLY_VALUE = 60;
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: decoding the image has crashed two workers. It is refused for some minutes without another attempt.
+   * </pre>
+   *
+   * <code>ERROR_REASON_IMAGE_CRASHES_DECODER = 61;</code>
+   */
+  public static final int ERROR_REASON_IMAGE_CRASHES_DECODER_VALUE = 61;
 
 
   public final int getNumber() {
@@ -1007,6 +1041,8 @@ public enum ErrorReason
       case 57: return ERROR_REASON_SERVER_BUSY;
       case 58: return ERROR_REASON_TENANT_BUSY;
       case 59: return ERROR_REASON_TOO_MANY_STREAMS;
+      case 60: return ERROR_REASON_IMAGE_TOO_COSTLY;
+      case 61: return ERROR_REASON_IMAGE_CRASHES_DECODER;
       default: return null;
     }
   }

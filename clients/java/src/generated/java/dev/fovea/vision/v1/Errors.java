@@ -36,7 +36,7 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
   static {
     java.lang.String[] descriptorData = {
       "\n\034fovea/vision/v1/errors.proto\022\017fovea.vi" +
-      "sion.v1*\323\016\n\013ErrorReason\022\034\n\030ERROR_REASON_" +
+      "sion.v1*\236\017\n\013ErrorReason\022\034\n\030ERROR_REASON_" +
       "UNSPECIFIED\020\000\022\031\n\025ERROR_REASON_INTERNAL\020\001" +
       "\022!\n\035ERROR_REASON_INVALID_ARGUMENT\020\002\022\033\n\027E" +
       "RROR_REASON_NOT_SERVED\020\003\022!\n\035ERROR_REASON" +
@@ -83,8 +83,10 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
       "OR_REASON_TENANT_NOT_ALLOWED\0208\022\034\n\030ERROR_" +
       "REASON_SERVER_BUSY\0209\022\034\n\030ERROR_REASON_TEN" +
       "ANT_BUSY\020:\022!\n\035ERROR_REASON_TOO_MANY_STRE" +
-      "AMS\020;B>\n\023dev.fovea.vision.v1P\001Z%fovea.de" +
-      "v/go/fovea/vision/v1;visionv1b\006proto3"
+      "AMS\020;\022!\n\035ERROR_REASON_IMAGE_TOO_COSTLY\020<" +
+      "\022&\n\"ERROR_REASON_IMAGE_CRASHES_DECODER\020=" +
+      "B>\n\023dev.fovea.vision.v1P\001Z%fovea.dev/go/" +
+      "fovea/vision/v1;visionv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
