@@ -338,55 +338,56 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "ine\030\n \001(\t\022\021\n\tattention\030\013 \001(\t\022\r\n\005dtype\030\014 " +
       "\001(\t\022/\n\010encoders\030\r \003(\0132\035.fovea.decoder.v1" +
       ".EncoderPeer\022\032\n\022kv_bytes_per_token\030\016 \001(\r" +
-      "\"$\n\022DeleteImageRequest\022\016\n\006digest\030\001 \001(\t\"v" +
-      "\n\017EncoderDeletion\022\017\n\007encoder\030\001 \001(\t\022\021\n\tco" +
-      "nfirmed\030\002 \001(\010\022\016\n\006reason\030\003 \001(\t\022\017\n\007uploads" +
-      "\030\004 \001(\r\022\017\n\007records\030\005 \001(\r\022\r\n\005bytes\030\006 \001(\004\"J" +
-      "\n\023DeleteImageResponse\0223\n\010encoders\030\001 \003(\0132" +
-      "!.fovea.decoder.v1.EncoderDeletion\"$\n\022Pu" +
-      "rgeTenantRequest\022\016\n\006tenant\030\001 \001(\t\"J\n\023Purg" +
-      "eTenantResponse\0223\n\010encoders\030\001 \003(\0132!.fove" +
-      "a.decoder.v1.EncoderDeletion*P\n\004Role\022\024\n\020" +
-      "ROLE_UNSPECIFIED\020\000\022\017\n\013ROLE_SYSTEM\020\001\022\r\n\tR" +
-      "OLE_USER\020\002\022\022\n\016ROLE_ASSISTANT\020\003*R\n\006Detail" +
-      "\022\026\n\022DETAIL_UNSPECIFIED\020\000\022\016\n\nDETAIL_LOW\020\001" +
-      "\022\017\n\013DETAIL_HIGH\020\002\022\017\n\013DETAIL_AUTO\020\003*a\n\014On" +
-      "OverBudget\022\036\n\032ON_OVER_BUDGET_UNSPECIFIED" +
-      "\020\000\022\026\n\022ON_OVER_BUDGET_FIT\020\001\022\031\n\025ON_OVER_BU" +
-      "DGET_REFUSE\020\002*b\n\014RepeatPolicy\022\035\n\031REPEAT_" +
-      "POLICY_UNSPECIFIED\020\000\022\026\n\022REPEAT_POLICY_KE" +
-      "EP\020\001\022\033\n\027REPEAT_POLICY_REFERENCE\020\002*\227\001\n\rRe" +
-      "ductionMode\022\036\n\032REDUCTION_MODE_UNSPECIFIE" +
-      "D\020\000\022\026\n\022REDUCTION_MODE_OFF\020\001\022\032\n\026REDUCTION" +
-      "_MODE_ECONOMY\020\002\022\031\n\025REDUCTION_MODE_STRONG" +
-      "\020\003\022\027\n\023REDUCTION_MODE_AUTO\020\004*_\n\014FinishRea" +
-      "son\022\035\n\031FINISH_REASON_UNSPECIFIED\020\000\022\026\n\022FI" +
-      "NISH_REASON_STOP\020\001\022\030\n\024FINISH_REASON_LENG" +
-      "TH\020\002*\231\001\n\014ServingState\022\035\n\031SERVING_STATE_U" +
-      "NSPECIFIED\020\000\022\031\n\025SERVING_STATE_LOADING\020\001\022" +
-      "\031\n\025SERVING_STATE_SERVING\020\002\022\032\n\026SERVING_ST" +
-      "ATE_DRAINING\020\003\022\030\n\024SERVING_STATE_FAILED\020\004" +
-      "2\345\005\n\016DecoderService\022S\n\010PutImage\022!.fovea." +
-      "decoder.v1.PutImageRequest\032\".fovea.decod" +
-      "er.v1.PutImageResponse(\001\022`\n\rDescribeImag" +
-      "e\022&.fovea.decoder.v1.DescribeImageReques" +
-      "t\032\'.fovea.decoder.v1.DescribeImageRespon" +
-      "se\022S\n\010Generate\022!.fovea.decoder.v1.Genera" +
-      "teRequest\032\".fovea.decoder.v1.GenerateRes" +
-      "ponse0\001\022Q\n\010Complete\022!.fovea.decoder.v1.C" +
-      "ompleteRequest\032\".fovea.decoder.v1.Comple" +
-      "teResponse\022Z\n\013CountTokens\022$.fovea.decode" +
-      "r.v1.CountTokensRequest\032%.fovea.decoder." +
-      "v1.CountTokensResponse\022Z\n\013DeleteImage\022$." +
-      "fovea.decoder.v1.DeleteImageRequest\032%.fo" +
-      "vea.decoder.v1.DeleteImageResponse\022Z\n\013Pu" +
-      "rgeTenant\022$.fovea.decoder.v1.PurgeTenant" +
-      "Request\032%.fovea.decoder.v1.PurgeTenantRe" +
-      "sponse\022`\n\rGetServerInfo\022&.fovea.decoder." +
-      "v1.GetServerInfoRequest\032\'.fovea.decoder." +
-      "v1.GetServerInfoResponseBA\n\024dev.fovea.de" +
-      "coder.v1P\001Z\'fovea.dev/go/fovea/decoder/v" +
-      "1;decoderv1b\006proto3"
+      "\"$\n\022DeleteImageRequest\022\016\n\006digest\030\001 \001(\t\"\241" +
+      "\001\n\017EncoderDeletion\022\017\n\007encoder\030\001 \001(\t\022\021\n\tc" +
+      "onfirmed\030\002 \001(\010\022\016\n\006reason\030\003 \001(\t\022\017\n\007upload" +
+      "s\030\004 \001(\r\022\017\n\007records\030\005 \001(\r\022\r\n\005bytes\030\006 \001(\004\022" +
+      ")\n\007erasure\030\007 \001(\0162\030.fovea.vision.v1.Erasu" +
+      "re\"J\n\023DeleteImageResponse\0223\n\010encoders\030\001 " +
+      "\003(\0132!.fovea.decoder.v1.EncoderDeletion\"$" +
+      "\n\022PurgeTenantRequest\022\016\n\006tenant\030\001 \001(\t\"J\n\023" +
+      "PurgeTenantResponse\0223\n\010encoders\030\001 \003(\0132!." +
+      "fovea.decoder.v1.EncoderDeletion*P\n\004Role" +
+      "\022\024\n\020ROLE_UNSPECIFIED\020\000\022\017\n\013ROLE_SYSTEM\020\001\022" +
+      "\r\n\tROLE_USER\020\002\022\022\n\016ROLE_ASSISTANT\020\003*R\n\006De" +
+      "tail\022\026\n\022DETAIL_UNSPECIFIED\020\000\022\016\n\nDETAIL_L" +
+      "OW\020\001\022\017\n\013DETAIL_HIGH\020\002\022\017\n\013DETAIL_AUTO\020\003*a" +
+      "\n\014OnOverBudget\022\036\n\032ON_OVER_BUDGET_UNSPECI" +
+      "FIED\020\000\022\026\n\022ON_OVER_BUDGET_FIT\020\001\022\031\n\025ON_OVE" +
+      "R_BUDGET_REFUSE\020\002*b\n\014RepeatPolicy\022\035\n\031REP" +
+      "EAT_POLICY_UNSPECIFIED\020\000\022\026\n\022REPEAT_POLIC" +
+      "Y_KEEP\020\001\022\033\n\027REPEAT_POLICY_REFERENCE\020\002*\227\001" +
+      "\n\rReductionMode\022\036\n\032REDUCTION_MODE_UNSPEC" +
+      "IFIED\020\000\022\026\n\022REDUCTION_MODE_OFF\020\001\022\032\n\026REDUC" +
+      "TION_MODE_ECONOMY\020\002\022\031\n\025REDUCTION_MODE_ST" +
+      "RONG\020\003\022\027\n\023REDUCTION_MODE_AUTO\020\004*_\n\014Finis" +
+      "hReason\022\035\n\031FINISH_REASON_UNSPECIFIED\020\000\022\026" +
+      "\n\022FINISH_REASON_STOP\020\001\022\030\n\024FINISH_REASON_" +
+      "LENGTH\020\002*\231\001\n\014ServingState\022\035\n\031SERVING_STA" +
+      "TE_UNSPECIFIED\020\000\022\031\n\025SERVING_STATE_LOADIN" +
+      "G\020\001\022\031\n\025SERVING_STATE_SERVING\020\002\022\032\n\026SERVIN" +
+      "G_STATE_DRAINING\020\003\022\030\n\024SERVING_STATE_FAIL" +
+      "ED\020\0042\345\005\n\016DecoderService\022S\n\010PutImage\022!.fo" +
+      "vea.decoder.v1.PutImageRequest\032\".fovea.d" +
+      "ecoder.v1.PutImageResponse(\001\022`\n\rDescribe" +
+      "Image\022&.fovea.decoder.v1.DescribeImageRe" +
+      "quest\032\'.fovea.decoder.v1.DescribeImageRe" +
+      "sponse\022S\n\010Generate\022!.fovea.decoder.v1.Ge" +
+      "nerateRequest\032\".fovea.decoder.v1.Generat" +
+      "eResponse0\001\022Q\n\010Complete\022!.fovea.decoder." +
+      "v1.CompleteRequest\032\".fovea.decoder.v1.Co" +
+      "mpleteResponse\022Z\n\013CountTokens\022$.fovea.de" +
+      "coder.v1.CountTokensRequest\032%.fovea.deco" +
+      "der.v1.CountTokensResponse\022Z\n\013DeleteImag" +
+      "e\022$.fovea.decoder.v1.DeleteImageRequest\032" +
+      "%.fovea.decoder.v1.DeleteImageResponse\022Z" +
+      "\n\013PurgeTenant\022$.fovea.decoder.v1.PurgeTe" +
+      "nantRequest\032%.fovea.decoder.v1.PurgeTena" +
+      "ntResponse\022`\n\rGetServerInfo\022&.fovea.deco" +
+      "der.v1.GetServerInfoRequest\032\'.fovea.deco" +
+      "der.v1.GetServerInfoResponseBA\n\024dev.fove" +
+      "a.decoder.v1P\001Z\'fovea.dev/go/fovea/decod" +
+      "er/v1;decoderv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -587,7 +588,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_EncoderDeletion_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_EncoderDeletion_descriptor,
-        new java.lang.String[] { "Encoder", "Confirmed", "Reason", "Uploads", "Records", "Bytes", });
+        new java.lang.String[] { "Encoder", "Confirmed", "Reason", "Uploads", "Records", "Bytes", "Erasure", });
     internal_static_fovea_decoder_v1_DeleteImageResponse_descriptor =
       getDescriptor().getMessageType(32);
     internal_static_fovea_decoder_v1_DeleteImageResponse_fieldAccessorTable = new

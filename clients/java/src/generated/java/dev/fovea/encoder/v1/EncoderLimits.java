@@ -322,6 +322,21 @@ private static final long serialVersionUID = 0L;
     return maxRequestFields_;
   }
 
+  public static final int TENANT_SHARE_FIELD_NUMBER = 62;
+  private double tenantShare_ = 0D;
+  /**
+   * <pre>
+   * The share of `cache_bytes` and of `uploads_bytes` that one tenant may fill; 0 is no limit.
+   * </pre>
+   *
+   * <code>double tenant_share = 62;</code>
+   * @return The tenantShare.
+   */
+  @java.lang.Override
+  public double getTenantShare() {
+    return tenantShare_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -389,6 +404,9 @@ private static final long serialVersionUID = 0L;
     }
     if (maxRequestFields_ != 0) {
       output.writeUInt32(61, maxRequestFields_);
+    }
+    if (java.lang.Double.doubleToRawLongBits(tenantShare_) != 0) {
+      output.writeDouble(62, tenantShare_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -466,6 +484,10 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(61, maxRequestFields_);
     }
+    if (java.lang.Double.doubleToRawLongBits(tenantShare_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeDoubleSize(62, tenantShare_);
+    }
     return size;
   }
   @java.lang.Override
@@ -526,6 +548,9 @@ private static final long serialVersionUID = 0L;
         != other.getMaxInFlightBytes()) return false;
     if (getMaxRequestFields()
         != other.getMaxRequestFields()) return false;
+    if (java.lang.Double.doubleToLongBits(getTenantShare())
+        != java.lang.Double.doubleToLongBits(
+            other.getTenantShare())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -577,6 +602,9 @@ private static final long serialVersionUID = 0L;
         getMaxInFlightBytes());
     hash = (37 * hash) + MAX_REQUEST_FIELDS_FIELD_NUMBER;
     hash = (53 * hash) + getMaxRequestFields();
+    hash = (37 * hash) + TENANT_SHARE_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        java.lang.Double.doubleToLongBits(getTenantShare()));
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -730,6 +758,7 @@ private static final long serialVersionUID = 0L;
       idleS_ = 0;
       maxInFlightBytes_ = 0L;
       maxRequestFields_ = 0;
+      tenantShare_ = 0D;
       return this;
     }
 
@@ -817,6 +846,9 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00020000) != 0)) {
         result.maxRequestFields_ = maxRequestFields_;
       }
+      if (((from_bitField0_ & 0x00040000) != 0)) {
+        result.tenantShare_ = tenantShare_;
+      }
     }
 
     @java.lang.Override
@@ -884,6 +916,9 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getMaxRequestFields() != 0) {
         setMaxRequestFields(other.getMaxRequestFields());
+      }
+      if (java.lang.Double.doubleToRawLongBits(other.getTenantShare()) != 0) {
+        setTenantShare(other.getTenantShare());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1001,6 +1036,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00020000;
               break;
             } // case 488
+            case 497: {
+              tenantShare_ = input.readDouble();
+              bitField0_ |= 0x00040000;
+              break;
+            } // case 497
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1806,6 +1846,50 @@ private static final long serialVersionUID = 0L;
     public Builder clearMaxRequestFields() {
       bitField0_ = (bitField0_ & ~0x00020000);
       maxRequestFields_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private double tenantShare_ ;
+    /**
+     * <pre>
+     * The share of `cache_bytes` and of `uploads_bytes` that one tenant may fill; 0 is no limit.
+     * </pre>
+     *
+     * <code>double tenant_share = 62;</code>
+     * @return The tenantShare.
+     */
+    @java.lang.Override
+    public double getTenantShare() {
+      return tenantShare_;
+    }
+    /**
+     * <pre>
+     * The share of `cache_bytes` and of `uploads_bytes` that one tenant may fill; 0 is no limit.
+     * </pre>
+     *
+     * <code>double tenant_share = 62;</code>
+     * @param value The tenantShare to set.
+     * @return This builder for chaining.
+     */
+    public Builder setTenantShare(double value) {
+
+      tenantShare_ = value;
+      bitField0_ |= 0x00040000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The share of `cache_bytes` and of `uploads_bytes` that one tenant may fill; 0 is no limit.
+     * </pre>
+     *
+     * <code>double tenant_share = 62;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearTenantShare() {
+      bitField0_ = (bitField0_ & ~0x00040000);
+      tenantShare_ = 0D;
       onChanged();
       return this;
     }

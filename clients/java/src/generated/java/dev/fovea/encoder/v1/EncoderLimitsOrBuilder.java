@@ -189,4 +189,14 @@ public interface EncoderLimitsOrBuilder extends
    * @return The maxRequestFields.
    */
   int getMaxRequestFields();
+
+  /**
+   * <pre>
+   * The share of `cache_bytes` and of `uploads_bytes` that one tenant may fill; 0 is no limit.
+   * </pre>
+   *
+   * <code>double tenant_share = 62;</code>
+   * @return The tenantShare.
+   */
+  double getTenantShare();
 }
