@@ -52,7 +52,8 @@ def measure(run: Run) -> Result:
             damage = _cut if number % 10 == 9 else _flip
             encoder.stop()
             damage(encoder.data_file, rng, max(1, flips // starts))
-            _restart(encoder, pictures, found)
+            found.starts.append(encoder.start())
+            _serves_again(encoder, pictures, found)
         run.status("damage while running")
         for _ in range(flips // FLIPS_AT_ONCE):
             _damage_running(encoder, pictures, found, lambda: _flip(encoder.data_file, rng, FLIPS_AT_ONCE))
@@ -96,8 +97,12 @@ def _restart(encoder: StoredEncoder, pictures: Pictures, found: Findings) -> Non
 def _damage_running(
     encoder: StoredEncoder, pictures: Pictures, found: Findings, damage: Callable[[], object]
 ) -> None:
-    """The first round may meet the damage; the second must be served."""
     damage()
+    _serves_again(encoder, pictures, found)
+
+
+def _serves_again(encoder: StoredEncoder, pictures: Pictures, found: Findings) -> None:
+    """The first round may meet the damage (IMAGE_NOT_STORED for an upload); the second must be served."""
     pictures.ask_all(encoder, found.tally)
     if encoder.died:
         found.deaths += 1
