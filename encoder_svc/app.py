@@ -25,7 +25,7 @@ from encoder_svc.row_cache import RowCache
 from encoder_svc.service import SERVICE, EncoderService, register
 from encoder_svc.settings import EncoderSettings
 from encoder_svc.state import EncoderDescription, EncoderLimits, ServiceState
-from encoder_svc.store.core import StoreLimits
+from encoder_svc.store.maintenance import Upkeep
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.uploads import UploadPolicy, Uploads
 from encoder_svc.vision.batcher import MAX_PREPARED_PATCHES, Batcher, BatchLimits
@@ -104,10 +104,10 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
     geometry = Geometry.from_checkpoint(config.model)
     description = _describe(config, geometry)
     threads = min(config.decode_threads, cores())
-    limits = StoreLimits(config.cache_bytes, config.uploads_bytes)
+    upkeep = Upkeep(config.store_check_s, config.compaction_s)
     policy = UploadPolicy(config.max_image_bytes, config.upload_ttl_s)
     with (
-        await asyncio.to_thread(LmdbStore, config.cache_dir, limits) as store,
+        await asyncio.to_thread(LmdbStore, config.cache_dir, config.store_limits, upkeep) as store,
         closing(_decoder(config)) as decoder,
         closing(ImagePreparer(decoder, geometry, threads)) as preparer,
     ):

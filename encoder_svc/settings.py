@@ -34,6 +34,21 @@ class EncoderSettings(AccessSettings):
     cache_dir: Path = Field(Path("var/encoder"), description="Folder of the store, on a local disk")
     cache_bytes: int = Field(4096 * MIB, ge=0, description="Bound of the rows kept, in bytes; 0 keeps none")
     uploads_bytes: int = Field(1024 * MIB, ge=MIB, description="Bound of the images kept, in bytes")
+    tenant_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of cache_bytes and of uploads_bytes that one tenant may fill, after which it loses"
+        " its own least recently used records first; 0 is no limit",
+    )
+    store_check_s: float = Field(
+        600.0,
+        ge=0,
+        description="Seconds between checks of the store's file; 0 checks it at start only",
+    )
+    compaction_s: float = Field(
+        300.0, ge=0, description="Seconds at least between rewrites of the store's file after deletions"
+    )
     arena_bytes: int = Field(
         0, ge=0, description="Bytes of shared memory in which decoders on this host find rows; 0 is none"
     )
@@ -101,13 +116,18 @@ class EncoderSettings(AccessSettings):
     @model_validator(mode="after")
     def _uploads_fit(self) -> EncoderSettings:
         """Reject a limit at which the service would accept an image that the store then refuses."""
-        bound = StoreLimits(self.cache_bytes, self.uploads_bytes).uploads_bound
+        bound = self.store_limits.uploads.tenant_bytes
         if self.was_set("max_image_bytes") and self.max_image_bytes > bound:
             raise ValueError(
                 f"max_image_bytes {self.max_image_bytes} is more than the {bound} bytes of uploads that"
                 f" uploads_bytes {self.uploads_bytes} keeps"
+                + (f" of a tenant with tenant_share {self.tenant_share}" if self.tenant_share else "")
             )
         return self
+
+    @property
+    def store_limits(self) -> StoreLimits:
+        return StoreLimits(self.cache_bytes, self.uploads_bytes, self.tenant_share)
 
     @property
     def model_title(self) -> str:

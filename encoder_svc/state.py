@@ -14,7 +14,8 @@ from encoder_svc.encoder import Encoder
 from encoder_svc.errors import ArenaOff
 from encoder_svc.leases import ArenaUse, RowLease, RowLeases
 from encoder_svc.permits import WritePermits
-from encoder_svc.store.core import Amount, TenantStats
+from encoder_svc.store.amounts import Amount
+from encoder_svc.store.core import TenantStats
 from encoder_svc.store.keys import RowKey
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.tenant import Tenant
@@ -62,6 +63,7 @@ class EncoderLimits(ConnectionLimits):
     max_queue: int
     cache_bytes: int
     uploads_bytes: int
+    tenant_share: float
     arena_bytes: int
     arena_lease_s: int
     idle_s: int
@@ -135,6 +137,11 @@ class ServiceState:
         """The id of the arena; empty without an arena."""
         return self._leases.arena if self._leases else ""
 
+    @property
+    def erasure_due(self) -> bool:
+        """Whether deleted bytes wait for a compaction of the store."""
+        return self._store.erasure_due
+
     def arena_use(self) -> ArenaUse:
         return self._leases.use() if self._leases else ArenaUse()
 
@@ -160,11 +167,12 @@ class ServiceState:
         """Delete the upload and all rows of its pixels, also those that are being computed. An unknown image
         frees nothing.
         """
+        upload = rows = Amount()
         pixels = await self.uploads.pixels(tenant, digest)
-        if pixels is None:
-            return Deleted(0, 0, 0)
-        upload = await self.uploads.delete(tenant, digest)
-        return _deleted(upload, await self._delete_rows(tenant, pixels))
+        if pixels is not None:
+            upload = await self.uploads.delete(tenant, digest)
+            rows = await self._delete_rows(tenant, pixels)
+        return await self._deleted(upload, rows)
 
     async def purge(self, tenant: Tenant) -> Deleted:
         """Delete everything of a tenant. Of shared rows, delete those of the images that it has stored."""
@@ -178,7 +186,11 @@ class ServiceState:
         rows = await asyncio.to_thread(self._store.delete_tenant, tenant.uploads)
         for facts in shared:
             rows += await self._delete_rows(tenant, pixels_of(str(facts["pixel_digest"])))
-        return _deleted(uploads, rows)
+        return await self._deleted(uploads, rows)
+
+    async def _deleted(self, uploads: Amount, rows: Amount) -> Deleted:
+        erasure = await asyncio.to_thread(self._store.erase)
+        return Deleted(uploads.records, rows.records, uploads.bytes + rows.bytes, erasure)
 
     async def _delete_rows(self, tenant: Tenant, pixels: bytes) -> Amount:
         await self._permits.revoke(lambda permit: permit.covers(tenant, pixels))
@@ -210,7 +222,3 @@ class ServiceState:
             failed_checks=rows.failed_checks + uploads.failed_checks,
             skipped_puts=rows.skipped_puts,
         )
-
-
-def _deleted(uploads: Amount, rows: Amount) -> Deleted:
-    return Deleted(uploads.records, rows.records, uploads.bytes + rows.bytes)

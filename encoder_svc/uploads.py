@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 from encoder_svc.errors import DigestInvalid
 from encoder_svc.images.decode import PIXELS_REVISION
 from encoder_svc.images.decoder import Decoder
-from encoder_svc.store.core import Amount
+from encoder_svc.store.amounts import Amount
 from encoder_svc.store.keys import UploadKey
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.tenant import Tenant

@@ -1588,6 +1588,7 @@ class EncoderDeletion(_message.Message):
     UPLOADS_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
     BYTES_FIELD_NUMBER: _builtins.int
+    ERASURE_FIELD_NUMBER: _builtins.int
     encoder: _builtins.str
     """The address of the encoder."""
     confirmed: _builtins.bool
@@ -1600,6 +1601,8 @@ class EncoderDeletion(_message.Message):
     """The number of deleted row records."""
     bytes: _builtins.int
     """Bytes freed."""
+    erasure: _image_pb2.Erasure.ValueType
+    """What becomes of the deleted bytes on the encoder's disk."""
     def __init__(
         self,
         *,
@@ -1609,10 +1612,11 @@ class EncoderDeletion(_message.Message):
         uploads: _builtins.int = ...,
         records: _builtins.int = ...,
         bytes: _builtins.int = ...,
+        erasure: _image_pb2.Erasure.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "confirmed", b"confirmed", "encoder", b"encoder", "reason", b"reason", "records", b"records", "uploads", b"uploads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "confirmed", b"confirmed", "encoder", b"encoder", "erasure", b"erasure", "reason", b"reason", "records", b"records", "uploads", b"uploads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from fovea.contract.cache import Deleted
+from fovea.contract.cache import Deleted, Erasure
 from fovea.contract.errors import ImageNotStored, RowsMismatch
 from fovea.contract.plan import EncodePlan, Reducer, RowSelection, plan_from_proto
 from fovea.contract.rows import digest
@@ -142,10 +142,10 @@ def test_a_deletion_takes_files_and_ids_and_names_who_did_not_confirm(
     digest = "sha256:" + hashlib.sha256(data).hexdigest()
     deletion = client.delete(data)
     assert (deletion.complete, deletion.unconfirmed) == (False, ("b:1",))
-    assert deletion.total == Deleted(1, 2, 4096)
+    assert deletion.total == Deleted(1, 2, 4096, Erasure.AFTER_COMPACTION)
     client.delete(SOME)
     client.purge("acme")
     assert decoder.deleted == [digest, SOME, "acme"]
-    encoder_client.delete(data)
+    assert encoder_client.delete(data).erasure is Erasure.ERASED
     assert encoder_client.purge("acme") == Deleted(3, 4, 8192)
     assert encoder.deleted == [digest, "acme"]

@@ -3243,7 +3243,9 @@ type EncoderDeletion struct {
 	// The number of deleted row records.
 	Records uint32 `protobuf:"varint,5,opt,name=records,proto3" json:"records,omitempty"`
 	// Bytes freed.
-	Bytes         uint64 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Bytes uint64 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// What becomes of the deleted bytes on the encoder's disk.
+	Erasure       v1.Erasure `protobuf:"varint,7,opt,name=erasure,proto3,enum=fovea.vision.v1.Erasure" json:"erasure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3318,6 +3320,13 @@ func (x *EncoderDeletion) GetBytes() uint64 {
 		return x.Bytes
 	}
 	return 0
+}
+
+func (x *EncoderDeletion) GetErasure() v1.Erasure {
+	if x != nil {
+		return x.Erasure
+	}
+	return v1.Erasure(0)
 }
 
 // What was deleted, by encoder.
@@ -3700,14 +3709,15 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\bencoders\x18\r \x03(\v2\x1d.fovea.decoder.v1.EncoderPeerR\bencoders\x12+\n" +
 	"\x12kv_bytes_per_token\x18\x0e \x01(\rR\x0fkvBytesPerToken\",\n" +
 	"\x12DeleteImageRequest\x12\x16\n" +
-	"\x06digest\x18\x01 \x01(\tR\x06digest\"\xab\x01\n" +
+	"\x06digest\x18\x01 \x01(\tR\x06digest\"\xdf\x01\n" +
 	"\x0fEncoderDeletion\x12\x18\n" +
 	"\aencoder\x18\x01 \x01(\tR\aencoder\x12\x1c\n" +
 	"\tconfirmed\x18\x02 \x01(\bR\tconfirmed\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
 	"\auploads\x18\x04 \x01(\rR\auploads\x12\x18\n" +
 	"\arecords\x18\x05 \x01(\rR\arecords\x12\x14\n" +
-	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\"T\n" +
+	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\x122\n" +
+	"\aerasure\x18\a \x01(\x0e2\x18.fovea.vision.v1.ErasureR\aerasure\"T\n" +
 	"\x13DeleteImageResponse\x12=\n" +
 	"\bencoders\x18\x01 \x03(\v2!.fovea.decoder.v1.EncoderDeletionR\bencoders\",\n" +
 	"\x12PurgeTenantRequest\x12\x16\n" +
@@ -3825,6 +3835,7 @@ var file_fovea_decoder_v1_decoder_proto_goTypes = []any{
 	(*v1.TokenCount)(nil),         // 47: fovea.vision.v1.TokenCount
 	(*ReceiptStep)(nil),           // 48: fovea.decoder.v1.ReceiptStep
 	(*v1.RowLayout)(nil),          // 49: fovea.vision.v1.RowLayout
+	(v1.Erasure)(0),               // 50: fovea.vision.v1.Erasure
 }
 var file_fovea_decoder_v1_decoder_proto_depIdxs = []int32{
 	7,  // 0: fovea.decoder.v1.PutImageRequest.header:type_name -> fovea.decoder.v1.PutImageHeader
@@ -3868,29 +3879,30 @@ var file_fovea_decoder_v1_decoder_proto_depIdxs = []int32{
 	34, // 38: fovea.decoder.v1.GetServerInfoResponse.load:type_name -> fovea.decoder.v1.DecoderLoad
 	6,  // 39: fovea.decoder.v1.GetServerInfoResponse.state:type_name -> fovea.decoder.v1.ServingState
 	35, // 40: fovea.decoder.v1.GetServerInfoResponse.encoders:type_name -> fovea.decoder.v1.EncoderPeer
-	38, // 41: fovea.decoder.v1.DeleteImageResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
-	38, // 42: fovea.decoder.v1.PurgeTenantResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
-	8,  // 43: fovea.decoder.v1.DecoderService.PutImage:input_type -> fovea.decoder.v1.PutImageRequest
-	10, // 44: fovea.decoder.v1.DecoderService.DescribeImage:input_type -> fovea.decoder.v1.DescribeImageRequest
-	21, // 45: fovea.decoder.v1.DecoderService.Generate:input_type -> fovea.decoder.v1.GenerateRequest
-	26, // 46: fovea.decoder.v1.DecoderService.Complete:input_type -> fovea.decoder.v1.CompleteRequest
-	28, // 47: fovea.decoder.v1.DecoderService.CountTokens:input_type -> fovea.decoder.v1.CountTokensRequest
-	37, // 48: fovea.decoder.v1.DecoderService.DeleteImage:input_type -> fovea.decoder.v1.DeleteImageRequest
-	40, // 49: fovea.decoder.v1.DecoderService.PurgeTenant:input_type -> fovea.decoder.v1.PurgeTenantRequest
-	32, // 50: fovea.decoder.v1.DecoderService.GetServerInfo:input_type -> fovea.decoder.v1.GetServerInfoRequest
-	9,  // 51: fovea.decoder.v1.DecoderService.PutImage:output_type -> fovea.decoder.v1.PutImageResponse
-	11, // 52: fovea.decoder.v1.DecoderService.DescribeImage:output_type -> fovea.decoder.v1.DescribeImageResponse
-	25, // 53: fovea.decoder.v1.DecoderService.Generate:output_type -> fovea.decoder.v1.GenerateResponse
-	27, // 54: fovea.decoder.v1.DecoderService.Complete:output_type -> fovea.decoder.v1.CompleteResponse
-	29, // 55: fovea.decoder.v1.DecoderService.CountTokens:output_type -> fovea.decoder.v1.CountTokensResponse
-	39, // 56: fovea.decoder.v1.DecoderService.DeleteImage:output_type -> fovea.decoder.v1.DeleteImageResponse
-	41, // 57: fovea.decoder.v1.DecoderService.PurgeTenant:output_type -> fovea.decoder.v1.PurgeTenantResponse
-	36, // 58: fovea.decoder.v1.DecoderService.GetServerInfo:output_type -> fovea.decoder.v1.GetServerInfoResponse
-	51, // [51:59] is the sub-list for method output_type
-	43, // [43:51] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	50, // 41: fovea.decoder.v1.EncoderDeletion.erasure:type_name -> fovea.vision.v1.Erasure
+	38, // 42: fovea.decoder.v1.DeleteImageResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
+	38, // 43: fovea.decoder.v1.PurgeTenantResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
+	8,  // 44: fovea.decoder.v1.DecoderService.PutImage:input_type -> fovea.decoder.v1.PutImageRequest
+	10, // 45: fovea.decoder.v1.DecoderService.DescribeImage:input_type -> fovea.decoder.v1.DescribeImageRequest
+	21, // 46: fovea.decoder.v1.DecoderService.Generate:input_type -> fovea.decoder.v1.GenerateRequest
+	26, // 47: fovea.decoder.v1.DecoderService.Complete:input_type -> fovea.decoder.v1.CompleteRequest
+	28, // 48: fovea.decoder.v1.DecoderService.CountTokens:input_type -> fovea.decoder.v1.CountTokensRequest
+	37, // 49: fovea.decoder.v1.DecoderService.DeleteImage:input_type -> fovea.decoder.v1.DeleteImageRequest
+	40, // 50: fovea.decoder.v1.DecoderService.PurgeTenant:input_type -> fovea.decoder.v1.PurgeTenantRequest
+	32, // 51: fovea.decoder.v1.DecoderService.GetServerInfo:input_type -> fovea.decoder.v1.GetServerInfoRequest
+	9,  // 52: fovea.decoder.v1.DecoderService.PutImage:output_type -> fovea.decoder.v1.PutImageResponse
+	11, // 53: fovea.decoder.v1.DecoderService.DescribeImage:output_type -> fovea.decoder.v1.DescribeImageResponse
+	25, // 54: fovea.decoder.v1.DecoderService.Generate:output_type -> fovea.decoder.v1.GenerateResponse
+	27, // 55: fovea.decoder.v1.DecoderService.Complete:output_type -> fovea.decoder.v1.CompleteResponse
+	29, // 56: fovea.decoder.v1.DecoderService.CountTokens:output_type -> fovea.decoder.v1.CountTokensResponse
+	39, // 57: fovea.decoder.v1.DecoderService.DeleteImage:output_type -> fovea.decoder.v1.DeleteImageResponse
+	41, // 58: fovea.decoder.v1.DecoderService.PurgeTenant:output_type -> fovea.decoder.v1.PurgeTenantResponse
+	36, // 59: fovea.decoder.v1.DecoderService.GetServerInfo:output_type -> fovea.decoder.v1.GetServerInfoResponse
+	52, // [52:60] is the sub-list for method output_type
+	44, // [44:52] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_fovea_decoder_v1_decoder_proto_init() }

@@ -346,54 +346,56 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "n\030\013 \001(\t\022\r\n\005dtype\030\014 \001(\t\022/\n\010encoders\030\r \003(\013" +
       "2\035.fovea.decoder.v1.EncoderPeer\022\032\n\022kv_by" +
       "tes_per_token\030\016 \001(\r\"$\n\022DeleteImageReques" +
-      "t\022\016\n\006digest\030\001 \001(\t\"v\n\017EncoderDeletion\022\017\n\007" +
-      "encoder\030\001 \001(\t\022\021\n\tconfirmed\030\002 \001(\010\022\016\n\006reas" +
-      "on\030\003 \001(\t\022\017\n\007uploads\030\004 \001(\r\022\017\n\007records\030\005 \001" +
-      "(\r\022\r\n\005bytes\030\006 \001(\004\"J\n\023DeleteImageResponse" +
-      "\0223\n\010encoders\030\001 \003(\0132!.fovea.decoder.v1.En" +
-      "coderDeletion\"$\n\022PurgeTenantRequest\022\016\n\006t" +
-      "enant\030\001 \001(\t\"J\n\023PurgeTenantResponse\0223\n\010en" +
-      "coders\030\001 \003(\0132!.fovea.decoder.v1.EncoderD" +
-      "eletion*P\n\004Role\022\024\n\020ROLE_UNSPECIFIED\020\000\022\017\n" +
-      "\013ROLE_SYSTEM\020\001\022\r\n\tROLE_USER\020\002\022\022\n\016ROLE_AS" +
-      "SISTANT\020\003*R\n\006Detail\022\026\n\022DETAIL_UNSPECIFIE" +
-      "D\020\000\022\016\n\nDETAIL_LOW\020\001\022\017\n\013DETAIL_HIGH\020\002\022\017\n\013" +
-      "DETAIL_AUTO\020\003*a\n\014OnOverBudget\022\036\n\032ON_OVER" +
-      "_BUDGET_UNSPECIFIED\020\000\022\026\n\022ON_OVER_BUDGET_" +
-      "FIT\020\001\022\031\n\025ON_OVER_BUDGET_REFUSE\020\002*b\n\014Repe" +
-      "atPolicy\022\035\n\031REPEAT_POLICY_UNSPECIFIED\020\000\022" +
-      "\026\n\022REPEAT_POLICY_KEEP\020\001\022\033\n\027REPEAT_POLICY" +
-      "_REFERENCE\020\002*\227\001\n\rReductionMode\022\036\n\032REDUCT" +
-      "ION_MODE_UNSPECIFIED\020\000\022\026\n\022REDUCTION_MODE" +
-      "_OFF\020\001\022\032\n\026REDUCTION_MODE_ECONOMY\020\002\022\031\n\025RE" +
-      "DUCTION_MODE_STRONG\020\003\022\027\n\023REDUCTION_MODE_" +
-      "AUTO\020\004*_\n\014FinishReason\022\035\n\031FINISH_REASON_" +
-      "UNSPECIFIED\020\000\022\026\n\022FINISH_REASON_STOP\020\001\022\030\n" +
-      "\024FINISH_REASON_LENGTH\020\002*\231\001\n\014ServingState" +
-      "\022\035\n\031SERVING_STATE_UNSPECIFIED\020\000\022\031\n\025SERVI" +
-      "NG_STATE_LOADING\020\001\022\031\n\025SERVING_STATE_SERV" +
-      "ING\020\002\022\032\n\026SERVING_STATE_DRAINING\020\003\022\030\n\024SER" +
-      "VING_STATE_FAILED\020\0042\345\005\n\016DecoderService\022S" +
-      "\n\010PutImage\022!.fovea.decoder.v1.PutImageRe" +
-      "quest\032\".fovea.decoder.v1.PutImageRespons" +
-      "e(\001\022`\n\rDescribeImage\022&.fovea.decoder.v1." +
-      "DescribeImageRequest\032\'.fovea.decoder.v1." +
-      "DescribeImageResponse\022S\n\010Generate\022!.fove" +
-      "a.decoder.v1.GenerateRequest\032\".fovea.dec" +
-      "oder.v1.GenerateResponse0\001\022Q\n\010Complete\022!" +
-      ".fovea.decoder.v1.CompleteRequest\032\".fove" +
-      "a.decoder.v1.CompleteResponse\022Z\n\013CountTo" +
-      "kens\022$.fovea.decoder.v1.CountTokensReque" +
-      "st\032%.fovea.decoder.v1.CountTokensRespons" +
-      "e\022Z\n\013DeleteImage\022$.fovea.decoder.v1.Dele" +
-      "teImageRequest\032%.fovea.decoder.v1.Delete" +
-      "ImageResponse\022Z\n\013PurgeTenant\022$.fovea.dec" +
-      "oder.v1.PurgeTenantRequest\032%.fovea.decod" +
-      "er.v1.PurgeTenantResponse\022`\n\rGetServerIn" +
-      "fo\022&.fovea.decoder.v1.GetServerInfoReque" +
-      "st\032\'.fovea.decoder.v1.GetServerInfoRespo" +
-      "nseBA\n\024dev.fovea.decoder.v1P\001Z\'fovea.dev" +
-      "/go/fovea/decoder/v1;decoderv1b\006proto3"
+      "t\022\016\n\006digest\030\001 \001(\t\"\241\001\n\017EncoderDeletion\022\017\n" +
+      "\007encoder\030\001 \001(\t\022\021\n\tconfirmed\030\002 \001(\010\022\016\n\006rea" +
+      "son\030\003 \001(\t\022\017\n\007uploads\030\004 \001(\r\022\017\n\007records\030\005 " +
+      "\001(\r\022\r\n\005bytes\030\006 \001(\004\022)\n\007erasure\030\007 \001(\0162\030.fo" +
+      "vea.vision.v1.Erasure\"J\n\023DeleteImageResp" +
+      "onse\0223\n\010encoders\030\001 \003(\0132!.fovea.decoder.v" +
+      "1.EncoderDeletion\"$\n\022PurgeTenantRequest\022" +
+      "\016\n\006tenant\030\001 \001(\t\"J\n\023PurgeTenantResponse\0223" +
+      "\n\010encoders\030\001 \003(\0132!.fovea.decoder.v1.Enco" +
+      "derDeletion*P\n\004Role\022\024\n\020ROLE_UNSPECIFIED\020" +
+      "\000\022\017\n\013ROLE_SYSTEM\020\001\022\r\n\tROLE_USER\020\002\022\022\n\016ROL" +
+      "E_ASSISTANT\020\003*R\n\006Detail\022\026\n\022DETAIL_UNSPEC" +
+      "IFIED\020\000\022\016\n\nDETAIL_LOW\020\001\022\017\n\013DETAIL_HIGH\020\002" +
+      "\022\017\n\013DETAIL_AUTO\020\003*a\n\014OnOverBudget\022\036\n\032ON_" +
+      "OVER_BUDGET_UNSPECIFIED\020\000\022\026\n\022ON_OVER_BUD" +
+      "GET_FIT\020\001\022\031\n\025ON_OVER_BUDGET_REFUSE\020\002*b\n\014" +
+      "RepeatPolicy\022\035\n\031REPEAT_POLICY_UNSPECIFIE" +
+      "D\020\000\022\026\n\022REPEAT_POLICY_KEEP\020\001\022\033\n\027REPEAT_PO" +
+      "LICY_REFERENCE\020\002*\227\001\n\rReductionMode\022\036\n\032RE" +
+      "DUCTION_MODE_UNSPECIFIED\020\000\022\026\n\022REDUCTION_" +
+      "MODE_OFF\020\001\022\032\n\026REDUCTION_MODE_ECONOMY\020\002\022\031" +
+      "\n\025REDUCTION_MODE_STRONG\020\003\022\027\n\023REDUCTION_M" +
+      "ODE_AUTO\020\004*_\n\014FinishReason\022\035\n\031FINISH_REA" +
+      "SON_UNSPECIFIED\020\000\022\026\n\022FINISH_REASON_STOP\020" +
+      "\001\022\030\n\024FINISH_REASON_LENGTH\020\002*\231\001\n\014ServingS" +
+      "tate\022\035\n\031SERVING_STATE_UNSPECIFIED\020\000\022\031\n\025S" +
+      "ERVING_STATE_LOADING\020\001\022\031\n\025SERVING_STATE_" +
+      "SERVING\020\002\022\032\n\026SERVING_STATE_DRAINING\020\003\022\030\n" +
+      "\024SERVING_STATE_FAILED\020\0042\345\005\n\016DecoderServi" +
+      "ce\022S\n\010PutImage\022!.fovea.decoder.v1.PutIma" +
+      "geRequest\032\".fovea.decoder.v1.PutImageRes" +
+      "ponse(\001\022`\n\rDescribeImage\022&.fovea.decoder" +
+      ".v1.DescribeImageRequest\032\'.fovea.decoder" +
+      ".v1.DescribeImageResponse\022S\n\010Generate\022!." +
+      "fovea.decoder.v1.GenerateRequest\032\".fovea" +
+      ".decoder.v1.GenerateResponse0\001\022Q\n\010Comple" +
+      "te\022!.fovea.decoder.v1.CompleteRequest\032\"." +
+      "fovea.decoder.v1.CompleteResponse\022Z\n\013Cou" +
+      "ntTokens\022$.fovea.decoder.v1.CountTokensR" +
+      "equest\032%.fovea.decoder.v1.CountTokensRes" +
+      "ponse\022Z\n\013DeleteImage\022$.fovea.decoder.v1." +
+      "DeleteImageRequest\032%.fovea.decoder.v1.De" +
+      "leteImageResponse\022Z\n\013PurgeTenant\022$.fovea" +
+      ".decoder.v1.PurgeTenantRequest\032%.fovea.d" +
+      "ecoder.v1.PurgeTenantResponse\022`\n\rGetServ" +
+      "erInfo\022&.fovea.decoder.v1.GetServerInfoR" +
+      "equest\032\'.fovea.decoder.v1.GetServerInfoR" +
+      "esponseBA\n\024dev.fovea.decoder.v1P\001Z\'fovea" +
+      ".dev/go/fovea/decoder/v1;decoderv1b\006prot" +
+      "o3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -594,7 +596,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_EncoderDeletion_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_EncoderDeletion_descriptor,
-        new java.lang.String[] { "Encoder", "Confirmed", "Reason", "Uploads", "Records", "Bytes", });
+        new java.lang.String[] { "Encoder", "Confirmed", "Reason", "Uploads", "Records", "Bytes", "Erasure", });
     internal_static_fovea_decoder_v1_DeleteImageResponse_descriptor =
       getDescriptor().getMessageType(32);
     internal_static_fovea_decoder_v1_DeleteImageResponse_fieldAccessorTable = new

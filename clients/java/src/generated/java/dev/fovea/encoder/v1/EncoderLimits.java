@@ -487,6 +487,21 @@ private static final long serialVersionUID = 0L;
     return maxDecodeMemoryBytes_;
   }
 
+  public static final int TENANT_SHARE_FIELD_NUMBER = 62;
+  private double tenantShare_ = 0D;
+  /**
+   * <pre>
+   * The share of `cache_bytes` and of `uploads_bytes` that one tenant may fill; 0 is no limit.
+   * </pre>
+   *
+   * <code>double tenant_share = 62;</code>
+   * @return The tenantShare.
+   */
+  @java.lang.Override
+  public double getTenantShare() {
+    return tenantShare_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -554,6 +569,9 @@ private static final long serialVersionUID = 0L;
     }
     if (maxRequestFields_ != 0) {
       output.writeUInt32(61, maxRequestFields_);
+    }
+    if (java.lang.Double.doubleToRawLongBits(tenantShare_) != 0) {
+      output.writeDouble(62, tenantShare_);
     }
     if (defaultDeadlineS_ != 0) {
       output.writeUInt32(70, defaultDeadlineS_);
@@ -663,6 +681,10 @@ private static final long serialVersionUID = 0L;
     if (maxRequestFields_ != 0) {
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(61, maxRequestFields_);
+    }
+    if (java.lang.Double.doubleToRawLongBits(tenantShare_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeDoubleSize(62, tenantShare_);
     }
     if (defaultDeadlineS_ != 0) {
       size += com.google.protobuf.CodedOutputStream
@@ -792,6 +814,9 @@ private static final long serialVersionUID = 0L;
             other.getMaxDecodeS())) return false;
     if (getMaxDecodeMemoryBytes()
         != other.getMaxDecodeMemoryBytes()) return false;
+    if (java.lang.Double.doubleToLongBits(getTenantShare())
+        != java.lang.Double.doubleToLongBits(
+            other.getTenantShare())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -868,6 +893,9 @@ private static final long serialVersionUID = 0L;
     hash = (37 * hash) + MAX_DECODE_MEMORY_BYTES_FIELD_NUMBER;
     hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
         getMaxDecodeMemoryBytes());
+    hash = (37 * hash) + TENANT_SHARE_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        java.lang.Double.doubleToLongBits(getTenantShare()));
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -1032,6 +1060,7 @@ private static final long serialVersionUID = 0L;
       decodeWorkers_ = 0;
       maxDecodeS_ = 0D;
       maxDecodeMemoryBytes_ = 0L;
+      tenantShare_ = 0D;
       return this;
     }
 
@@ -1152,6 +1181,9 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x10000000) != 0)) {
         result.maxDecodeMemoryBytes_ = maxDecodeMemoryBytes_;
       }
+      if (((from_bitField0_ & 0x20000000) != 0)) {
+        result.tenantShare_ = tenantShare_;
+      }
     }
 
     @java.lang.Override
@@ -1252,6 +1284,9 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getMaxDecodeMemoryBytes() != 0L) {
         setMaxDecodeMemoryBytes(other.getMaxDecodeMemoryBytes());
+      }
+      if (java.lang.Double.doubleToRawLongBits(other.getTenantShare()) != 0) {
+        setTenantShare(other.getTenantShare());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1369,6 +1404,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00020000;
               break;
             } // case 488
+            case 497: {
+              tenantShare_ = input.readDouble();
+              bitField0_ |= 0x20000000;
+              break;
+            } // case 497
             case 560: {
               defaultDeadlineS_ = input.readUInt32();
               bitField0_ |= 0x00040000;
@@ -2713,6 +2753,50 @@ private static final long serialVersionUID = 0L;
     public Builder clearMaxDecodeMemoryBytes() {
       bitField0_ = (bitField0_ & ~0x10000000);
       maxDecodeMemoryBytes_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private double tenantShare_ ;
+    /**
+     * <pre>
+     * The share of `cache_bytes` and of `uploads_bytes` that one tenant may fill; 0 is no limit.
+     * </pre>
+     *
+     * <code>double tenant_share = 62;</code>
+     * @return The tenantShare.
+     */
+    @java.lang.Override
+    public double getTenantShare() {
+      return tenantShare_;
+    }
+    /**
+     * <pre>
+     * The share of `cache_bytes` and of `uploads_bytes` that one tenant may fill; 0 is no limit.
+     * </pre>
+     *
+     * <code>double tenant_share = 62;</code>
+     * @param value The tenantShare to set.
+     * @return This builder for chaining.
+     */
+    public Builder setTenantShare(double value) {
+
+      tenantShare_ = value;
+      bitField0_ |= 0x20000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The share of `cache_bytes` and of `uploads_bytes` that one tenant may fill; 0 is no limit.
+     * </pre>
+     *
+     * <code>double tenant_share = 62;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearTenantShare() {
+      bitField0_ = (bitField0_ & ~0x20000000);
+      tenantShare_ = 0D;
       onChanged();
       return this;
     }

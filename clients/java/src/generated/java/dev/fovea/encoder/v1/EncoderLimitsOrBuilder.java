@@ -299,4 +299,14 @@ public interface EncoderLimitsOrBuilder extends
    * @return The maxDecodeMemoryBytes.
    */
   long getMaxDecodeMemoryBytes();
+
+  /**
+   * <pre>
+   * The share of `cache_bytes` and of `uploads_bytes` that one tenant may fill; 0 is no limit.
+   * </pre>
+   *
+   * <code>double tenant_share = 62;</code>
+   * @return The tenantShare.
+   */
+  double getTenantShare();
 }
