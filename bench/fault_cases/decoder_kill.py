@@ -14,6 +14,7 @@ from bench.fault_cases import fleet as fleets
 from bench.fault_cases.fleet import Fleet
 from bench.fault_cases.load import Outcome, outcome
 from bench.fault_cases.questions import Caller, Question, Questions, Reply
+from bench.fault_cases.trial import middle
 from bench.host import side
 from bench.result import Measure, Result
 from bench.runner import Run
@@ -71,7 +72,7 @@ async def _measure(run: Run) -> Result:
             "wrong_rows": Measure("pictures", changed, count, target=0, sense="at most"),
             "computed_again": Measure("pictures", computed, count, target=0, sense="at most"),
             "wrong_answers": Measure("answers", wrong, count, target=0, sense="at most"),
-            "recovery_ms": Measure.median("ms", restarts_ms, run.seed),
+            "recovery_ms": middle("ms", restarts_ms),
         },
         facts=[f"{kills} kills with {RUNNING} calls running"],
     )

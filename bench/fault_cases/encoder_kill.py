@@ -8,9 +8,9 @@ import time
 
 from bench.fault_cases import fleet as fleets
 from bench.fault_cases.questions import Caller, Questions
-from bench.fault_cases.trial import Trial, during, failed, failures, p99_ms, tail, wrong_answers
+from bench.fault_cases.trial import Trial, during, failed, failures, middle, p99_ms, tail, wrong_answers
 from bench.host import side
-from bench.result import Measure, Result
+from bench.result import Result
 from bench.runner import Run
 
 
@@ -42,7 +42,7 @@ async def _measure(run: Run) -> Result:
         "lost": failed(outcomes),
         "p99_ratio": tail(faulty, calm),
         "wrong_answers": wrong,
-        "recovery_ms": Measure.median("ms", recoveries_ms, run.seed),
+        "recovery_ms": middle("ms", recoveries_ms),
     }
     return Result(
         config={"kills": kills, "calls_per_s": round(trial.rate, 2), "encoders": 2, "decoders": 1},

@@ -13,9 +13,9 @@ from bench.fault_cases import fleet as fleets
 from bench.fault_cases.fleet import POLL_S, Member
 from bench.fault_cases.load import Outcome
 from bench.fault_cases.questions import Caller, Questions
-from bench.fault_cases.trial import Trial, during, failed, failures, p99_ms, tail, wrong_answers
+from bench.fault_cases.trial import Trial, during, failed, failures, middle, p99_ms, tail, wrong_answers
 from bench.host import side
-from bench.result import Measure, Result
+from bench.result import Result
 from bench.runner import Run
 
 PAUSE_S = 3.0
@@ -56,7 +56,7 @@ async def _measure(run: Run) -> Result:
             "lost": failed(outcomes),
             "p99_ratio": tail(after, calm),
             "wrong_answers": wrong,
-            "detection_ms": Measure.median("ms", detection_ms, run.seed),
+            "detection_ms": middle("ms", detection_ms),
         },
         facts=[f"{times} silences of {silent_s:g} s at {trial.rate:.1f} calls/s"],
         notes=[

@@ -11,6 +11,11 @@ def rss_mib(pid: int) -> float:
     return _status_kib(pid, "VmRSS") / 1024
 
 
+def anonymous_mib(pid: int) -> float:
+    """Resident memory without the pages of files, such as those of a memory-mapped store."""
+    return _status_kib(pid, "RssAnon") / 1024
+
+
 def peak_rss_mib(pid: int) -> float:
     """The highest resident memory since the process started or `reset_peak` was called."""
     return _status_kib(pid, "VmHWM") / 1024

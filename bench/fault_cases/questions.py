@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from fovea.client.connection import failure
+from fovea.contract.sampling import ResponseFormat, format_to_proto
 from fovea.decoder.v1 import decoder_pb2 as pb
 from fovea.decoder.v1 import decoder_pb2_grpc
 
@@ -33,10 +34,10 @@ MIX = ("new", "id", "new", "again", "new", "id", "new", "again", "new", "id")
 
 @dataclass(frozen=True)
 class Question:
-    """A text about a picture, which travels as bytes or as an id."""
+    """A text, about a picture unless it is empty. The picture travels as bytes or as an id."""
 
     text: str
-    picture: bytes
+    picture: bytes = b""
     by_id: bool = False
 
     @property
@@ -45,7 +46,7 @@ class Question:
 
     def request(self, new_tokens: int = NEW_TOKENS) -> pb.GenerateRequest:
         image = pb.Image(digest=self.digest) if self.by_id else pb.Image(data=self.picture)
-        parts = [pb.Part(image=image), pb.Part(text=self.text)]
+        parts = [pb.Part(image=image)] * bool(self.picture) + [pb.Part(text=self.text)]
         message = pb.Message(role=pb.ROLE_USER, parts=parts)
         return pb.GenerateRequest(messages=[message], sampling=pb.Sampling(max_new_tokens=new_tokens))
 
@@ -111,8 +112,10 @@ class Caller:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._channel.close()
 
-    async def ask(self, question: Question) -> Reply:
+    async def ask(self, question: Question, form: ResponseFormat | None = None) -> Reply:
         message = pb.CompleteRequest(request=question.request())
+        if form is not None:
+            message.request.response_format.CopyFrom(format_to_proto(form))
         with self.typed_failures():
             reply = await self.stub.Complete(message, timeout=CALL_S)
         rows = "".join(image.rows_digest for image in reply.receipt.images)

@@ -13,9 +13,9 @@ import time
 
 from bench.fault_cases import fleet as fleets
 from bench.fault_cases.questions import NO_RETRIES, Caller, ChannelOptions, Questions
-from bench.fault_cases.trial import Trial, during, failed, failures, p99_ms, wrong_answers
+from bench.fault_cases.trial import Trial, during, failed, failures, middle, p99_ms, wrong_answers
 from bench.host import side
-from bench.result import Measure, Result
+from bench.result import Result
 from bench.runner import Run
 from fovea.client.channel import OPTIONS, SERVICE_CONFIG
 
@@ -62,7 +62,7 @@ async def _measure(run: Run) -> Result:
             "failed_calls": failed(retried),
             "failed_without_retries": failed(bare),
             "wrong_answers": wrong,
-            "restart_ms": Measure.median("ms", restarts_ms, run.seed),
+            "restart_ms": middle("ms", restarts_ms),
         },
         facts=[f"{rounds} rounds of {len(fleet.members)} restarts at {2 * first.rate:.1f} calls/s"],
         notes=[

@@ -100,6 +100,11 @@ def tail(faulty: Sequence[Outcome], calm: Sequence[Outcome]) -> Measure:
     return Measure("ratio", value, len(faulty), target=P99_TARGET, sense="at most")
 
 
+def middle(unit: str, values: Sequence[float]) -> Measure:
+    """The median of a few observations; owed where there are none."""
+    return Measure(unit, float(np.median(values)) if values else None, len(values))
+
+
 def p99_ms(outcomes: Sequence[Outcome]) -> float:
     return float(np.percentile([outcome.seconds for outcome in outcomes], 99)) * 1000
 
