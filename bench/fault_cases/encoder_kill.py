@@ -34,7 +34,7 @@ async def _measure(run: Run) -> Result:
         trial = Trial(caller, Questions(run.seed))
         await trial.prepare(run)
         run.status("no kills")
-        calm = await trial.calm(run.effort(60.0, 6.0))
+        calm = await trial.calm(run.effort(60.0, 4.0))
         (faulty,) = await during(kill_in_turns, trial)
     wrong = await wrong_answers(run, trial)
     outcomes = [*calm, *faulty]

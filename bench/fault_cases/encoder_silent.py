@@ -30,7 +30,7 @@ def measure(run: Run) -> Result:
 
 
 async def _measure(run: Run) -> Result:
-    times, silent_s = run.effort(10, 1), run.effort(20.0, 10.0)
+    times, silent_s = run.effort(10, 1), run.effort(20.0, 8.0)
     silences: list[Silence] = []
     fleet = fleets.start(run, encoders=2, decoders=1)
 
@@ -44,7 +44,7 @@ async def _measure(run: Run) -> Result:
         trial = Trial(caller, Questions(run.seed))
         await trial.prepare(run)
         run.status("no silence")
-        calm = await trial.calm(run.effort(60.0, 6.0))
+        calm = await trial.calm(run.effort(60.0, 4.0))
         (faulty,) = await during(silence_in_turns, trial)
     wrong = await wrong_answers(run, trial)
     outcomes, after = [*calm, *faulty], detected(faulty, silences)

@@ -7,6 +7,7 @@ of a service is hidden.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -131,6 +132,11 @@ class Caller:
         with self.typed_failures():
             await self.stub.PutImage(_upload(data), timeout=CALL_S)
 
+    async def endless_upload(self) -> None:
+        """An upload that neither ends nor sends more than its header."""
+        with self.typed_failures():
+            await self.stub.PutImage(_endless(), timeout=CALL_S)
+
     @contextmanager
     def typed_failures(self) -> Iterator[None]:
         """Raise the FoveaError of a failed call."""
@@ -142,6 +148,11 @@ class Caller:
 
 async def _upload(data: bytes) -> AsyncIterator[pb.PutImageRequest]:
     yield pb.PutImageRequest(header=pb.PutImageHeader(digest=digest_of(data)), data=data)
+
+
+async def _endless() -> AsyncIterator[pb.PutImageRequest]:
+    yield pb.PutImageRequest(header=pb.PutImageHeader(digest=digest_of(b"")))
+    await asyncio.Event().wait()
 
 
 class Answers:

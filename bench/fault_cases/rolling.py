@@ -20,7 +20,10 @@ from bench.runner import Run
 from fovea.client.channel import OPTIONS, SERVICE_CONFIG
 
 HEALTH = {"healthCheckConfig": {"serviceName": ""}}
-WITH_RETRIES: ChannelOptions = (*OPTIONS, ("grpc.service_config", json.dumps(SERVICE_CONFIG | HEALTH)))
+WITH_RETRIES: ChannelOptions = tuple(
+    (name, json.dumps(SERVICE_CONFIG | HEALTH) if name == "grpc.service_config" else value)
+    for name, value in OPTIONS
+)
 WITHOUT: ChannelOptions = (
     *NO_RETRIES,
     ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]} | HEALTH)),
@@ -51,7 +54,7 @@ async def _measure(run: Run) -> Result:
         first.rate /= 2
         await second.upload()
         run.status("no restart")
-        calm = await first.calm(run.effort(60.0, 4.0))
+        calm = await first.calm(run.effort(60.0, 2.0))
         retried, bare = await during(restart_in_turns, first, second)
     wrong = await wrong_answers(run, first, second)
     outcomes = [*retried, *bare]

@@ -23,7 +23,10 @@ SHARE = 0.5
 AT_ONCE = 8
 PHASE = 1_000_000
 """Each phase has questions of its own, so that new pictures are new."""
+QUICK_RATE = 6.0
 P99_TARGET = 3.0
+P99_CALLS = 100
+"""Fewer calls have no p99: their slowest call says nothing."""
 Faults = Callable[[], Awaitable[object]]
 
 
@@ -41,8 +44,9 @@ class Trial:
         """Upload the known pictures and set the rate to half of the peak."""
         run.status("measuring the peak")
         await self.upload()
-        await peak(self._call(), run.effort(3.0, 1.0), AT_ONCE)
-        self.rate = SHARE * await peak(self._call(), run.effort(15.0, 3.0), AT_ONCE)
+        await peak(self._call(), run.effort(3.0, 0.5), AT_ONCE)
+        half = SHARE * await peak(self._call(), run.effort(15.0, 1.0), AT_ONCE)
+        self.rate = run.effort(half, min(half, QUICK_RATE))
 
     async def upload(self) -> None:
         for data in self.questions.known:
@@ -96,8 +100,8 @@ def tail(faulty: Sequence[Outcome], calm: Sequence[Outcome]) -> Measure:
     """The p99 of the calls among faults against that of the calm phase."""
     if not faulty or not calm:
         return Measure("ratio", None, target=P99_TARGET, sense="at most")
-    value = p99_ms(faulty) / p99_ms(calm)
-    return Measure("ratio", value, len(faulty), target=P99_TARGET, sense="at most")
+    target = P99_TARGET if min(len(faulty), len(calm)) >= P99_CALLS else None
+    return Measure("ratio", p99_ms(faulty) / p99_ms(calm), len(faulty), target=target, sense="at most")
 
 
 def middle(unit: str, values: Sequence[float]) -> Measure:
