@@ -15,12 +15,11 @@ import numpy as np
 
 from bench.fault_cases import fleet as fleets
 from bench.fault_cases.load import Outcome, open_loop, peak
-from bench.fault_cases.questions import Answers, Caller, Questions
+from bench.fault_cases.questions import AT_ONCE, Answers, Caller, Questions
 from bench.result import Measure
 from bench.runner import Run
 
 SHARE = 0.5
-AT_ONCE = 8
 PHASE = 1_000_000
 """Each phase has questions of its own, so that new pictures are new."""
 QUICK_RATE = 6.0

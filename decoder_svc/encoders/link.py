@@ -215,8 +215,8 @@ class Link:
         return RowsMismatch("an encoder sent bytes that are no message")
 
     def _failure(self, error: grpc.aio.AioRpcError, deadline: Deadline) -> FoveaError:
-        """The typed error of a failed call. An error with our details passes unchanged. Other statuses come
-        from the connection, from a process that is not our encoder, or from the caller's deadline.
+        """The typed error of a failed call. An error with our details is checked and passes. Other statuses
+        come from the connection, from a process that is not our encoder, or from the caller's deadline.
         """
         remote = error_of(error)
         if remote.code in _REFUSED:

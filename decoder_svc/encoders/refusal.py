@@ -24,6 +24,7 @@ RELAYED = frozenset(
         StatusCode.UNIMPLEMENTED,
         StatusCode.UNAVAILABLE,
         StatusCode.DATA_LOSS,
+        StatusCode.DEADLINE_EXCEEDED,
     }
 )
 """Codes of refusals. Others, such as INTERNAL, tell of a defect of the encoder."""
