@@ -44,8 +44,7 @@ class EncoderChanged(EncoderUnavailable):
 class EncoderOutdated(TemplatedError, code=StatusCode.UNIMPLEMENTED, reason="NOT_SERVED"):
     """An encoder lacks a call that the request needs. Another encoder may have it."""
 
-    text = "encoder {encoder} runs an earlier version and lacks a call that this request needs"
-    encoder: str
+    text = "an encoder runs an earlier version and lacks a call that this request needs"
 
 
 class FormatTooLarge(TemplatedError, InvalidArgument):

@@ -220,7 +220,7 @@ class ServiceState:
                 encoders.cache.delete(lambda rows: rows.tenant == tenant)
 
     def _forget(self, tenant: str, digest: str = "") -> None:
-        self._pool.forget(tenant)
+        self._pool.forget(tenant, digest)
         if self._answerer is not None:
             self._answerer.forget(tenant, digest)
 

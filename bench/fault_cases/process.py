@@ -12,7 +12,7 @@ def rss_mib(pid: int) -> float:
 
 
 def anonymous_mib(pid: int) -> float:
-    """Resident memory without pages of files, such as those of a store that is mapped."""
+    """Resident memory without the pages of files, such as those of a memory-mapped store."""
     return _status_kib(pid, "RssAnon") / 1024
 
 

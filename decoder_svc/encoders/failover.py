@@ -15,7 +15,6 @@ from typing import Protocol, TypeVar
 
 import grpc
 import structlog
-import xxhash
 
 from decoder_svc.encoders.checks import changed
 from decoder_svc.encoders.remote import RemoteEncoder
@@ -51,8 +50,12 @@ async def first_answer(
             if not replaceable(error) or (isinstance(error, ImageNotStored) and not widely):
                 raise
             failures.append(error)
-            log.info("encoder_failed_over", encoder=encoder.address, reason=error.reason)
+            _note(encoder, error)
     raise most_telling(failures)
+
+
+def _note(encoder: RemoteEncoder, error: FoveaError) -> None:
+    log.info("encoder_failed_over", encoder=encoder.address, reason=error.reason, message=error.message)
 
 
 def most_telling(failures: Sequence[FoveaError]) -> FoveaError:
@@ -92,7 +95,7 @@ class FailoverFetch:
                 if not replaceable(error):
                     raise
                 failures.append(error)
-                log.info("encoder_failed_over", encoder=encoder.address, reason=error.reason)
+                _note(encoder, error)
         failure = most_telling(failures)
         if isinstance(failure, ImageNotStored):
             failure = self.ranking.not_stored(self.wanted.digest, failure)
@@ -105,10 +108,9 @@ class FailoverFetch:
         at = 0
         async with aclosing(fetch.chunks()) as chunks:
             async for chunk in chunks:
-                check = xxhash.xxh3_64_intdigest(chunk.data)
                 if at == len(self._passed):
-                    self._passed.append(check)
+                    self._passed.append(chunk.xxh3)
                     yield chunk
-                elif self._passed[at] != check:
+                elif self._passed[at] != chunk.xxh3:
                     raise changed(encoder, "its rows differ from those that another encoder sent before")
                 at += 1

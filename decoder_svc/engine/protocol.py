@@ -82,11 +82,15 @@ class EngineRequest:
 
 @dataclass(frozen=True, eq=False)
 class RowChunk:
-    """`rows` whole rows from `first_row` on, as bytes in the `fovea.contract.rows` layout."""
+    """`rows` whole rows from `first_row` on, as bytes in the `fovea.contract.rows` layout.
+
+    `xxh3` is the checksum of `data` that was verified on receipt; 0 for rows that no encoder sent.
+    """
 
     first_row: int
     rows: int
     data: bytes | memoryview
+    xxh3: int = 0
 
 
 @dataclass(frozen=True)

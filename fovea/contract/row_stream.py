@@ -19,6 +19,7 @@ from fovea.contract.codec import scalar_fields
 from fovea.contract.count import TokenCount, token_count_from_proto
 from fovea.contract.errors import RowsMismatch
 from fovea.contract.frames import ChunkFrame
+from fovea.contract.ids import is_digest
 from fovea.contract.plan import EncodePlan
 from fovea.contract.rows import RowLayout, RowOrigin, layout_from_proto, origin_from_proto
 from fovea.encoder.v1 import encoder_pb2
@@ -154,9 +155,9 @@ def check_kept(header: RowHeader, total: int, mismatch: Mismatch) -> None:
 
 def check_summary(summary: RowSummary, rows: int, layout: RowLayout, mismatch: Mismatch) -> None:
     size, total_ms = rows * layout.row_bytes, summary.timings["total_ms"]
-    if (summary.rows, summary.row_bytes) != (rows, size) or not summary.rows_digest:
+    if (summary.rows, summary.row_bytes) != (rows, size) or not is_digest(summary.rows_digest):
         received = f"{summary.rows} rows and {summary.row_bytes} bytes"
-        raise mismatch(f"a summary of {received}, expected {rows} and {size}, or no digest")
+        raise mismatch(f"a summary of {received}, expected {rows} and {size}, or no digest of the rows")
     if not 0 <= total_ms < inf:
         raise mismatch(f"encoded in {total_ms} ms")
 
