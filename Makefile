@@ -6,7 +6,7 @@ UV     := $(BIN)/uv
 STAMP  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto check-generated baseline lock demo lint test test-long test-clients test-vllm test-faults soak bench eval train clean
+.PHONY: help setup proto check-generated baseline lock demo lint test test-long test-clients test-vllm test-faults soak bench eval train sbom audit clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -108,6 +108,16 @@ eval: $(STAMP) ## score the stand-in through both services; writes docs/eval.md
 
 train: $(STAMP) ## train the stand-in anew, or on from its weights (hours)
 	$(BIN)/python -m standin.train $(TRAIN_ARGS)
+
+SBOM_DIR := build
+SBOM     := PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible
+sbom: $(STAMP) ## CycloneDX bills of materials of both lock files, in build/
+	@mkdir -p $(SBOM_DIR)
+	$(SBOM) --output-file $(SBOM_DIR)/sbom.json requirements.lock
+	$(SBOM) --output-file $(SBOM_DIR)/sbom-vllm.json requirements-vllm.lock
+
+audit: $(STAMP) ## known vulnerabilities of the locked packages; AUDIT_ARGS=--tolerate-unreachable without the database
+	$(BIN)/python -m tools.audit requirements.lock requirements-vllm.lock $(AUDIT_ARGS)
 
 clean: ## remove the environment, caches and local stores
 	rm -rf $(VENV) $(VLLM) $(TOOLS) clients/java/target var .mypy_cache .ruff_cache .pytest_cache .hypothesis

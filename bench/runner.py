@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -72,6 +73,7 @@ def main(
     if add_flags is not None:
         add_flags(parser)
     flags = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the services too
     try:
         result = _measured(name, measure, flags)
     except FoveaError as error:

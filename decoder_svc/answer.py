@@ -10,11 +10,12 @@ import asyncio
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from decoder_svc.admission import Admission, Ticket, Work
 from decoder_svc.budget.budget import ServerBudget
-from decoder_svc.budget.cost import PrefillCost, PrefillRate
+from decoder_svc.budget.cost import PrefillCost
 from decoder_svc.budget.planner import check_fit
 from decoder_svc.budget.pressure import Pressure
 from decoder_svc.budget.tariff import Tariff
@@ -23,7 +24,7 @@ from decoder_svc.encoders.fanout import RowFanout
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.source import NamedFetch, RowFetch
 from decoder_svc.engine.admission import check_sampling
-from decoder_svc.engine.protocol import Engine, EngineRequest, Prompt, RowChunk
+from decoder_svc.engine.protocol import Engine, EngineLoad, EngineRequest, Prompt, RowChunk
 from decoder_svc.errors import EncoderChanged
 from decoder_svc.images.near_repeats import bounded, thin
 from decoder_svc.images.prepare import PreparedRequest, RequestPreparer
@@ -34,7 +35,6 @@ from fovea.contract.answer import Event, Finished, FinishReason, Started, Text
 from fovea.contract.count import Alternative, Count, Quote
 from fovea.contract.errors import (
     Aborted,
-    EngineBusy,
     MaxPixelsOutOfRange,
     TooManyImages,
     VisualBudgetExceeded,
@@ -43,6 +43,7 @@ from fovea.contract.receipt import Receipt
 from fovea.contract.rows import RowDtype, RowLayout
 from fovea.deadline import Deadline
 from fovea.geometry import Geometry
+from fovea.rate import Rate
 
 ATTEMPTS = 3
 """Attempts at a request whose encoder restarts with other settings in the meantime."""
@@ -73,6 +74,7 @@ class Answerer:
         max_images: int,
         pressure: Pressure,
         tariff: Tariff,
+        admission: Admission,
         shares_rows: bool = False,
     ) -> None:
         self._engine = engine
@@ -81,7 +83,8 @@ class Answerer:
         self._max_images = max_images
         self._pressure = pressure
         self._tariff = tariff
-        self._rate = PrefillRate()
+        self._admission = admission
+        self._prefill = Rate()
         self._numbers = itertools.count()
         self._thinning = asyncio.Semaphore(THINNED_AT_ONCE)
 
@@ -95,7 +98,10 @@ class Answerer:
         prepared = bounded(placed, request.budget.near_repeats or 1.0)
         cost, row_bytes = prepared.cost, (layout or self.row_layout).row_bytes
         others = self._alternatives(planned, cost, row_bytes)
-        measures, prefill_ms = self._measures(request, cost, row_bytes), self._rate.ms(cost.prompt_tokens)
+        measures, prefill_ms = (
+            self._measures(request, cost, row_bytes),
+            1000 * self._prefill.seconds(cost.prompt_tokens),
+        )
         return build_count(prepared, measures, prefill_ms, row_bytes, others, self._quote(prepared))
 
     def _quote(self, prepared: PreparedRequest) -> Quote | None:
@@ -128,17 +134,29 @@ class Answerer:
         """
         self._check(request)
         check_sampling(request.sampling, self._engine.limits)
+        work = Work.of(request, self._model.geometry)
+        async with (
+            self._admission.turn(request.tenant, work, deadline) as ticket,
+            aclosing(self._admitted(request, encoders, deadline, used, ticket)) as events,
+        ):
+            async for event in events:
+                yield event
+
+    async def _admitted(
+        self, request: ChatRequest, encoders: Fleet, deadline: Deadline, used: RequestUsage, ticket: Ticket
+    ) -> AsyncGenerator[Event, None]:
+        """Prepare and run a request whose turn it is."""
         if request.sampling.response_format is not None:
-            await self._engine.check_format(request.sampling.response_format)
+            await self._engine.check_format(request.sampling.response_format, request.tenant)
         prepared = await self._preparer.prepare(request, self._budget(request), encoders, deadline)
         used.prepared = prepared
         self._check_fit(prepared)
-        self._refuse_if_busy()
         await used.admit(most_spend(prepared, self._tariff), self._tariff.currency)
         accepted = spoken = False
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                async with aclosing(self._attempt(prepared, encoders, deadline, used)) as events:
+                attempted = self._attempt(prepared, encoders, deadline, used, ticket)
+                async with aclosing(attempted) as events:
                     async for event in events:
                         if isinstance(event, Started) and accepted:
                             continue
@@ -150,7 +168,12 @@ class Answerer:
                     raise
 
     async def _attempt(
-        self, prepared: PreparedRequest, encoders: Fleet, deadline: Deadline, used: RequestUsage
+        self,
+        prepared: PreparedRequest,
+        encoders: Fleet,
+        deadline: Deadline,
+        used: RequestUsage,
+        ticket: Ticket,
     ) -> AsyncGenerator[Event, None]:
         """Run the request from the encoder handshake on. Raises EncoderChanged if the layout has changed."""
         request = prepared.request
@@ -166,12 +189,15 @@ class Answerer:
         used.submitted_ms = used.elapsed_ms()
         # Callers may reuse a request id to group calls in the logs; the engine needs unique ids.
         unique = f"{request.id} {next(self._numbers)}"
-        submission = EngineRequest(unique, prompt, request.sampling, used.progress)
+        submission = EngineRequest(
+            unique, prompt, request.sampling, request.tenant, ticket.free, used.progress
+        )
         async with aclosing(self._engine.submit(submission, _streams(prepared, fetches), layout)) as deltas:
             delta = await anext(deltas, None)  # a busy engine refuses here, while the client can still retry
             yield Started(request.id, self._model.name, len(prompt.token_ids), prompt.visual_tokens)
             while delta is not None:
                 used.last = delta
+                ticket.progressed(delta)
                 if delta.text or delta.token_ids:
                     yield Text(delta.text, delta.token_ids, delta.logprobs)
                 delta = await anext(deltas, None)
@@ -198,14 +224,13 @@ class Answerer:
 
     def _budget(self, request: ChatRequest) -> ServerBudget:
         """The request's budget, with less detail if the engine is near a limit."""
-        steps = self._pressure.steps(self._engine.load(), self._engine.limits.max_waiting)
+        steps = self._pressure.steps(self.load(), self._engine.limits.max_waiting)
         return request.budget.lowered(steps)
 
-    def _refuse_if_busy(self) -> None:
-        """Refuse before an encoder computes rows for a request that the engine would reject."""
-        waiting, limit = self._engine.load().waiting, self._engine.limits.max_waiting
-        if waiting >= limit:
-            raise EngineBusy(limit, waiting, retry_after_s=1.0)
+    def load(self) -> EngineLoad:
+        """The engine's load, with the requests that wait for their turn."""
+        load = self._engine.load()
+        return replace(load, waiting=load.waiting + self._admission.queued)
 
     def _check_fit(self, prepared: PreparedRequest) -> None:
         """Check the upper bound of the image tokens; locating the rows later can only lower it."""
@@ -264,7 +289,8 @@ class Answerer:
         last = used.last
         if last is None or last.finish_reason in (None, "abort"):
             raise Aborted(request.id)
-        self._rate.note(last.usage.prompt_tokens - last.usage.cached_prompt_tokens, last.timings.prefill_ms)
+        read = last.usage.prompt_tokens - last.usage.cached_prompt_tokens
+        self._prefill.note(read, last.timings.prefill_ms / 1000)
         used.receipt = self.receipt(used)
         return Finished(FinishReason(str(last.finish_reason)), last.matched_stop or "", used.receipt)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import structlog
 from prometheus_client import CollectorRegistry
 
+from decoder_svc.admission import Admission, Places
 from decoder_svc.answer import Answerer, ModelFacts
 from decoder_svc.budget.cost import PrefillCost
 from decoder_svc.budget.pressure import Pressure
@@ -48,6 +50,7 @@ from fovea.geometry import Geometry
 from fovea.machine import pick_devices, pick_dtype
 from fovea.server.allocator import keep_freed_memory, keep_loaded_objects
 from fovea.server.entry import run
+from fovea.server.liveness import Liveness
 from fovea.server.process import Binding, ServerProcess
 
 SERVICE = "fovea.decoder.v1.DecoderService"
@@ -146,8 +149,9 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     if ledger is not None:
         metrics.watch_ledger(ledger)
     pressure = Pressure(chosen.pressure_queue, chosen.pressure_kv)
+    admission = Admission(Places.of(limits, several_tenants=chosen.tokens is not None))
     answerer = Answerer(
-        engine, builder, facts, limits.max_images, pressure, chosen.tariff, chosen.shared_rows
+        engine, builder, facts, limits.max_images, pressure, chosen.tariff, admission, chosen.shared_rows
     )
     dummy = EngineRequest("dummy", _dummy_prompt(builder), Sampling(max_new_tokens=1))
     await _run(
@@ -188,6 +192,7 @@ async def _run(
             chosen.max_message_bytes,
             chosen.request_limits(),
             chosen.access(),
+            chosen.connection_limits(),
             (components.recorder.layer,),
         ),
         SERVICE,
@@ -214,7 +219,15 @@ async def _run(
         background.append(asyncio.create_task(watch.run()))
         await process.ready()
         log.info("ready", attention=engine.description, dtype=state.description.dtype)
-        await process.until_stopped(engine.died())
+        liveness = Liveness(
+            lambda: engine.load().steps,
+            lambda: _answer(engine, components.dummy, components.dummy_layout),
+            chosen.liveness_interval_s,
+            chosen.liveness_limit_s,
+            process.set_live,
+        )
+        async with liveness.watched():
+            await process.until_stopped(engine.died())
     finally:
         state.draining = True
         await process.drain(chosen.grace_s)
@@ -237,12 +250,18 @@ def _dummy_prompt(builder: PromptBuilder) -> Prompt:
 
 
 async def _load(engine: Engine, dummy: EngineRequest, layout: RowLayout) -> None:
-    """Load the weights and answer a dummy request with a single-row image."""
+    """Load the weights and answer a dummy request."""
+    await engine.start()
+    await _answer(engine, dummy, layout)
+
+
+async def _answer(engine: Engine, dummy: EngineRequest, layout: RowLayout) -> None:
+    """Answer a dummy request with a single-row image. No tenant's figures count it."""
     row = np.zeros(layout.values, dtype=np.float32).tobytes()
 
     async def rows() -> AsyncIterator[RowChunk]:
         yield RowChunk(0, 1, row)
 
-    await engine.start()
-    async for _ in engine.submit(dummy, [rows()], layout):
-        pass
+    async with aclosing(engine.submit(dummy, [rows()], layout)) as deltas:
+        async for _ in deltas:
+            pass

@@ -41,6 +41,12 @@ class EncoderChanged(EncoderUnavailable):
     """
 
 
+class EncoderOutdated(TemplatedError, code=StatusCode.UNIMPLEMENTED, reason="NOT_SERVED"):
+    """An encoder lacks a call that the request needs. Another encoder may have it."""
+
+    text = "an encoder runs an earlier version and lacks a call that this request needs"
+
+
 class FormatTooLarge(TemplatedError, InvalidArgument):
     """A response_format larger than this server accepts."""
 

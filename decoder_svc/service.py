@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 
 import grpc
 
@@ -21,6 +23,7 @@ from fovea.contract.image import facts_to_proto, timestamp
 from fovea.contract.info import server_info_to_proto
 from fovea.deadline import Deadline
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
+from fovea.hashing import LARGE_BYTES
 from fovea.server.call import current_request_id
 from fovea.server.identity import Role, checked_tenant, current_identity
 
@@ -32,20 +35,30 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
         self._state = state
         self._quotes = quotes
 
-    def _chat_request(
+    async def _chat_request(
         self, request: decoder_pb2.GenerateRequest, sources: frozenset[str] = convert.SENT
     ) -> ChatRequest:
+        """A large request is converted on a thread, because its images are hashed."""
         description = self._state.description
-        return convert.chat_request(
-            request, current_request_id(), _tenant(), description.limits, description.budget, sources
+        converted = partial(
+            convert.chat_request,
+            request,
+            current_request_id(),
+            _tenant(),
+            description.limits,
+            description.budget,
+            sources,
         )
+        return converted() if request.ByteSize() < LARGE_BYTES else await asyncio.to_thread(converted)
 
-    def _used_by(self, request: decoder_pb2.GenerateRequest) -> RequestUsage:
+    async def _used_by(self, request: decoder_pb2.GenerateRequest) -> RequestUsage:
         """The usage of the call that runs in this task. Raises QuoteInvalid or InvalidArgument."""
         used, tenant = current_usage(), _tenant()
-        used.charge_key = convert.charge_key(request, tenant)
+        if request.idempotency_key:
+            used.charge_key = await _off_loop(request, convert.charge_key, tenant)
         if request.quote:
-            used.quote = self._quotes.verify(request.quote, convert.fingerprint(request, tenant))
+            subject = await _off_loop(request, convert.fingerprint, tenant)
+            used.quote = self._quotes.verify(request.quote, subject)
         return used
 
     async def PutImage(
@@ -80,8 +93,8 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     async def Generate(
         self, request: decoder_pb2.GenerateRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[decoder_pb2.GenerateResponse]:
-        used = self._used_by(request)
-        chat_request = self._chat_request(request)
+        used = await self._used_by(request)
+        chat_request = await self._chat_request(request)
         async with aclosing(self._state.answer(chat_request, _deadline(context), used)) as events:
             async for event in events:
                 yield event_to_proto(event)
@@ -89,8 +102,8 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     async def Complete(
         self, request: decoder_pb2.CompleteRequest, context: grpc.aio.ServicerContext
     ) -> decoder_pb2.CompleteResponse:
-        used = self._used_by(request.request)
-        chat_request = self._chat_request(request.request)
+        used = await self._used_by(request.request)
+        chat_request = await self._chat_request(request.request)
         text: list[str] = []
         response = decoder_pb2.CompleteResponse(
             request_id=chat_request.id, model=self._state.description.model.name
@@ -112,10 +125,10 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     async def CountTokens(
         self, request: decoder_pb2.CountTokensRequest, context: grpc.aio.ServicerContext
     ) -> decoder_pb2.CountTokensResponse:
-        chat_request = self._chat_request(request.request, convert.COUNTED)
+        chat_request = await self._chat_request(request.request, convert.COUNTED)
         count = await self._state.count(chat_request, _deadline(context))
         if count.quote is not None:
-            subject = convert.fingerprint(request.request, _tenant())
+            subject = await _off_loop(request.request, convert.fingerprint, _tenant())
             count = replace(count, quote=self._quotes.sign(count.quote, subject))
         return count_to_proto(count)
 
@@ -138,6 +151,17 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
             await self._state.info(_visible()), decoder_pb2
         )
         return info
+
+
+async def _off_loop(
+    request: decoder_pb2.GenerateRequest,
+    hashed: Callable[[decoder_pb2.GenerateRequest, str], str],
+    tenant: str,
+) -> str:
+    """A digest of the request; that of a large request is computed on a thread."""
+    if request.ByteSize() < LARGE_BYTES:
+        return hashed(request, tenant)
+    return await asyncio.to_thread(hashed, request, tenant)
 
 
 def _tenant() -> str:

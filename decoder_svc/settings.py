@@ -21,8 +21,9 @@ from fovea.address import called, is_loopback
 from fovea.contract.budget import DEFAULT_REDUCER, Detail, OnOverBudget, ReductionMode, RepeatPolicy
 from fovea.contract.plan import MAX_FLAT_TOLERANCE, Reducer
 from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
-from fovea.machine import named_devices
+from fovea.machine import named_devices, pick_devices
 from fovea.planning.detail import READABLE_TEXT_PX
+from fovea.server.connections import ConnectionLimits
 from fovea.settings import MAX_MESSAGE_BYTES, MAX_THREADS, ListenAddress, OptionalListenAddress
 
 KIB, MIB = 1024, 1024 * 1024
@@ -38,7 +39,7 @@ _NOT_ABOVE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecoderLimits(EngineLimits):
+class DecoderLimits(EngineLimits, ConnectionLimits):
     """The limits of a decoder, as GetServerInfo reports them: those of the engine, and the service's own."""
 
     max_message_bytes: int
@@ -55,6 +56,12 @@ class DecoderLimits(EngineLimits):
     row_cache_s: int
     idle_s: int
     encoder_timeout_s: int
+    default_deadline_s: int = 600
+    max_wait_share: float = 0.25
+    max_waiting_tokens: int = 2**20
+    max_preparing: int = 16
+    max_tenant_requests: int = 0
+    max_tenant_images: int = 0
 
 
 class DecoderSettings(LedgerSettings):
@@ -171,8 +178,20 @@ class DecoderSettings(LedgerSettings):
         0.0, ge=0, description="Price of prompt tokens from the KV cache, instead of their usual price"
     )
     price_per_million_patches: float = Field(0.0, ge=0, description="Price of 16x16 patches encoded")
-    max_running: int = Field(64, ge=1, description="Requests computed concurrently")
+    max_running: int = Field(
+        0,
+        ge=0,
+        description="Requests computed concurrently; 0 is 64 on a GPU and 16 on a CPU, where more are"
+        " no faster together and each takes longer",
+    )
     max_waiting: int = Field(256, ge=1, description="Requests that may wait")
+    max_waiting_tokens: int = Field(
+        2**20, ge=0, description="Estimated tokens of waiting requests, prompts and answers; 0 is no limit"
+    )
+    max_preparing: int = Field(
+        16, ge=1, description="Requests that prepare or prefill concurrently; images are encoded meanwhile"
+    )
+    max_tenant_requests: int = Field(0, ge=0, description="Concurrent requests of a tenant; 0 is no limit")
     prefill_chunk: int = Field(512, ge=1, description="Prompt tokens per step")
     quantization: str = Field(
         "none",
@@ -289,7 +308,11 @@ class DecoderSettings(LedgerSettings):
     def named_in(self, kind: type) -> dict[str, Any]:
         """The settings that a dataclass has as fields."""
         names = type(self).model_fields.keys() & {field.name for field in fields(kind)}
-        return {name: getattr(self, name) for name in names}
+        values = {name: getattr(self, name) for name in names}
+        if "max_running" in values:
+            on_cpu = pick_devices(self.device)[0] == "cpu"
+            values["max_running"] = self.max_running or (16 if on_cpu else 64)
+        return values
 
     def limits(self, geometry: Geometry) -> DecoderLimits:
         """The settings of the same names, within the limits of the checkpoint."""

@@ -5,10 +5,9 @@ Calls before the model is ready are refused with NotReady. Independent of protob
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -29,6 +28,8 @@ from fovea.contract.ids import is_digest
 from fovea.contract.image import StoredImage
 from fovea.contract.info import ServerInfo, describe_layout
 from fovea.deadline import Deadline
+from fovea.hashing import digest_of
+from fovea.server.guards import TenantQuota
 
 FEATURES: tuple[str, ...] = (
     "generate", "complete", "count_tokens", "put_image", "max_pixels", "response_format", "logprobs",
@@ -76,6 +77,9 @@ class ServiceState:
         self._pool = pool
         self._answerer: Answerer | None = None
         self._running: Counter[str] = Counter()
+        limits = description.limits
+        self._requests = TenantQuota("max_tenant_requests", limits.max_tenant_requests)
+        self._images = TenantQuota("max_tenant_images", limits.max_tenant_images)
 
     def open(self, answerer: Answerer, attention: str) -> None:
         self._answerer = answerer
@@ -101,8 +105,8 @@ class ServiceState:
         """As `Answerer.answer`. `used.receipt` is valid afterwards, however the answer ends."""
         answerer = self._ready()
         tenant = request.tenant
-        self._running[tenant] += 1
-        with self._pool.held(tenant) as encoders:
+        with self._within_quota(request), self._pool.held(tenant) as encoders:
+            self._running[tenant] += 1
             try:
                 async with aclosing(answerer.answer(request, encoders, deadline, used)) as events:
                     async for event in events:
@@ -115,8 +119,15 @@ class ServiceState:
 
     async def count(self, request: ChatRequest, deadline: Deadline) -> Count:
         answerer = self._ready()
-        with self._pool.held(request.tenant) as encoders:
+        with self._within_quota(request), self._pool.held(request.tenant) as encoders:
             return await answerer.count(request, encoders, deadline)
+
+    @contextmanager
+    def _within_quota(self, request: ChatRequest) -> Iterator[None]:
+        """Raises TenantBusy if the tenant's requests, or their images, would be more than it may have."""
+        tenant, images = request.tenant, len(request.images)
+        with self._requests.held(tenant), self._images.held(tenant, images):
+            yield
 
     def check_size(self, byte_size: int) -> None:
         """Raises ImageTooLarge."""
@@ -134,7 +145,7 @@ class ServiceState:
         bounded = self._bounded(chunks)
         if not digest:
             data = b"".join([chunk async for chunk in bounded])
-            digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+            digest = await digest_of(data)
             bounded = as_stream(data)
         else:
             _check_digest("header.digest", digest)
@@ -173,7 +184,7 @@ class ServiceState:
                 encoders.cache.delete(lambda rows: rows.tenant == tenant)
 
     def _forget(self, tenant: str, digest: str = "") -> None:
-        self._pool.forget(tenant)
+        self._pool.forget(tenant, digest)
         if self._answerer is not None:
             self._answerer.forget(tenant, digest)
 
@@ -185,7 +196,7 @@ class ServiceState:
             yield chunk
 
     def load(self) -> EngineLoad | None:
-        return self._engine.load() if self.state == "serving" else None
+        return self._answerer.load() if self._answerer and self.state == "serving" else None
 
     def _load_seen_by(self, tenant: str | None) -> dict[str, int]:
         """The load of all requests, or the running answers of a tenant."""

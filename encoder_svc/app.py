@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from encoder_svc.core import RowIdentity
 from encoder_svc.encoder import Encoder
-from encoder_svc.images.decoder import ThreadDecoder
+from encoder_svc.images.decoder import Decoder
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.job_builder import JobBuilder
 from encoder_svc.leases import RowLeases
@@ -25,13 +25,14 @@ from encoder_svc.row_cache import RowCache
 from encoder_svc.service import SERVICE, EncoderService, register
 from encoder_svc.settings import EncoderSettings
 from encoder_svc.state import EncoderDescription, EncoderLimits, ServiceState
-from encoder_svc.store.core import StoreLimits
+from encoder_svc.store.maintenance import Upkeep
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.uploads import UploadPolicy, Uploads
-from encoder_svc.vision.batcher import Batcher, BatchLimits
+from encoder_svc.vision.batcher import MAX_PREPARED_PATCHES, Batcher, BatchLimits
 from encoder_svc.vision.output import TowerOutput
-from encoder_svc.vision.prepare import ImagePreparer
+from encoder_svc.vision.prepare import ImagePreparer, PreparedImage
 from encoder_svc.vision.preprocess import Patches
+from encoder_svc.vision.queued_image import QueuedImage
 from fovea import architecture, logs, settings
 from fovea.arena import Arena
 from fovea.checkpoint import check_folder
@@ -40,13 +41,17 @@ from fovea.contract.rows import RowDtype
 from fovea.fingerprint import fingerprint
 from fovea.geometry import Geometry
 from fovea.machine import cores, pick_devices, pick_dtype
+from fovea.nursery.limits import ChildLimits
 from fovea.server.allocator import keep_freed_memory, keep_loaded_objects
 from fovea.server.entry import run
+from fovea.server.liveness import Liveness
 from fovea.server.process import Binding, ServerProcess
 
 if TYPE_CHECKING:
     from encoder_svc.vision.tower import Tower
 
+PREPARED_BATCHES = 6
+"""Batches prepared while the tower runs: few, because they are computed before images that come later."""
 Limits = TypeVar("Limits", ImageLimits, EncoderLimits)
 log = structlog.get_logger()
 
@@ -99,11 +104,11 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
     geometry = Geometry.from_checkpoint(config.model)
     description = _describe(config, geometry)
     threads = min(config.decode_threads, cores())
-    limits = StoreLimits(config.cache_bytes, config.uploads_bytes)
+    upkeep = Upkeep(config.store_check_s, config.compaction_s)
     policy = UploadPolicy(config.max_image_bytes, config.upload_ttl_s)
     with (
-        await asyncio.to_thread(LmdbStore, config.cache_dir, limits) as store,
-        closing(ThreadDecoder(_limits(ImageLimits, config), threads)) as decoder,
+        await asyncio.to_thread(LmdbStore, config.cache_dir, config.store_limits, upkeep) as store,
+        closing(_decoder(config)) as decoder,
         closing(ImagePreparer(decoder, geometry, threads)) as preparer,
     ):
         if record_crash:
@@ -120,6 +125,7 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
                 config.max_message_bytes,
                 config.request_limits(),
                 config.access(),
+                config.connection_limits(),
             ),
             SERVICE,
             lambda server: register(EncoderService(state, metrics), server),
@@ -135,6 +141,11 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
             return Encoder(jobs, cache, Rankings(store, permits, metrics.ranked))
 
         await _serve(config, state, process, load)
+
+
+def _decoder(config: EncoderSettings) -> Decoder:
+    child = ChildLimits(config.max_decode_s, config.max_decode_memory_bytes)
+    return Decoder(_limits(ImageLimits, config), child, config.decode_workers)
 
 
 async def _serve(
@@ -157,7 +168,8 @@ async def _serve(
         keep_loaded_objects()
         await process.ready()
         log.info("ready", fingerprint=state.fingerprint, dtype=description.dtype, rows=str(state.layout))
-        await process.until_stopped(encoder.cache.batcher.died())
+        async with _liveness(config, description.geometry, encoder.cache.batcher, process).watched():
+            await process.until_stopped(encoder.cache.batcher.died())
     finally:
         state.draining = True
         await process.drain(config.grace_s)
@@ -165,6 +177,24 @@ async def _serve(
             await encoder.close()
         if leases is not None:
             await leases.close()
+
+
+def _liveness(
+    config: EncoderSettings, geometry: Geometry, batcher: Batcher, process: ServerProcess
+) -> Liveness:
+    """Encodes a grey cell through the tower's queue while no image is encoded."""
+    blank = PreparedImage(Patches.blank(geometry), decode_ms=0.0, preprocess_ms=0.0)
+
+    async def prepared() -> PreparedImage:
+        return blank
+
+    return Liveness(
+        batcher.encodes.total,
+        lambda: batcher.encode(QueuedImage(blank.patches.count, prepared, dummy=True)),
+        config.liveness_interval_s,
+        config.liveness_limit_s,
+        process.set_live,
+    )
 
 
 async def _load_tower(config: EncoderSettings, state: ServiceState) -> Tower:
@@ -194,7 +224,16 @@ def _start_batcher(config: EncoderSettings, tower: Tower, identity: RowIdentity)
         return tower.encode(images, identity.layout.dtype, saliency)
 
     wait_s = config.max_batch_wait_ms / 1000
-    limits = BatchLimits(config.batch_patches, max_queue=config.max_queue, max_wait_s=wait_s)
+    limits = BatchLimits(
+        config.batch_patches,
+        min(MAX_PREPARED_PATCHES, PREPARED_BATCHES * config.batch_patches),
+        config.max_queue,
+        wait_s,
+        config.default_deadline_s,
+        config.max_wait_share,
+        config.max_tenant_images,
+        several_tenants=config.tokens is not None,
+    )
     batcher = Batcher(compute, limits)
     batcher.start()
     return batcher

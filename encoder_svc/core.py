@@ -17,6 +17,7 @@ from encoder_svc.tenant import Tenant
 from encoder_svc.vision.output import Timings
 from fovea.contract.plan import EncodePlan, RowSelection
 from fovea.contract.rows import RowLayout, RowOrigin
+from fovea.deadline import Deadline
 from fovea.geometry import Geometry, Planned
 
 # Increment when the code would compute other rows from the same pixels. Older records then no longer match.
@@ -70,6 +71,7 @@ class EncodeJob:
     planned: Planned
     layout: RowLayout
     started: float
+    deadline: Deadline = field(default_factory=Deadline)
 
     @property
     def tenant(self) -> Tenant:

@@ -24,6 +24,7 @@ from encoder_svc.store.core import GridIndices, StoredRows
 from encoder_svc.tenant import Tenant
 from fovea.contract.plan import EncodePlan
 from fovea.contract.rows import RowOrigin
+from fovea.deadline import NO_DEADLINE, Deadline
 from fovea.pooled import pooled
 
 
@@ -46,9 +47,16 @@ class Encoder:
         await self.written()
         await self.rankings.close()
 
-    async def encode(self, tenant: Tenant, image: str, plan: EncodePlan, fingerprint: str) -> ServedRows:
+    async def encode(
+        self,
+        tenant: Tenant,
+        image: str,
+        plan: EncodePlan,
+        fingerprint: str,
+        deadline: Deadline = NO_DEADLINE,
+    ) -> ServedRows:
         """Raises what building the job and `rows` raise."""
-        return await self.rows(await self.jobs.build(tenant, image, plan, fingerprint))
+        return await self.rows(await self.jobs.build(tenant, image, plan, fingerprint, deadline))
 
     async def rows(self, job: EncodeJob) -> ServedRows:
         """Read the rows from the store or compute them. Raises EncoderBusy, RankingFailed, and what decoding

@@ -35,6 +35,13 @@ class TowerFailed(TemplatedError, code=StatusCode.UNAVAILABLE, reason="ENGINE_FA
     text = "the vision tower has failed and this encoder serves no new image"
 
 
+class DecodingUnavailable(TemplatedError, code=StatusCode.UNAVAILABLE, reason="ENGINE_UNAVAILABLE"):
+    """The process that starts workers for images has died twice, or is closing."""
+
+    text = "the process that decodes images has died"
+    retry_after_s = 1.0
+
+
 class DigestInvalid(TemplatedError, InvalidArgument):
     """A text that is not an image id; `field` is its place in the request."""
 

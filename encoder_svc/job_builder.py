@@ -12,6 +12,7 @@ from encoder_svc.tenant import Tenant
 from encoder_svc.uploads import Uploads, pixels_of
 from fovea.contract.errors import EncoderMismatch, MaxPixelsOutOfRange
 from fovea.contract.plan import ALL_ROWS, EncodePlan
+from fovea.deadline import NO_DEADLINE, Deadline
 
 
 class JobBuilder:
@@ -25,7 +26,14 @@ class JobBuilder:
         self._permits = permits
         self._default_max_pixels = default_max_pixels
 
-    async def build(self, tenant: Tenant, image: str, plan: EncodePlan, fingerprint: str) -> EncodeJob:
+    async def build(
+        self,
+        tenant: Tenant,
+        image: str,
+        plan: EncodePlan,
+        fingerprint: str,
+        deadline: Deadline = NO_DEADLINE,
+    ) -> EncodeJob:
         """Raises ImageNotStored, EncoderMismatch, MaxPixelsOutOfRange, and what `choice.check` raises."""
         started = time.perf_counter()
         if fingerprint and fingerprint != self.identity.fingerprint:
@@ -43,7 +51,7 @@ class JobBuilder:
         permit.pixels = pixels_of(facts.pixel_digest)
         key = RowKey(tenant.rows, permit.pixels, variant(fields))
         size, layout = (facts.width, facts.height), self.identity.layout
-        return EncodeJob(permit, image, key, fields, size, plan, planned, layout, started)
+        return EncodeJob(permit, image, key, fields, size, plan, planned, layout, started, deadline)
 
     def limit(self, max_pixels: int | None) -> int:
         """Resolve the `max_pixels` of a plan. Raises MaxPixelsOutOfRange."""

@@ -37,6 +37,7 @@ class EncoderMetrics:
         gauges: dict[str, tuple[str, Callable[[], float]]] = {
             "num_requests_waiting": ("Images that wait.", lambda: state.load().waiting),
             "num_requests_running": ("Images in the tower.", lambda: state.load().running),
+            "erasure_due": ("Whether deleted bytes wait for a compaction.", lambda: state.erasure_due),
             "arena_used_bytes": ("Bytes of rows in shared memory.", lambda: state.arena_use().used_bytes),
             "arena_leases": ("Leases of rows there.", lambda: state.arena_use().leases),
         }

@@ -49,6 +49,7 @@ class RowCache:
         self._permits = permits
         # By row key, and whether the computation also yields saliency.
         self._computations: SingleFlight[tuple[RowKey, bool], EncodedRows] = SingleFlight()
+        self._queued: dict[tuple[RowKey, bool], QueuedImage] = {}
 
     async def get(self, job: EncodeJob) -> EncodedRows:
         """Raises EncoderBusy, and what decoding and the tower raise."""
@@ -71,12 +72,19 @@ class RowCache:
         need none, but not the reverse. It stops if all of its callers leave before it reaches the tower.
         """
         salient = saliency or (job.key, True) in self._computations
+        key = job.key, salient
+        deadline = job.deadline.or_never
         image = QueuedImage(
-            job.planned.patches, partial(self._prepare, job, salient), salient, job.tenant.name
+            job.planned.patches,
+            partial(self._prepare, job, salient),
+            salient,
+            tenant=job.tenant.name,
+            deadline=deadline,
         )
+        self._queued.get(key, image).extend(deadline)
         computed, first = await self._computations.join(
-            (job.key, salient),
-            partial(self._encode, image),
+            key,
+            partial(self._encode, key, image),
             partial(self._write, job),
             may_stop=lambda: not image.begun,
         )
@@ -91,7 +99,10 @@ class RowCache:
         facts = await asyncio.to_thread(self._store.facts, job.key, job.fields)
         if facts is not None:
             return facts.kept
-        return await self._preparer.kept_indices(await self._uploads.data(job.tenant, job.image), job.plan)
+        key = self._uploads.key(job.tenant, job.image)
+        return await self._preparer.kept_indices(
+            key, await self._uploads.data(job.tenant, job.image), job.plan
+        )
 
     def note_use(self, job: EncodeJob) -> None:
         """Count rows that were served from elsewhere as a hit and a use of their record."""
@@ -106,12 +117,18 @@ class RowCache:
         return computed.rows if computed else None
 
     async def _prepare(self, job: EncodeJob, uniform: bool) -> PreparedImage:
+        key = self._uploads.key(job.tenant, job.image)
         return await self._preparer.prepare(
-            await self._uploads.data(job.tenant, job.image), job.plan, uniform
+            key, await self._uploads.data(job.tenant, job.image), job.plan, uniform
         )
 
-    async def _encode(self, image: QueuedImage) -> EncodedRows:
-        encoded = await self.batcher.encode(image)
+    async def _encode(self, key: tuple[RowKey, bool], image: QueuedImage) -> EncodedRows:
+        self._queued[key] = image
+        try:
+            encoded = await self.batcher.encode(image)
+        finally:
+            if self._queued[key] is image:  # a cancelled computation ends after its successor has begun
+                del self._queued[key]
         rows_digest = await asyncio.to_thread(digest, encoded.rows)
         data = memoryview(encoded.rows)
         rows = StoredRows(data, self._layout, encoded.grid_thw, rows_digest, encoded.kept)

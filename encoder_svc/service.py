@@ -20,6 +20,7 @@ from fovea.contract.frames import ChunkFrame
 from fovea.contract.image import StoredImage, facts_to_proto, timestamp
 from fovea.contract.plan import EncodePlan, plan_from_proto
 from fovea.contract.rows import chunks, layout_to_proto, origin_to_proto
+from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from fovea.planning.counting import count_tokens
 from fovea.server.identity import Role, checked_tenant, current_identity
@@ -66,7 +67,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
             known = await upload.announce(request.header.digest, request.header.byte_size)
             if known is not None:
                 return _put_response(known)
-            upload.add(request.data)
+            await upload.add(request.data)
         return _put_response(await upload.finish())
 
     async def DescribeImage(
@@ -80,7 +81,9 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def Encode(  # type: ignore[override]  # its chunks are frames: see `register`
         self, request: encoder_pb2.EncodeRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[encoder_pb2.EncodeResponse | ChunkFrame]:
-        served = await self._state.encoder.encode(self._tenant(), *_encode_arguments(request))
+        served = await self._state.encoder.encode(
+            self._tenant(), *_encode_arguments(request), _deadline(context)
+        )
         self._metrics.served(served)
         yield encoder_pb2.EncodeResponse(header=_header(served, self._state))
         for first, data in chunks(served.rows.data, served.rows.layout):
@@ -92,7 +95,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
         self, request: encoder_pb2.PlaceRowsRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.PlaceRowsResponse:
         encoder = self._state.encoder
-        job = await encoder.jobs.build(self._tenant(), *_encode_arguments(request.encode))
+        job = await encoder.jobs.build(self._tenant(), *_encode_arguments(request.encode), _deadline(context))
         placed = await encoder.place(job, request.stored_only)
         self._metrics.placed(placed)
         return encoder_pb2.PlaceRowsResponse(
@@ -107,7 +110,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     ) -> encoder_pb2.LeaseRowsResponse:
         tenant = self._tenant()
         self._state.release(tenant, request.release_ids)
-        leased = await self._state.lease(tenant, *_encode_arguments(request.encode))
+        leased = await self._state.lease(tenant, *_encode_arguments(request.encode), _deadline(context))
         self._metrics.served(leased.served)
         return encoder_pb2.LeaseRowsResponse(
             header=_header(leased.served, self._state),
@@ -167,6 +170,10 @@ def _encode_arguments(request: encoder_pb2.EncodeRequest) -> tuple[str, EncodePl
     if reducer not in rows_pb2.Reducer.values():
         raise ReducerNotHere(str(reducer))
     return request.digest, plan_from_proto(request.plan), request.fingerprint
+
+
+def _deadline(context: grpc.aio.ServicerContext) -> Deadline:
+    return Deadline.after(context.time_remaining())
 
 
 def _put_response(stored: StoredImage) -> encoder_pb2.PutImageResponse:

@@ -34,6 +34,21 @@ class EncoderSettings(AccessSettings):
     cache_dir: Path = Field(Path("var/encoder"), description="Folder of the store, on a local disk")
     cache_bytes: int = Field(4096 * MIB, ge=0, description="Bound of the rows kept, in bytes; 0 keeps none")
     uploads_bytes: int = Field(1024 * MIB, ge=MIB, description="Bound of the images kept, in bytes")
+    tenant_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of cache_bytes and of uploads_bytes that one tenant may fill, after which it loses"
+        " its own least recently used records first; 0 is no limit",
+    )
+    store_check_s: float = Field(
+        600.0,
+        ge=0,
+        description="Seconds between checks of the store's file; 0 checks it at start only",
+    )
+    compaction_s: float = Field(
+        300.0, ge=0, description="Seconds at least between rewrites of the store's file after deletions"
+    )
     arena_bytes: int = Field(
         0, ge=0, description="Bytes of shared memory in which decoders on this host find rows; 0 is none"
     )
@@ -59,6 +74,12 @@ class EncoderSettings(AccessSettings):
         " a CPU, where larger calls are no faster and the rows of the first image would wait for the last",
     )
     max_batch_wait_ms: float = Field(2.0, ge=0, description="How long a batch waits for company")
+    max_wait_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Share of the time to its deadline that an image may wait, as estimated when it arrives",
+    )
     max_queue: int = Field(256, ge=1, description="Images that may wait for the tower")
     max_message_bytes: int = Field(
         32 * MIB, ge=MIB, le=MAX_MESSAGE_BYTES, description="Largest message received, in bytes"
@@ -67,9 +88,16 @@ class EncoderSettings(AccessSettings):
     max_image_pixels: int = Field(25_000_000, ge=1, description="Most pixels of a file, before shrinking")
     max_image_side: int = Field(16_384, ge=1, description="Longest side of a file, in pixels")
     max_image_aspect: int = Field(200, ge=1, le=200, description="Longest side over the shortest")
-    max_jpeg_scans: int = Field(100, ge=1, description="Most scans of a JPEG")
+    max_jpeg_scans: int = Field(100, ge=1, description="Most scans of a JPEG; 16 if it has max_image_pixels")
+    decode_workers: int = Field(
+        4, ge=1, le=MAX_THREADS, description="Images decoded at a time, each in a process of its own"
+    )
+    max_decode_s: float = Field(10.0, gt=0, description="Seconds of CPU that decoding an image may take")
+    max_decode_memory_bytes: int = Field(
+        1024 * MIB, ge=MIB, description="Bytes of memory that decoding an image may take"
+    )
     decode_threads: int = Field(
-        2, ge=1, description="Threads that decode and preprocess; never more than cores"
+        2, ge=1, description="Threads that preprocess decoded images; never more than cores"
     )
     idle_s: int = Field(
         60, ge=1, description="Seconds for which a call may wait for its caller to send or read a message"
@@ -88,13 +116,18 @@ class EncoderSettings(AccessSettings):
     @model_validator(mode="after")
     def _uploads_fit(self) -> EncoderSettings:
         """Reject a limit at which the service would accept an image that the store then refuses."""
-        bound = StoreLimits(self.cache_bytes, self.uploads_bytes).uploads_bound
+        bound = self.store_limits.uploads.tenant_bytes
         if self.was_set("max_image_bytes") and self.max_image_bytes > bound:
             raise ValueError(
                 f"max_image_bytes {self.max_image_bytes} is more than the {bound} bytes of uploads that"
                 f" uploads_bytes {self.uploads_bytes} keeps"
+                + (f" of a tenant with tenant_share {self.tenant_share}" if self.tenant_share else "")
             )
         return self
+
+    @property
+    def store_limits(self) -> StoreLimits:
+        return StoreLimits(self.cache_bytes, self.uploads_bytes, self.tenant_share)
 
     @property
     def model_title(self) -> str:

@@ -45,9 +45,9 @@ class Slots(Generic[K]):
         self.lease_s = lease_s
         self._clock = clock
         self._slots: OrderedDict[K, Slot] = OrderedDict()
-        self._dropped: list[Slot] = []
+        self._dropped: set[Slot] = set()
         self._leased: dict[str, Slot] = {}
-        self._owners: dict[str, str] = {}
+        self._owners: OrderedDict[str, str] = OrderedDict()  # of leases with an expiry, the earliest first
 
     @property
     def leases(self) -> int:
@@ -101,7 +101,7 @@ class Slots(Generic[K]):
         for key in [key for key in self._slots if matches(key)]:
             slot = self._slots.pop(key)
             if slot.leases:
-                self._dropped.append(slot)
+                self._dropped.add(slot)
 
     def _pin(self, slot: Slot, expires: float) -> str:
         lease = secrets.token_hex(16)
@@ -123,10 +123,13 @@ class Slots(Generic[K]):
         return offset if self.end - offset >= size else None
 
     def _reclaim(self) -> None:
+        """End the expired leases. All last equally long, so they expire in the order of `_owners`."""
         now = self._clock()
-        for lease, slot in list(self._leased.items()):
-            if slot.leases[lease] <= now:
-                self._end(lease)
+        while self._owners:
+            lease = next(iter(self._owners))
+            if self._leased[lease].leases[lease] > now:
+                return
+            self._end(lease)
 
     def _end(self, lease: str) -> bool:
         slot = self._leased.pop(lease, None)
@@ -134,6 +137,6 @@ class Slots(Generic[K]):
             return False
         del slot.leases[lease]
         self._owners.pop(lease, None)
-        if not slot.leases and slot in self._dropped:
-            self._dropped.remove(slot)
+        if not slot.leases:
+            self._dropped.discard(slot)
         return True

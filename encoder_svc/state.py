@@ -14,7 +14,8 @@ from encoder_svc.encoder import Encoder
 from encoder_svc.errors import ArenaOff
 from encoder_svc.leases import ArenaUse, RowLease, RowLeases
 from encoder_svc.permits import WritePermits
-from encoder_svc.store.core import Amount, TenantStats
+from encoder_svc.store.amounts import Amount
+from encoder_svc.store.core import TenantStats
 from encoder_svc.store.keys import RowKey
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.tenant import Tenant
@@ -24,7 +25,9 @@ from fovea.contract.cache import CacheStats, Deleted
 from fovea.contract.errors import NotReady
 from fovea.contract.plan import EncodePlan
 from fovea.contract.rows import RowLayout
+from fovea.deadline import Deadline
 from fovea.geometry import Geometry
+from fovea.server.connections import ConnectionLimits
 
 FEATURES: tuple[str, ...] = (
     "put_image",
@@ -38,8 +41,8 @@ FEATURES: tuple[str, ...] = (
 )
 
 
-@dataclass(frozen=True)
-class EncoderLimits:
+@dataclass(frozen=True, kw_only=True)
+class EncoderLimits(ConnectionLimits):
     """The limits of an encoder, as GetServerInfo reports them."""
 
     max_message_bytes: int
@@ -50,6 +53,9 @@ class EncoderLimits:
     max_image_side: int
     max_image_aspect: int
     max_jpeg_scans: int
+    decode_workers: int
+    max_decode_s: float
+    max_decode_memory_bytes: int
     default_max_pixels: int
     max_pixels: int
     min_pixels: int
@@ -57,9 +63,13 @@ class EncoderLimits:
     max_queue: int
     cache_bytes: int
     uploads_bytes: int
+    tenant_share: float
     arena_bytes: int
     arena_lease_s: int
     idle_s: int
+    default_deadline_s: int
+    max_wait_share: float
+    max_tenant_images: int
 
 
 @dataclass(frozen=True)
@@ -127,6 +137,11 @@ class ServiceState:
         """The id of the arena; empty without an arena."""
         return self._leases.arena if self._leases else ""
 
+    @property
+    def erasure_due(self) -> bool:
+        """Whether deleted bytes wait for a compaction of the store."""
+        return self._store.erasure_due
+
     def arena_use(self) -> ArenaUse:
         return self._leases.use() if self._leases else ArenaUse()
 
@@ -136,12 +151,14 @@ class ServiceState:
             return TowerLoad()
         return self._encoder.cache.batcher.load(None if tenant is None else tenant.name)
 
-    async def lease(self, tenant: Tenant, digest: str, plan: EncodePlan, fingerprint: str) -> RowLease:
+    async def lease(
+        self, tenant: Tenant, digest: str, plan: EncodePlan, fingerprint: str, deadline: Deadline
+    ) -> RowLease:
         """The rows of `Encoder.encode`, in shared memory. Also raises ArenaOff and ArenaFull."""
         jobs = self.encoder.jobs
         if self._leases is None:
             raise ArenaOff
-        return await self._leases.lease(await jobs.build(tenant, digest, plan, fingerprint))
+        return await self._leases.lease(await jobs.build(tenant, digest, plan, fingerprint, deadline))
 
     def release(self, tenant: Tenant, leases: Iterable[str]) -> int:
         return self._leases.release(tenant, leases) if self._leases else 0
@@ -150,11 +167,12 @@ class ServiceState:
         """Delete the upload and all rows of its pixels, also those that are being computed. An unknown image
         frees nothing.
         """
+        upload = rows = Amount()
         pixels = await self.uploads.pixels(tenant, digest)
-        if pixels is None:
-            return Deleted(0, 0, 0)
-        upload = await self.uploads.delete(tenant, digest)
-        return _deleted(upload, await self._delete_rows(tenant, pixels))
+        if pixels is not None:
+            upload = await self.uploads.delete(tenant, digest)
+            rows = await self._delete_rows(tenant, pixels)
+        return await self._deleted(upload, rows)
 
     async def purge(self, tenant: Tenant) -> Deleted:
         """Delete everything of a tenant. Of shared rows, delete those of the images that it has stored."""
@@ -168,7 +186,11 @@ class ServiceState:
         rows = await asyncio.to_thread(self._store.delete_tenant, tenant.uploads)
         for facts in shared:
             rows += await self._delete_rows(tenant, pixels_of(str(facts["pixel_digest"])))
-        return _deleted(uploads, rows)
+        return await self._deleted(uploads, rows)
+
+    async def _deleted(self, uploads: Amount, rows: Amount) -> Deleted:
+        erasure = await asyncio.to_thread(self._store.erase)
+        return Deleted(uploads.records, rows.records, uploads.bytes + rows.bytes, erasure)
 
     async def _delete_rows(self, tenant: Tenant, pixels: bytes) -> Amount:
         await self._permits.revoke(lambda permit: permit.covers(tenant, pixels))
@@ -200,7 +222,3 @@ class ServiceState:
             failed_checks=rows.failed_checks + uploads.failed_checks,
             skipped_puts=rows.skipped_puts,
         )
-
-
-def _deleted(uploads: Amount, rows: Amount) -> Deleted:
-    return Deleted(uploads.records, rows.records, uploads.bytes + rows.bytes)

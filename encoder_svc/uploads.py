@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from encoder_svc.errors import DigestInvalid
 from encoder_svc.images.decode import PIXELS_REVISION
 from encoder_svc.images.decoder import Decoder
-from encoder_svc.store.core import Amount
+from encoder_svc.store.amounts import Amount
 from encoder_svc.store.keys import UploadKey
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.tenant import Tenant
+from fovea import hashing
 from fovea.contract.errors import DigestMismatch, ImageNotStored, ImageTooLarge, StoreFull
 from fovea.contract.ids import is_digest
 from fovea.contract.image import ImageFacts, StoredImage
@@ -26,6 +27,9 @@ from fovea.contract.image import ImageFacts, StoredImage
 def pixels_of(pixel_digest: str) -> bytes:
     """The digest of pixels as keys have it."""
     return bytes.fromhex(pixel_digest.removeprefix("sha256:"))
+
+
+_FACTS = {field.name for field in fields(ImageFacts)}
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,13 @@ class Uploads:
         return UploadKey.of(tenant.uploads, digest)
 
     async def find(self, tenant: Tenant, digest: str) -> StoredImage | None:
-        """The facts of a stored image that has not expired and was decoded by the current revision."""
+        """The facts of a stored image that has not expired and whose facts this version measures alike."""
         facts = await asyncio.to_thread(self._store.describe, self.key(tenant, digest))
         if facts is None:
             return None
         values = dict(facts)
         expires = float(values.pop("expires"))  # type: ignore[arg-type]  # written by `keep`
-        current = values.pop("pixels_revision", None) == PIXELS_REVISION
+        current = values.pop("pixels_revision", None) == PIXELS_REVISION and values.keys() == _FACTS
         if expires < time.time() or not current:
             await self.delete(tenant, digest)
             return None
@@ -77,12 +81,12 @@ class Uploads:
             raise ImageNotStored(digest)
         return bytes(upload.data)
 
-    async def keep(self, tenant: Tenant, data: bytes) -> StoredImage:
-        """Decode the image, so that only complete images are stored, then store it. Raises what the decoder
-        raises.
+    async def keep(self, tenant: Tenant, digest: str, data: bytes) -> StoredImage:
+        """Decode the image with this digest, so that only complete images are stored, then store it. Raises
+        what the decoder raises.
         """
-        image = await self._decoder.decode(data)
-        stored = StoredImage(image.facts, already=False, expires=self._expiry())
+        facts = await self._decoder.facts(self.key(tenant, digest), data)
+        stored = StoredImage(facts, already=False, expires=self._expiry())
         await self._write(tenant, stored, data)
         return stored
 
@@ -141,10 +145,10 @@ class Intake:
         stored = await self._uploads.find(self._tenant, digest)
         return None if stored is None else await self._uploads.renew(self._tenant, stored)
 
-    def add(self, piece: bytes) -> None:
+    async def add(self, piece: bytes) -> None:
         self._size += len(piece)
         self._check_size(self._size)
-        self._hash.update(piece)
+        await hashing.update(self._hash, piece)
         self._pieces.append(piece)
 
     async def finish(self) -> StoredImage:
@@ -154,7 +158,7 @@ class Intake:
         stored = await self._uploads.find(self._tenant, digest)
         if stored is not None:
             return await self._uploads.renew(self._tenant, stored)
-        return await self._uploads.keep(self._tenant, b"".join(self._pieces))
+        return await self._uploads.keep(self._tenant, digest, b"".join(self._pieces))
 
     def _check_size(self, size: int) -> None:
         limit = self._uploads.policy.max_bytes

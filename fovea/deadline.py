@@ -6,6 +6,7 @@ error of ours rather than its own timeout.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -25,6 +26,11 @@ class Deadline:
         return cls() if seconds is None else cls(time.monotonic() + seconds)
 
     @property
+    def or_never(self) -> float:
+        """The moment of the deadline, infinite without a deadline."""
+        return math.inf if self.at is None else self.at
+
+    @property
     def passed(self) -> bool:
         """Whether no time is left for another hop."""
         return self.at is not None and time.monotonic() >= self.at - MARGIN_S
@@ -41,3 +47,6 @@ class Deadline:
         if left <= 0:
             raise DeadlineExceeded("the deadline passed before the work was done")
         return left if at_most is None else min(left, at_most)
+
+
+NO_DEADLINE = Deadline()

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from tests.e2e.house import House, running
+from tests.leaks import watched
 
 ONE_LOOP = ("e2e", "contract", "server")
+UNWATCHED = "leaks"
+"""The mark of a test that provokes a text with our insides in it."""
 
 
 def pytest_configure() -> None:
@@ -29,6 +32,17 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     for item in items:
         if item.path.parent.name in ONE_LOOP and inspect.iscoroutinefunction(item.function):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that saw a status or a log line with our insides in it."""
+    if request.path.parent.name not in ONE_LOOP or request.node.get_closest_marker(UNWATCHED):
+        yield
+        return
+    with watched() as watch:
+        yield
+    assert not watch.found()
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ A closed loop would wait for a slow service and so hide what its callers see.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -36,21 +37,45 @@ class Outcome:
         return self.ended - self.due
 
 
-async def open_loop(call: Call, rate: float, seconds: float) -> list[Outcome]:
-    """Begin `rate` calls a second for `seconds`; `call` gets its number. Returns when all have ended."""
+async def open_loop(
+    call: Call, rate: float, seconds: float, stop: asyncio.Event | None = None
+) -> list[Outcome]:
+    """Begin `rate` calls a second for `seconds`, or until `stop`; `call` gets its number.
+
+    Returns when all have ended.
+    """
     begin, outcomes, running = time.monotonic(), list[Outcome](), set[asyncio.Task[None]]()
 
     async def run(number: int, due: float) -> None:
         outcomes.append(await outcome(call, number, due))
 
-    for number in range(int(rate * seconds)):
+    for number in itertools.count():
+        if number >= rate * seconds:
+            break
         due = begin + number / rate
         await asyncio.sleep(max(0.0, due - time.monotonic()))
+        if stop is not None and stop.is_set():
+            break
         task = asyncio.create_task(run(number, due))
         running.add(task)
         task.add_done_callback(running.discard)
     await asyncio.gather(*running)
     return outcomes
+
+
+async def peak(call: Call, seconds: float, at_once: int) -> float:
+    """Calls a second of a closed loop that keeps `at_once` calls running. Failures count as well."""
+    began, numbers = time.monotonic(), itertools.count()
+
+    async def worker() -> int:
+        ended = 0
+        while time.monotonic() - began < seconds:
+            await outcome(call, next(numbers), time.monotonic())
+            ended += 1
+        return ended
+
+    ended = sum(await asyncio.gather(*(worker() for _ in range(at_once))))
+    return ended / (time.monotonic() - began)
 
 
 async def outcome(call: Call, number: int, due: float) -> Outcome:

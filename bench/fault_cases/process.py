@@ -12,9 +12,24 @@ def rss_mib(pid: int) -> float:
     return _status_kib(pid, "VmRSS") / 1024
 
 
+def anonymous_mib(pid: int) -> float:
+    """Resident memory without the pages of files, such as those of a memory-mapped store."""
+    return _status_kib(pid, "RssAnon") / 1024
+
+
 def peak_rss_mib(pid: int) -> float:
     """The highest resident memory since the process started or `reset_peak` was called."""
     return _status_kib(pid, "VmHWM") / 1024
+
+
+def tree_rss_mib(pid: int) -> float:
+    """Resident memory of a process and its children; 0 for one that has ended."""
+    try:
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        children = [child for task in tasks for child in (task / "children").read_text("ascii").split()]
+        return rss_mib(pid) + sum(tree_rss_mib(int(child)) for child in children)
+    except (OSError, ValueError):
+        return 0.0
 
 
 def reset_peak(pid: int) -> None:

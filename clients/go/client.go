@@ -82,7 +82,7 @@ func (c *Client) PurgeTenant(ctx context.Context, tenant string) ([]EncoderDelet
 func encoderDeletions(messages []*decoderv1.EncoderDeletion) []EncoderDeletion {
 	deletions := make([]EncoderDeletion, len(messages))
 	for i, m := range messages {
-		deleted := Deleted{int(m.Uploads), int(m.Records), int64(m.Bytes)}
+		deleted := Deleted{int(m.Uploads), int(m.Records), int64(m.Bytes), erasureOf(m.Erasure)}
 		deletions[i] = EncoderDeletion{m.Encoder, m.Confirmed, Reason(m.Reason), deleted}
 	}
 	return deletions

@@ -10,7 +10,7 @@ func TestDeletionsNameTheEncodersThatDidNotConfirm(t *testing.T) {
 	front := &double{}
 	client := dialDouble(t, front.start(t))
 	want := []EncoderDeletion{
-		{Encoder: "a:1", Confirmed: true, Deleted: Deleted{1, 2, 4096}},
+		{Encoder: "a:1", Confirmed: true, Deleted: Deleted{1, 2, 4096, AfterCompaction}},
 		{Encoder: "b:1", Reason: ReasonEncoderUnavailable},
 	}
 	image, err := client.Delete(context.Background(), "sha256:00")

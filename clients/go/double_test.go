@@ -7,6 +7,7 @@ import (
 	"time"
 
 	decoderv1 "fovea.dev/go/fovea/decoder/v1"
+	visionv1 "fovea.dev/go/fovea/vision/v1"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -42,7 +43,7 @@ func (d *double) DescribeImage(context.Context, *decoderv1.DescribeImageRequest)
 // deletions are those of two encoders, of which only the first confirms.
 func deletions() []*decoderv1.EncoderDeletion {
 	return []*decoderv1.EncoderDeletion{
-		{Encoder: "a:1", Confirmed: true, Uploads: 1, Records: 2, Bytes: 4096},
+		{Encoder: "a:1", Confirmed: true, Uploads: 1, Records: 2, Bytes: 4096, Erasure: visionv1.Erasure_ERASURE_AFTER_COMPACTION},
 		{Encoder: "b:1", Reason: "ENCODER_UNAVAILABLE"},
 	}
 }

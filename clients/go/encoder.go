@@ -192,6 +192,21 @@ type Deleted struct {
 	Uploads, Records int
 	// Bytes is the size of both.
 	Bytes int64
+	// Erasure says what becomes of these bytes on the encoder's disk. Empty if the encoder does not say.
+	Erasure Erasure
+}
+
+// Erasure says whether deleted bytes are still in the files of an encoder.
+type Erasure string
+
+// The values of [Erasure]. After AfterCompaction, repeat the deletion to learn whether the bytes have gone.
+const (
+	Erased          Erasure = "erased"
+	AfterCompaction Erasure = "after_compaction"
+)
+
+func erasureOf(value visionv1.Erasure) Erasure {
+	return wordOf[Erasure](int32(value), visionv1.Erasure_name)
 }
 
 // Delete deletes an image and all rows of its pixels. Deleting an image that is not stored succeeds with zeros.
@@ -202,7 +217,8 @@ func (c *EncoderClient) Delete(ctx context.Context, id string) (Deleted, error) 
 	if err != nil {
 		return Deleted{}, errorOf(err)
 	}
-	return Deleted{int(reply.Uploads), int(reply.Records), int64(reply.Bytes)}, nil
+	erasure := erasureOf(reply.Erasure)
+	return Deleted{int(reply.Uploads), int(reply.Records), int64(reply.Bytes), erasure}, nil
 }
 
 // CacheStats returns the contents of the store and its hit counts.

@@ -30,6 +30,10 @@ const (
 	ReasonImageAspectTooExtreme Reason = "IMAGE_ASPECT_TOO_EXTREME"
 	// ReasonImageTooManyScans is INVALID_ARGUMENT: the JPEG has more scans than allowed.
 	ReasonImageTooManyScans Reason = "IMAGE_TOO_MANY_SCANS"
+	// ReasonImageTooCostly is INVALID_ARGUMENT: decoding the image takes more CPU time or memory than allowed.
+	ReasonImageTooCostly Reason = "IMAGE_TOO_COSTLY"
+	// ReasonImageCrashesDecoder is INVALID_ARGUMENT: decoding the image has crashed two workers of the encoder.
+	ReasonImageCrashesDecoder Reason = "IMAGE_CRASHES_DECODER"
 	// ReasonDigestMismatch is INVALID_ARGUMENT: the bytes do not match the announced digest. The file changed
 	// during the upload.
 	ReasonDigestMismatch Reason = "DIGEST_MISMATCH"
@@ -114,6 +118,10 @@ const (
 	ReasonTenantNotAllowed Reason = "TENANT_NOT_ALLOWED"
 	// ReasonServerBusy is RESOURCE_EXHAUSTED: the requests of running calls hold as many bytes as the server allows.
 	ReasonServerBusy Reason = "SERVER_BUSY"
+	// ReasonTenantBusy is RESOURCE_EXHAUSTED: the running calls of the tenant hold as much as a tenant may.
+	ReasonTenantBusy Reason = "TENANT_BUSY"
+	// ReasonTooManyStreams is RESOURCE_EXHAUSTED: all streams of health and reflection are taken.
+	ReasonTooManyStreams Reason = "TOO_MANY_STREAMS"
 	// ReasonLedgerUnavailable is UNAVAILABLE: the database of the ledger does not answer.
 	ReasonLedgerUnavailable Reason = "LEDGER_UNAVAILABLE"
 	// ReasonLedgerDisabled is FAILED_PRECONDITION: the server keeps no ledger.

@@ -1,4 +1,4 @@
-"""Prefill cost: floating point operations from the model configuration, time from recent measurements.
+"""Prefill cost: floating point operations from the model configuration.
 
 Counts matrix multiplications, at two operations per weight, and causal attention; norms and activations are
 left out. Independent of the loaded weights.
@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-RECENT = 0.2
-"""Weight of the latest answer in the moving average."""
 
 
 @dataclass(frozen=True)
@@ -48,21 +45,3 @@ def _feed_forward(text: Mapping[str, Any], layer: int) -> int:
         return int(3 * hidden * text["intermediate_size"])
     expert_weights = 3 * hidden * text["moe_intermediate_size"]
     return int(text["num_experts_per_tok"] * expert_weights + hidden * experts)
-
-
-class PrefillRate:
-    """Moving average of the prefill time per token, in milliseconds."""
-
-    def __init__(self) -> None:
-        self._ms_per_token = 0.0
-
-    def note(self, tokens: int, ms: float) -> None:
-        """Add the measurement of an answer; a fully cached prompt is ignored."""
-        if tokens > 0 and ms > 0:
-            rate = ms / tokens
-            before = self._ms_per_token or rate
-            self._ms_per_token = before + RECENT * (rate - before)
-
-    def ms(self, tokens: int) -> float:
-        """Estimated prefill time for `tokens` tokens; 0 before the first answer."""
-        return tokens * self._ms_per_token

@@ -1,7 +1,7 @@
 """Circuit breaker of an encoder.
 
 A failure to answer opens it. While it is open no call waits for the encoder: calls fail at once, and images
-go to the next encoder. A background probe closes it as soon as the encoder answers. Independent of gRPC.
+go to the next encoder. A background probe closes it as soon as the encoder serves. Independent of gRPC.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import structlog
 PROBE_EVERY_S = 0.2
 log = structlog.get_logger()
 
-Probe = Callable[[], Awaitable[object | None]]
-"""A sign of life from the encoder; None if there is none in time. Bounds its own time."""
+Probe = Callable[[], Awaitable[bool]]
+"""Whether the encoder answers and could serve. Bounds its own time."""
 
 
 class Breaker:
@@ -32,10 +32,10 @@ class Breaker:
         return self._probing is not None
 
     def trip(self) -> None:
-        """Open, and probe until the encoder answers. No effect while open, or once closed for good."""
+        """Open, and probe until the encoder serves. No effect while open, or once closed for good."""
         if self._probing is None and not self._closed:
             log.warning("encoder_down", encoder=self._name)
-            self._probing = asyncio.create_task(self._probe_until_alive())
+            self._probing = asyncio.create_task(self._probe_until_up())
 
     async def close(self) -> None:
         """Stop probing for good, when the encoder is given up."""
@@ -44,8 +44,8 @@ class Breaker:
             self._probing.cancel()
             await asyncio.gather(self._probing, return_exceptions=True)
 
-    async def _probe_until_alive(self) -> None:
-        while await self._probe() is None:  # noqa: ASYNC110  a remote process signals no event
+    async def _probe_until_up(self) -> None:
+        while not await self._probe():  # noqa: ASYNC110  a remote process signals no event
             await asyncio.sleep(PROBE_EVERY_S)
         self._probing = None
         log.info("encoder_up", encoder=self._name)

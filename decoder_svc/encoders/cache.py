@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 
 from decoder_svc.encoders.source import FetchReport, RowFetch, RowRequest
@@ -30,6 +30,15 @@ class _CacheEntry:
     since: float
 
 
+@dataclass(eq=False)
+class _Arrival:
+    """Rows on their way into the cache, with the bytes reserved for them. A deletion makes them void."""
+
+    wanted: RowRequest
+    reserved_bytes: int = 0
+    void: bool = False
+
+
 class RowCache:
     """Lives in a single event loop. A capacity of 0 disables the cache."""
 
@@ -41,11 +50,10 @@ class RowCache:
         self.hits = 0
         self.misses = 0
         self.evictions = 0
-        self.deletions = 0
         self._clock = clock
         self._entries: OrderedDict[RowRequest, _CacheEntry] = OrderedDict()
         self._entry_bytes = 0
-        self._arriving: dict[RowRequest, int] = {}
+        self._arrivals: set[_Arrival] = set()
 
     def over(self, fetch: RowFetch, wanted: RowRequest) -> RowFetch:
         """`fetch` with this cache in front of it."""
@@ -54,7 +62,11 @@ class RowCache:
     @property
     def used_bytes(self) -> int:
         """Bytes of cached rows and of reservations."""
-        return self._entry_bytes + sum(self._arriving.values())
+        return self._entry_bytes + self._reserved_bytes
+
+    @property
+    def _reserved_bytes(self) -> int:
+        return sum(arrival.reserved_bytes for arrival in self._arrivals)
 
     def holds(self, wanted: RowRequest) -> bool:
         """Whether `find` would return the rows; not counted as a use."""
@@ -73,32 +85,42 @@ class RowCache:
         self._entries.move_to_end(wanted)
         return entry
 
-    def reserve(self, wanted: RowRequest) -> bool:
-        """Reserve space for arriving rows. False if the key is already reserved or the rows do not fit."""
-        size = _size(wanted)
-        if wanted in self._arriving or sum(self._arriving.values()) + size > self.capacity_bytes:
-            return False
+    @contextmanager
+    def arriving(self, wanted: RowRequest) -> Iterator[_Arrival]:
+        """The fetch of rows that may be cached. Leaving the block ends its reservation."""
+        arrival = _Arrival(wanted)
+        self._arrivals.add(arrival)
+        try:
+            yield arrival
+        finally:
+            self._arrivals.remove(arrival)
+
+    def reserve(self, arrival: _Arrival) -> None:
+        """Reserve space for the rows, unless they are void, reserved by another fetch, or do not fit."""
+        size = _size(arrival.wanted)
+        taken = any(other.wanted == arrival.wanted and other.reserved_bytes for other in self._arrivals)
+        if arrival.void or taken or self._reserved_bytes + size > self.capacity_bytes:
+            return
         while self.used_bytes + size > self.capacity_bytes:
             self._drop(next(iter(self._entries)))
             self.evictions += 1
-        self._arriving[wanted] = size
-        return True
+        arrival.reserved_bytes = size
 
-    def release(self, wanted: RowRequest) -> None:
-        """End the reservation: the rows have arrived, or the fetch failed."""
-        del self._arriving[wanted]
-
-    def keep(self, wanted: RowRequest, chunks: list[RowChunk], report: FetchReport) -> None:
-        """Cache rows that were reserved. Replaces an older entry of the same key."""
-        self._drop(wanted)
-        self._entries[wanted] = _CacheEntry(tuple(chunks), replace(report), self._clock())
-        self._entry_bytes += _size(wanted)
+    def keep(self, arrival: _Arrival, chunks: list[RowChunk], report: FetchReport) -> None:
+        """Cache the rows if they are reserved. Replaces an older entry of the same key."""
+        if arrival.reserved_bytes:
+            arrival.reserved_bytes = 0
+            self._drop(arrival.wanted)
+            self._entries[arrival.wanted] = _CacheEntry(tuple(chunks), replace(report), self._clock())
+            self._entry_bytes += _size(arrival.wanted)
 
     def delete(self, matches: Callable[[RowRequest], bool]) -> None:
-        """Drop the matching entries. Rows whose fetch began before are not cached."""
-        self.deletions += 1
+        """Drop the matching entries. Matching rows whose fetch has begun are not cached."""
         for wanted in list(filter(matches, self._entries)):
             self._drop(wanted)
+        for arrival in self._arrivals:
+            if matches(arrival.wanted):
+                arrival.void, arrival.reserved_bytes = True, 0
 
     def _drop(self, wanted: RowRequest) -> None:
         if self._entries.pop(wanted, None) is not None:
@@ -134,19 +156,15 @@ class CachedFetch:
 
     async def _fetched(self) -> AsyncGenerator[RowChunk, None]:
         arrived: list[RowChunk] = []
-        reserved, deletions = False, self._cache.deletions
-        try:
+        with self._cache.arriving(self._wanted) as arrival:
             async with aclosing(self._fetch.chunks()) as chunks:
                 async for chunk in chunks:
-                    reserved = reserved or (chunk.first_row == 0 and self._cache.reserve(self._wanted))
-                    if reserved:
+                    if chunk.first_row == 0:
+                        self._cache.reserve(arrival)
+                    if arrival.reserved_bytes:
                         arrived.append(chunk)
                     yield chunk
-            if reserved and deletions == self._cache.deletions:
-                self._cache.keep(self._wanted, arrived, self.report)
-        finally:
-            if reserved:
-                self._cache.release(self._wanted)
+            self._cache.keep(arrival, arrived, self.report)
 
 
 def _size(wanted: RowRequest) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -17,6 +18,7 @@ from fovea.contract.row_stream import RowHeader, RowPlacement, check_kept, kept_
 from fovea.finite import first_not_finite
 
 CHANGED_RETRY_S = 1.0
+NAME_CHARS = 256
 LATEST_S = 253_402_300_800  # the end of a Timestamp's range
 
 
@@ -28,26 +30,29 @@ class ReplyingEncoder(Protocol):
     def forget(self) -> None: ...
 
 
-def mismatch(address: str, wanted: RowRequest, what: str) -> RowsMismatch:
-    return RowsMismatch(f"rows of {wanted.digest} from {address}: {what}", encoder=address)
+def mismatch(wanted: RowRequest, what: str) -> RowsMismatch:
+    return RowsMismatch(f"rows of {wanted.digest}: {what}")
 
 
-def check_finite(address: str, wanted: RowRequest, first: int, data: bytes | memoryview) -> None:
+def check_finite(wanted: RowRequest, first: int, data: bytes | memoryview) -> None:
     """Raises RowsNotFinite if a row has NaN or infinity. `data` holds whole rows from row `first` on."""
     rows = np.frombuffer(data, np.uint8).reshape(-1, wanted.layout.row_bytes)
     bad = first_not_finite(rows, wanted.layout)
     if bad is not None:
-        raise RowsNotFinite(f"rows of {wanted.digest} from {address}", first + bad, wanted.layout.dtype.value)
+        raise RowsNotFinite(f"rows of {wanted.digest}", first + bad, wanted.layout.dtype.value)
 
 
 def changed(encoder: ReplyingEncoder, what: str) -> EncoderChanged:
     """The error for a restarted encoder; its handshake is forgotten."""
     encoder.forget()
     return EncoderChanged(
-        f"encoder {encoder.address} was started again with other settings: {what}",
-        retry_after_s=CHANGED_RETRY_S,
-        encoder=encoder.address,
+        f"an encoder was started again with other settings: {what}", retry_after_s=CHANGED_RETRY_S
     )
+
+
+def within_wait(ms: float, since: float) -> float:
+    """An encoder's time, at most what its caller has waited since `since`, on the monotonic clock."""
+    return min(ms, (time.monotonic() - since) * 1000)
 
 
 def checked_image(address: str, digest: str, stored: StoredImage) -> StoredImage:
@@ -62,7 +67,7 @@ def checked_image(address: str, digest: str, stored: StoredImage) -> StoredImage
         and 0 <= stored.expires < LATEST_S
     )
     if not valid:
-        raise RowsMismatch(f"encoder {address} sent impossible facts of {digest}", encoder=address)
+        raise RowsMismatch(f"an encoder sent impossible facts of {digest}")
     return replace(stored, encoder=address)
 
 
@@ -74,19 +79,17 @@ def check_header(encoder: ReplyingEncoder, wanted: RowRequest, header: RowHeader
     what = f"{header.rows} rows or kept indices other than the {wanted.rows} expected"
     if wanted.kept is not None:  # the indices come from an earlier PlaceRows call
         raise changed(encoder, what)
-    raise mismatch(encoder.address, wanted, what)
+    raise mismatch(wanted, what)
 
 
 def check_placement(encoder: ReplyingEncoder, wanted: RowRequest, placement: RowPlacement) -> None:
     """`wanted.rows` counts the rows of the whole image. Raises as `check_header` does."""
-    header, fail = placement.header, partial(mismatch, encoder.address, wanted)
+    header, fail = placement.header, partial(mismatch, wanted)
     _check_model(encoder, wanted, header)
     if not placement.known:
         return
     check_kept(header, wanted.rows, fail)
     encoded = placement.encoded(wanted.plan, wanted.rows)
-    if header.kept is None and header.rows != wanted.rows:
-        raise fail(f"{header.rows} of {wanted.rows} rows without kept indices")
     if not header.rows <= encoded <= wanted.rows:
         raise fail(f"an order of {encoded} rows, of which {header.rows} are sent")
     if not 0 <= placement.timings["total_ms"] < inf:
@@ -94,14 +97,14 @@ def check_placement(encoder: ReplyingEncoder, wanted: RowRequest, placement: Row
 
 
 def _check_model(encoder: ReplyingEncoder, wanted: RowRequest, header: RowHeader) -> None:
-    """Layout, fingerprint and grid."""
+    """Layout, fingerprint, the encoder's name and grid."""
     if header.layout != wanted.layout:
         raise changed(encoder, "the layout of its rows has changed")
     if header.fingerprint != wanted.fingerprint:
         encoder.forget()
-        raise EncoderMismatch(
-            f"encoder {encoder.address} serves rows of another model", encoder=encoder.address
-        )
+        raise EncoderMismatch("an encoder serves rows of another model")
+    if len(header.encoder) > NAME_CHARS or not header.encoder.isprintable():
+        raise mismatch(wanted, "the encoder's name is too long or not printable")
     grid = header.count.grid_thw
     if grid != wanted.grid_thw:
-        raise mismatch(encoder.address, wanted, f"a grid of {grid}, expected {wanted.grid_thw}")
+        raise mismatch(wanted, f"a grid of {grid}, expected {wanted.grid_thw}")

@@ -1,8 +1,9 @@
 """Replaces an encoder that fails by the next in the image's rank order.
 
-An encoder is replaced if it does not answer, is not ready, serves another model, or sends rows that fail a
-check. A refusal that another encoder would repeat, such as a damaged image or a full queue, is final. Rows
-that arrived before a failure are kept: the next encoder's rows must repeat them bit by bit.
+An encoder is replaced if it does not answer, is not ready, serves another model, is too old for the call, or
+sends rows that fail a check. A refusal that another encoder would repeat, such as a damaged image or a full
+queue, is final. Rows that arrived before a failure are kept: the next encoder's rows must repeat them bit by
+bit.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ from typing import Protocol, TypeVar
 
 import grpc
 import structlog
-import xxhash
 
 from decoder_svc.encoders.checks import changed
 from decoder_svc.encoders.remote import RemoteEncoder
 from decoder_svc.encoders.source import FetchReport, RowFetch, RowRequest
 from decoder_svc.engine.protocol import RowChunk
-from decoder_svc.errors import EncoderChanged
+from decoder_svc.errors import EncoderChanged, EncoderOutdated
 from fovea.contract.errors import EncoderMismatch, FoveaError, ImageNotStored, RowsMismatch
 from fovea.deadline import Deadline
 
@@ -33,7 +33,7 @@ def replaceable(error: FoveaError) -> bool:
     if isinstance(error, EncoderChanged):  # the plan itself is void
         return False
     unavailable = error.code is grpc.StatusCode.UNAVAILABLE
-    return unavailable or isinstance(error, (EncoderMismatch, RowsMismatch, ImageNotStored))
+    return unavailable or isinstance(error, (EncoderMismatch, EncoderOutdated, RowsMismatch, ImageNotStored))
 
 
 async def first_answer(
@@ -50,8 +50,12 @@ async def first_answer(
             if not replaceable(error) or (isinstance(error, ImageNotStored) and not widely):
                 raise
             failures.append(error)
-            log.info("encoder_failed_over", encoder=encoder.address, reason=error.reason)
+            _note(encoder, error)
     raise most_telling(failures)
+
+
+def _note(encoder: RemoteEncoder, error: FoveaError) -> None:
+    log.info("encoder_failed_over", encoder=encoder.address, reason=error.reason, message=error.message)
 
 
 def most_telling(failures: Sequence[FoveaError]) -> FoveaError:
@@ -91,7 +95,7 @@ class FailoverFetch:
                 if not replaceable(error):
                     raise
                 failures.append(error)
-                log.info("encoder_failed_over", encoder=encoder.address, reason=error.reason)
+                _note(encoder, error)
         failure = most_telling(failures)
         if isinstance(failure, ImageNotStored):
             failure = self.ranking.not_stored(self.wanted.digest, failure)
@@ -104,10 +108,9 @@ class FailoverFetch:
         at = 0
         async with aclosing(fetch.chunks()) as chunks:
             async for chunk in chunks:
-                check = xxhash.xxh3_64_intdigest(chunk.data)
                 if at == len(self._passed):
-                    self._passed.append(check)
+                    self._passed.append(chunk.xxh3)
                     yield chunk
-                elif self._passed[at] != check:
+                elif self._passed[at] != chunk.xxh3:
                     raise changed(encoder, "its rows differ from those that another encoder sent before")
                 at += 1

@@ -39,6 +39,13 @@ class Known:
     def forget(self, digest: str) -> None:
         self._stored.pop(digest, None)
 
+    def without(self, digest: str) -> Known:
+        """A copy that does not know an image."""
+        copy = Known(self._images, self._clock)
+        copy._stored.update((key, stored) for key, stored in self._stored.items() if key != digest)
+        copy._placed.update((rows, placed) for rows, placed in self._placed.items() if rows.digest != digest)
+        return copy
+
     def find(self, digest: str) -> StoredImage | None:
         stored = self._stored.get(digest)
         return stored if stored is not None and stored.expires > self._clock() else None
@@ -64,9 +71,11 @@ class KnownByTenant:
         _put(self._tenants, tenant, self._tenants.get(tenant) or Known(), TENANTS)
         return self._tenants[tenant]
 
-    def forget(self, tenant: str) -> None:
-        """Forget a tenant's images. What running calls still learn is not remembered either."""
-        self._tenants.pop(tenant, None)
+    def forget(self, tenant: str, digest: str = "") -> None:
+        """Forget an image of a tenant, or all of them. What running calls still learn is not remembered."""
+        known = self._tenants.pop(tenant, None)
+        if known is not None and digest:
+            self._tenants[tenant] = known.without(digest)
 
 
 def _put(entries: OrderedDict[K, V], key: K, value: V, max_entries: int) -> None:

@@ -16,10 +16,19 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
 
-from decoder_svc.encoders.breaker import Breaker
+from decoder_svc.encoders.breaker import Breaker, Probe
 from decoder_svc.encoders.progress import CompletedCount, NoProgress, ProgressTimeout
+from decoder_svc.encoders.refusal import RefusalInvalid, checked_refusal
+from decoder_svc.errors import EncoderOutdated
 from fovea.access.channel import ClientCredentials, RenewedChannel
-from fovea.contract.errors import DeadlineExceeded, EncoderUnavailable, FoveaError, RowsMismatch
+from fovea.contract.errors import (
+    DeadlineExceeded,
+    EncoderMismatch,
+    EncoderUnavailable,
+    FoveaError,
+    NotReady,
+    RowsMismatch,
+)
 from fovea.contract.remote import error_of
 from fovea.deadline import Deadline
 from fovea.server.access import TENANT_KEY
@@ -59,8 +68,10 @@ def _request_metadata() -> tuple[tuple[str, str], ...]:
 
 
 class Link:
-    """A channel to an encoder. `completed` reads its count of completed images; `lost` is called each time it
-    fails to answer.
+    """A channel to an encoder.
+
+    `completed` reads its count of completed images, `serves` whether it could serve now. `lost` is called
+    each time it fails to answer.
     """
 
     def __init__(
@@ -68,11 +79,12 @@ class Link:
         address: str,
         limit_s: float,
         completed: CompletedCount,
+        serves: Probe,
         lost: Callable[[], None],
         credentials: ClientCredentials,
     ) -> None:
         self.address = address
-        self.breaker = Breaker(address, completed)
+        self.breaker = Breaker(address, serves)
         self._limit_s = limit_s
         self._silence = ProgressTimeout(limit_s, self._shared_count)
         self._work = ProgressTimeout(limit_s, self._shared_count, queues=True)
@@ -201,26 +213,51 @@ class Link:
             raise self.unreadable() from None
 
     def unreadable(self) -> RowsMismatch:
-        return RowsMismatch(f"encoder {self.address} sent bytes that are no message", encoder=self.address)
+        return RowsMismatch("an encoder sent bytes that are no message")
 
     def _failure(self, error: grpc.aio.AioRpcError, deadline: Deadline) -> FoveaError:
-        """The typed error of a failed call. An error with our details passes unchanged. Other statuses come
-        from the connection, from a process that is not our encoder, or from the caller's deadline.
+        """The typed error of a failed call. An error with our details is checked and passes. Other statuses
+        come from the connection, from a process that is not our encoder, or from the caller's deadline.
         """
         remote = error_of(error)
-        if remote.code in _REFUSED:  # the caller's own credentials are not at fault
-            if not self.breaker.open:
-                log.error("encoder refuses this decoder", encoder=self.address, reason=remote.reason)
-            self.trip()
-            return self._unavailable("refuses the credentials of this decoder", status=remote.code.name)
-        if remote.received or remote.code is grpc.StatusCode.UNIMPLEMENTED:
-            if remote.reason == "ENCODER_MISMATCH":
-                self._lost()
-            return remote
+        if remote.code in _REFUSED:
+            return self._refused(remote)
+        if remote.received:
+            return self._relayed(remote)
+        if remote.code is grpc.StatusCode.UNIMPLEMENTED:
+            return EncoderOutdated()
         if deadline.passed:
-            return DeadlineExceeded("the deadline passed while an encoder was asked", encoder=self.address)
+            return DeadlineExceeded("the deadline passed while an encoder was asked")
         self.trip()
         return self._unavailable("cannot be reached", status=remote.code.name)
+
+    def _refused(self, remote: FoveaError) -> EncoderUnavailable:
+        """The error for refused credentials of this decoder; the caller's own are not at fault.
+
+        A decoder that may not act for a tenant still serves its other tenants: the breaker stays closed.
+        """
+        if not self.breaker.open:
+            log.error("encoder refuses this decoder", encoder=self.address, reason=remote.reason)
+        if not remote.received or remote.code is grpc.StatusCode.UNAUTHENTICATED:
+            self.trip()
+        return self._unavailable("refuses the credentials of this decoder", status=remote.code.name)
+
+    def _relayed(self, remote: FoveaError) -> FoveaError:
+        """An encoder's refusal, fit for the caller; a failure of the encoder if it can be none."""
+        if remote.reason == EncoderMismatch.reason:
+            self._lost()
+        if remote.reason == NotReady.reason:
+            self.trip()
+        try:
+            return checked_refusal(remote)
+        except RefusalInvalid:
+            log.warning(
+                "encoder_sent_an_invalid_status",
+                encoder=self.address,
+                status=remote.code.name,
+                reason=remote.reason,
+            )
+            return self._unavailable("failed", status=remote.code.name)
 
     def trip(self) -> None:
         """Note that the encoder does not answer."""
@@ -228,13 +265,7 @@ class Link:
         self._lost()
 
     def _unavailable(self, what: str, **facts: str) -> EncoderUnavailable:
-        return EncoderUnavailable(
-            f"encoder {self.address} {what}",
-            violations=(),
-            retry_after_s=RETRY_AFTER_S,
-            encoder=self.address,
-            **facts,
-        )
+        return EncoderUnavailable(f"an encoder {what}", violations=(), retry_after_s=RETRY_AFTER_S, **facts)
 
 
 async def _result(call: Awaitable[T]) -> T:

@@ -70,9 +70,9 @@ class EncoderPool:
         finally:
             self._release(fleet.encoders.values())
 
-    def forget(self, tenant: str) -> None:
-        """Forget what is known of a tenant's images."""
-        self._known.forget(tenant)
+    def forget(self, tenant: str, digest: str = "") -> None:
+        """Forget what is known of an image of a tenant, or of all its images."""
+        self._known.forget(tenant, digest)
 
     def _release(self, encoders: Iterable[RemoteEncoder]) -> None:
         for encoder in encoders:

@@ -12,12 +12,19 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from google.protobuf.message import DecodeError
 
-from decoder_svc.encoders.checks import check_finite, check_header, check_placement, checked_image, mismatch
+from decoder_svc.encoders.checks import (
+    check_finite,
+    check_header,
+    check_placement,
+    checked_image,
+    mismatch,
+    within_wait,
+)
 from decoder_svc.encoders.link import PROBE_TIMEOUT_S, RETRY_AFTER_S, Link
 from decoder_svc.encoders.source import FetchReport, LeasedRows, RowRequest
 from decoder_svc.engine.protocol import RowChunk
@@ -84,7 +91,8 @@ class RemoteEncoder:
         self, address: str, limit_s: float = LIMIT_S, credentials: ClientCredentials | None = None
     ) -> None:
         self.address = address
-        self.link = Link(address, limit_s, self._completed, self.forget, credentials or ClientCredentials())
+        access = credentials or ClientCredentials()
+        self.link = Link(address, limit_s, self._completed, self._serves, self.forget, access)
         self.known: EncoderInfo | None = None
         self._info: EncoderInfo | None = None
         self._released: defaultdict[str, list[str]] = defaultdict(list)
@@ -105,16 +113,11 @@ class RemoteEncoder:
         """Query the encoder. Raises EncoderUnavailable, or EncoderMismatch for an unknown layout version."""
         reply = await self._hello(deadline, HANDSHAKE_S)
         if not reply.fingerprint:
-            raise EncoderUnavailable(
-                f"encoder {self.address} is still loading its model",
-                retry_after_s=RETRY_AFTER_S,
-                encoder=self.address,
-            )
+            raise EncoderUnavailable("an encoder is still loading its model", retry_after_s=RETRY_AFTER_S)
         layout = layout_from_proto(reply.layout)
         if layout is None:
             raise EncoderMismatch(
-                f"encoder {self.address} serves rows of layout version {reply.layout.version}, unknown here",
-                encoder=self.address,
+                f"an encoder serves rows of layout version {reply.layout.version}, unknown here",
                 actual=reply.layout.version,
             )
         load = reply.load
@@ -137,8 +140,17 @@ class RemoteEncoder:
 
     async def _completed(self) -> int | None:
         """Images that the encoder's tower has computed; None if it does not answer promptly."""
+        reply = await self._probed()
+        return None if reply is None else int(reply.load.encodes)
+
+    async def _serves(self) -> bool:
+        """Whether the encoder has loaded its model. An encoder that still loads answers late, and refuses."""
+        reply = await self._probed()
+        return reply is not None and bool(reply.fingerprint)
+
+    async def _probed(self) -> pb.GetServerInfoResponse | None:
         try:
-            return int((await self._hello(Deadline(), PROBE_TIMEOUT_S, connects=True)).load.encodes)
+            return await self._hello(Deadline(), PROBE_TIMEOUT_S, connects=True)
         except FoveaError:
             return None
 
@@ -152,8 +164,7 @@ class RemoteEncoder:
         info = self._info
         if info.model != expected:
             raise EncoderMismatch(
-                f"encoder {self.address} serves rows of another model",
-                encoder=self.address,
+                "an encoder serves rows of another model",
                 expected=expected,
                 actual=info.model,
             )
@@ -201,27 +212,30 @@ class RemoteEncoder:
         """Locate the rows that the plan selects; `wanted` is the whole image. Raises as `fetch` does."""
         both = wanted.plan.flat_tolerance is not None and not wanted.plan.rows.all
         request = pb.PlaceRowsRequest(encode=_request(wanted), stored_only=stored_only, order=both)
-        parse = pb.PlaceRowsResponse.FromString
+        parse, began = pb.PlaceRowsResponse.FromString, time.monotonic()
         reply = await self.link.call("PlaceRows", request, parse, deadline, works=True, tenant=wanted.tenant)
         placement = placement_from_proto(reply)
         check_placement(self, wanted, placement)
         if not placement.known and not stored_only:
-            raise mismatch(self.address, wanted, "their indexes are missing")
-        return placement
+            raise mismatch(wanted, "their indexes are missing")
+        total_ms = within_wait(placement.timings["total_ms"], began)
+        return replace(placement, timings={**placement.timings, "total_ms": total_ms})
 
     async def lease(self, wanted: RowRequest, deadline: Deadline) -> LeasedRows:
         """Lease the rows in the encoder's arena. Raises as `fetch` does, or ArenaFull."""
         request = pb.LeaseRowsRequest(encode=_request(wanted), release_ids=self._take_released(wanted.tenant))
-        parse = pb.LeaseRowsResponse.FromString
+        parse, began = pb.LeaseRowsResponse.FromString, time.monotonic()
         reply = await self.link.call("LeaseRows", request, parse, deadline, works=True, tenant=wanted.tenant)
         header, summary = header_from_proto(reply.header), summary_from_proto(reply.summary)
         try:
             check_header(self, wanted, header)
-            check_summary(summary, wanted.rows, wanted.layout, partial(mismatch, self.address, wanted))
+            check_summary(summary, wanted.rows, wanted.layout, partial(mismatch, wanted))
         except FoveaError:
             self.release(reply.lease_id, wanted.tenant)
             raise
-        return LeasedRows(reply.arena, reply.offset_bytes, tuple(reply.xxh3), reply.lease_id, header, summary)
+        encode_ms = within_wait(summary.timings["total_ms"], began)
+        checks = tuple(reply.xxh3)
+        return LeasedRows(reply.arena, reply.offset_bytes, checks, reply.lease_id, header, summary, encode_ms)
 
     def release(self, lease: str, tenant: str) -> None:
         """Return a lease with the tenant's next LeaseRows, or by ReleaseRows soon. A lost one expires."""
@@ -269,11 +283,12 @@ class WireFetch:
         self._encoder = encoder
         self._wanted = wanted
         self._deadline = deadline
-        self._stream = RowStream(partial(mismatch, encoder.address, wanted))
-        self._started = 0.0
+        self._stream = RowStream(partial(mismatch, wanted))
+        self._opened = self._started = 0.0
 
     async def chunks(self) -> AsyncGenerator[RowChunk, None]:
         last: RowChunk | None = None
+        self._opened = time.monotonic()
         async with aclosing(self._encoder.open_rows(self._wanted, self._deadline)) as messages:
             async for message in messages:
                 chunk = self._take(self._parsed(message))
@@ -300,11 +315,11 @@ class WireFetch:
             self.report.note_header(event)
         elif isinstance(event, RowSummary):
             self.report.transfer_ms = (time.monotonic() - self._started) * 1000
-            self.report.note_summary(event)
+            self.report.note_summary(event, within_wait(event.timings["total_ms"], self._opened))
         elif event is not None:
-            check_finite(self._encoder.address, self._wanted, event.first_row, event.data)
+            check_finite(self._wanted, event.first_row, event.data)
             self.report.wire_bytes += len(event.data)
-            return RowChunk(event.first_row, event.rows, event.data)
+            return RowChunk(event.first_row, event.rows, event.data, event.xxh3)
         return None
 
 

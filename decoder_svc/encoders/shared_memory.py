@@ -21,6 +21,7 @@ from decoder_svc.encoders.checks import changed, check_finite, mismatch
 from decoder_svc.encoders.remote import RemoteEncoder, WireFetch
 from decoder_svc.encoders.source import FetchReport, LeasedRows, RowFetch, RowRequest
 from decoder_svc.engine.protocol import RowChunk
+from decoder_svc.errors import EncoderOutdated
 from fovea.arena import ArenaUnusable, OpenArena
 from fovea.contract.errors import ArenaFull, EncoderUnavailable, NotServed, RowsMismatch
 from fovea.contract.rows import RowOrigin
@@ -101,7 +102,7 @@ class SharedMemoryFetch:
         """A lease on the rows; None to use the wire."""
         try:
             return await self.encoder.lease(self.wanted, self.deadline)
-        except (ArenaFull, NotServed) as error:
+        except (ArenaFull, NotServed, EncoderOutdated) as error:
             self.same_host.pause(self.encoder, error.message, FULL_PAUSE_S)
         except (EncoderUnavailable, RowsMismatch) as error:
             if error.received:
@@ -115,7 +116,7 @@ class SharedMemoryFetch:
         try:
             self._check(arena, leased)
             self.report.note_header(leased.header)
-            self.report.note_summary(leased.summary)
+            self.report.note_summary(leased.summary, leased.encode_ms)
             for check in leased.checks:
                 chunk = self._copied(arena, leased, check)
                 if self._next == self.wanted.rows:
@@ -147,9 +148,9 @@ class SharedMemoryFetch:
         data = arena.copy(leased.offset + first * layout.row_bytes, rows * layout.row_bytes)
         if xxhash.xxh3_64_intdigest(data) != check:
             raise ArenaUnusable(f"wrong checksum of the rows at {first}")
-        check_finite(self.encoder.address, self.wanted, first, data)
+        check_finite(self.wanted, first, data)
         self._next += rows
-        return RowChunk(first, rows, data)
+        return RowChunk(first, rows, data, check)
 
     async def _rest(self, leased: LeasedRows | None) -> AsyncGenerator[RowChunk, None]:
         """Receive the remaining rows. Rows of arena and wire are combined only if their digests are equal."""
@@ -161,7 +162,7 @@ class SharedMemoryFetch:
                 if chunk.first_row >= self._next:
                     yield chunk
                 elif chunk.first_row + chunk.rows > self._next:
-                    raise mismatch(self.encoder.address, self.wanted, "the chunks of wire and arena differ")
+                    raise mismatch(self.wanted, "the chunks of wire and arena differ")
 
     def _reconcile(self, leased: LeasedRows | None) -> None:
         """Merge the lease's report: rows encoded for the lease count as encoded, not as stored."""
@@ -171,4 +172,4 @@ class SharedMemoryFetch:
             raise changed(self.encoder, "the wire brought other rows than the arena")
         if leased.header.origin is RowOrigin.ENCODED:
             self.report.note_header(leased.header)
-            self.report.encode_ms = leased.summary.timings["total_ms"]
+            self.report.encode_ms = leased.encode_ms

@@ -70,9 +70,9 @@ class FetchReport:
     def note_header(self, header: RowHeader) -> None:
         self.origin, self.joined, self.encoder = header.origin, header.joined, header.encoder
 
-    def note_summary(self, summary: RowSummary) -> None:
+    def note_summary(self, summary: RowSummary, encode_ms: float) -> None:
         self.row_bytes, self.rows_digest = summary.row_bytes, summary.rows_digest
-        self.encode_ms = summary.timings["total_ms"]
+        self.encode_ms = encode_ms
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ class LeasedRows:
     lease: str
     header: RowHeader
     summary: RowSummary
+    encode_ms: float
 
 
 class RowFetch(Protocol):

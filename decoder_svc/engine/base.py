@@ -50,6 +50,11 @@ class EngineCall:
         task.add_done_callback(self._pass_failure)
         self.tasks.append(task)
 
+    def end(self) -> None:
+        """Note that nothing is left to compute."""
+        self.computed = True
+        self.request.on_computed()
+
     def check(self) -> None:
         """Raise what fails the call between two deltas."""
 
@@ -115,7 +120,7 @@ class BaseEngine(ABC, Generic[C]):
             raise InvalidArgument(f"request id {request_id} is in use", request_id=request_id)
         waiting = sum(not call.computed for call in self._calls.values()) - self._max_running
         if waiting >= self.limits.max_waiting:
-            raise EngineBusy(self.limits.max_waiting, waiting, retry_after_s=1.0)
+            raise EngineBusy("max_waiting", self.limits.max_waiting, waiting + 1, retry_after_s=1.0)
 
     async def _release(self, call: C) -> None:
         """Give back what the call holds."""

@@ -6,7 +6,7 @@ Numbers are checked where they enter (`admission`), not here.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -22,6 +22,7 @@ from fovea.contract.sampling import MIN_PENALTY as MIN_PENALTY
 from fovea.contract.sampling import MIN_TEMPERATURE as MIN_TEMPERATURE
 from fovea.contract.sampling import ResponseFormat as ResponseFormat
 from fovea.contract.sampling import Sampling as Sampling
+from fovea.server.identity import DEFAULT_TENANT
 
 FinishReason = Literal["stop", "length", "abort"]
 Quantization = Literal["none", "int8"]  # of the native engine
@@ -78,21 +79,31 @@ class EngineProgress:
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """An answer to produce. `id` is unique among the requests that an engine holds."""
+    """An answer to produce. `id` is unique among the requests that an engine holds.
+
+    What the engine caches of the response format is the tenant's. The engine calls `on_computed` when nothing
+    is left to compute, even if the answer has not been read.
+    """
 
     id: str
     prompt: Prompt
     sampling: Sampling = DEFAULT_SAMPLING
+    tenant: str = DEFAULT_TENANT
+    on_computed: Callable[[], object] = lambda: None
     progress: EngineProgress = field(default_factory=EngineProgress, compare=False)
 
 
 @dataclass(frozen=True, eq=False)
 class RowChunk:
-    """`rows` whole rows from `first_row` on, as bytes in the `fovea.contract.rows` layout."""
+    """`rows` whole rows from `first_row` on, as bytes in the `fovea.contract.rows` layout.
+
+    `xxh3` is the checksum of `data` that was verified on receipt; 0 for rows that no encoder sent.
+    """
 
     first_row: int
     rows: int
     data: bytes | memoryview
+    xxh3: int = 0
 
 
 @dataclass(frozen=True)
@@ -166,6 +177,7 @@ class EngineLoad:
     kv_used_blocks: int
     kv_total_blocks: int
     preemptions: int  # since the start
+    steps: int = 0  # since the start; grows as long as the engine computes
 
 
 RowStreams = Sequence[AsyncIterator[RowChunk]]  # a stream per image, in the order of the prompt
@@ -202,8 +214,10 @@ class Engine(Protocol):
         """How many leading tokens of the prompt are in the KV cache now."""
         ...
 
-    async def check_format(self, wanted: ResponseFormat) -> None:
-        """Raises FormatNotEnforceable or FormatTooCostly. A format that passes is remembered for `submit`."""
+    async def check_format(self, wanted: ResponseFormat, tenant: str) -> None:
+        """Compile a format, so that a request with it can be refused early. Raises FormatNotEnforceable or
+        FormatTooCostly. The result is cached for later calls of the tenant and for `submit`.
+        """
         ...
 
     def submit(

@@ -172,8 +172,7 @@ class RequestPreparer:
             [image.kept for image in images],
             [self._key(tenant, image, layout) for image in images],
         )
-        salt = f"tenant\n{tenant}\n{self._epochs.of(tenant)}"
-        return replace(prompt, salt=hashlib.sha256(salt.encode()).digest())
+        return replace(prompt, salt=prompt_salt(tenant, self._epochs.of(tenant)))
 
     def _key(self, tenant: str, image: PlannedImage, layout: RowLayout | None) -> bytes:
         """Identifies the rows of an image for prefix reuse: tenant, model, content, plan and row layout."""
@@ -231,3 +230,8 @@ async def gather_or_cancel(calls: Sequence[Awaitable[T]]) -> list[T]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def prompt_salt(tenant: str, epochs: tuple[int, int]) -> bytes:
+    """What keeps KV blocks of a tenant apart from others, and from its own before a deletion."""
+    return hashlib.sha256(f"tenant\n{tenant}\n{epochs}".encode()).digest()

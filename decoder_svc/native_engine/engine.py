@@ -120,8 +120,8 @@ class NativeEngine(BaseEngine[NativeCall]):
         """A hint: other requests may evict the blocks before the prompt is submitted."""
         return self._running().worker.probe(prompt)
 
-    async def check_format(self, wanted: ResponseFormat) -> None:
-        await self._running().formats.check(wanted)
+    async def check_format(self, wanted: ResponseFormat, tenant: str) -> None:
+        await self._running().formats.check(wanted, tenant)
 
     def _running(self) -> LoadedEngine:
         if self._failure is not None:
@@ -131,7 +131,7 @@ class NativeEngine(BaseEngine[NativeCall]):
         return self._loaded
 
     async def _admit(self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None) -> NativeCall:
-        grammar = await self._compile(request.sampling)
+        grammar = await self._compile(request.sampling, request.tenant)
         loaded = self._running()  # the engine may have died during the compilation
         check_request(request, rows, layout, self.limits, loaded.model.shape)
         self._check_room(request.id)
@@ -164,12 +164,12 @@ class NativeEngine(BaseEngine[NativeCall]):
             hint=loaded.worker.probe(prompt),
         )
 
-    async def _compile(self, sampling: Sampling) -> Grammar | None:
+    async def _compile(self, sampling: Sampling, tenant: str) -> Grammar | None:
         """The grammar of the request's format, compiled off the event loop."""
         if sampling.response_format is None:
             return None
         check_sampling(sampling, self.limits)
-        return await self._running().formats.compile(sampling.response_format)
+        return await self._running().formats.compile(sampling.response_format, tenant)
 
     def _fetch(self, request_id: str, number: int) -> None:
         """Begin to pull the rows of an image. The rows of a cached prompt are never pulled."""
@@ -191,11 +191,11 @@ class NativeEngine(BaseEngine[NativeCall]):
             if call is None or call.state is not state:
                 continue  # the caller has left
             if isinstance(result, Delta):
-                call.computed = result.finish_reason is not None
                 call.deltas.put(result)
             else:
-                call.computed = True
                 call.deltas.fail(result)
+            if not isinstance(result, Delta) or result.finish_reason is not None:
+                call.end()
 
     def _die(self, reason: str) -> None:
         failure: Failure = partial(EngineFailed, reason)

@@ -71,6 +71,7 @@ class Worker:
         self._scheduler = scheduler
         self._dtype = dtype
         self._inbox: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._steps = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -105,7 +106,8 @@ class Worker:
     def load(self) -> EngineLoad:
         """Safe to call from any thread. Each number is right by itself; together they may be of two steps."""
         s = self._scheduler
-        return EngineLoad(len(s.running), len(s.waiting), s.blocks.used, s.blocks.total, s.preemptions)
+        used, total = s.blocks.used, s.blocks.total
+        return EngineLoad(len(s.running), len(s.waiting), used, total, s.preemptions, self._steps)
 
     def _run(self) -> None:
         try:
@@ -132,6 +134,7 @@ class Worker:
             return bool(failed)
         for output in self._compute(chunks):
             self._deliver(output)
+            self._steps += 1
         return True
 
     def _copy(self) -> set[RequestState]:

@@ -1,39 +1,38 @@
 """The formats of a checkpoint's answers: tried in a process that may be killed, then compiled here.
 
 A format may cost any amount of time and memory, and only a trial shows how much. So each format is tried in a
-child of the `nursery` with limits of both; the number of children is bounded. A format that passes is
+child of a nursery with limits of both; the number of children is bounded. A format that passes is
 compiled again in this process, on a thread of its own, because a compiled grammar cannot cross processes. A
-caller that leaves has its child killed. For a single event loop.
+caller that leaves has its child killed. Verdicts and grammars are remembered per tenant, so that a format
+starts no sooner because another tenant has sent it. For a single event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import socket
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from decoder_svc.engine.protocol import EngineLimits, ResponseFormat
 from decoder_svc.errors import FormatNotEnforceable
-from decoder_svc.sampling.nursery import ChildLimits, Verdict
+from decoder_svc.sampling.trial import Verdict
 from fovea.contract.errors import EngineBusy, EngineUnavailable, FormatTooCostly, FoveaError
+from fovea.nursery.frames import FrameInvalid, Header
+from fovea.nursery.limits import ChildLimits
+from fovea.nursery.process import ChildDied, NurseryProcess
 
 if TYPE_CHECKING:
     from decoder_svc.sampling.grammar import Grammar
     from decoder_svc.sampling.trie import TokenSet
 
-COMMAND = (sys.executable, "-m", "decoder_svc.sampling.nursery")
+TRIAL = "decoder_svc.sampling.trial"
+MAX_VERDICT_BYTES = 64 * 1024 * 1024
+# Both bounds are of all tenants together.
 REMEMBERED = 256  # verdicts, so that a format that costs too much is refused at once the next time
 KEPT = 16  # grammars, because callers that extract fields repeat their format
-# Children share few cores with the engine. A child that takes this much longer than its CPU time is stuck.
-PATIENCE_S, PATIENCE = 30.0, 10
 
 
 class Formats:
@@ -42,49 +41,75 @@ class Formats:
     def __init__(self, tokens: TokenSet, limits: EngineLimits) -> None:
         self._tokens = tokens
         self._limits = limits
-        self._nursery = _NurseryProcess(
-            tokens, ChildLimits(limits.max_format_s, limits.max_format_memory_bytes)
+        self._nursery = NurseryProcess(
+            TRIAL,
+            {"tokens": [str(tokens.folder.resolve()), tokens.vocab_size, sorted(tokens.eos_ids)]},
+            ChildLimits(limits.max_format_s, limits.max_format_memory_bytes),
         )
         self._turns = asyncio.Semaphore(limits.format_workers)
         self._waiting = 0
-        self._verdicts: dict[ResponseFormat, Verdict] = {}
+        self._verdicts: dict[tuple[str, ResponseFormat], Verdict] = {}  # by tenant and format
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="formats")
         self._grammars = cache(lambda: Grammars(tokens))
 
-    async def check(self, wanted: ResponseFormat) -> str:
+    async def check(self, wanted: ResponseFormat, tenant: str) -> str:
         """The source of the format's grammar. Raises FormatNotEnforceable, FormatTooCostly or EngineBusy."""
-        verdict = self._verdicts.pop(wanted, None) or await self._tried(wanted)
-        self._verdicts[wanted] = verdict  # at the end: the first verdict is the least recently used
+        key = tenant, wanted
+        verdict = self._verdicts.pop(key, None) or await self._tried(wanted, tenant)
+        self._verdicts[key] = verdict  # at the end: the first verdict is the least recently used
         if len(self._verdicts) > REMEMBERED:
             del self._verdicts[next(iter(self._verdicts))]
         if failure := _failure(wanted, verdict, self._limits):
             raise failure
         return verdict.source
 
-    async def compile(self, wanted: ResponseFormat) -> Grammar:
+    async def compile(self, wanted: ResponseFormat, tenant: str) -> Grammar:
         """The grammar at its start. Raises what `check` raises."""
-        source = await self.check(wanted)
+        source = await self.check(wanted, tenant)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._compiler, lambda: self._grammars().compile(wanted, source))
+        return await loop.run_in_executor(
+            self._compiler, lambda: self._grammars().compile(wanted, source, tenant)
+        )
 
     def close(self) -> None:
         """Kill all trials. Waits for nothing."""
         self._nursery.close()
         self._compiler.shutdown(wait=False, cancel_futures=True)
 
-    async def _tried(self, wanted: ResponseFormat) -> Verdict:
+    async def _tried(self, wanted: ResponseFormat, tenant: str) -> Verdict:
         if self._waiting >= self._limits.max_waiting:
-            raise EngineBusy(self._limits.max_waiting, self._waiting, retry_after_s=self._limits.max_format_s)
+            limit, retry_after_s = self._limits.max_waiting, self._limits.max_format_s
+            raise EngineBusy("max_waiting", limit, self._waiting + 1, retry_after_s)
         self._waiting += 1
         try:
             async with self._turns:
-                return self._verdicts.get(wanted) or await self._nursery.judge(wanted)
+                return self._verdicts.get((tenant, wanted)) or await self._judged(wanted)
         finally:
             self._waiting -= 1
 
+    async def _judged(self, wanted: ResponseFormat) -> Verdict:
+        """Try a format. Cancellation kills the child. Raises EngineUnavailable if the nursery has died."""
+        verdict = bytearray()
+
+        def receive(_: Header, size: int) -> bytearray:
+            if size > MAX_VERDICT_BYTES:
+                raise FrameInvalid(f"a verdict of {size} bytes")
+            verdict.extend(bytes(size))
+            return verdict
+
+        child = self._nursery.child()
+        try:
+            await child.ask({}, json.dumps([wanted.kind, wanted.source]).encode(), receive)
+        except ChildDied as died:
+            if died.status is not None:
+                return Verdict(died=died.status)
+            raise EngineUnavailable("the process that tries formats has died") from None
+        child.close()
+        return Verdict.parse(verdict)
+
 
 class Grammars:
-    """Compiles grammars and keeps the latest. Used by the compiler's thread only."""
+    """Compiles grammars and keeps the latest of each tenant apart. Used by the compiler's thread only."""
 
     def __init__(self, tokens: TokenSet) -> None:
         from llguidance import LLExecutor  # only formats need llguidance
@@ -93,74 +118,13 @@ class Grammars:
         self._executor = LLExecutor()
         self._kept = lru_cache(KEPT)(self._compile)
 
-    def compile(self, wanted: ResponseFormat, source: str) -> Grammar:
-        return self._kept(wanted, source).copy()
+    def compile(self, wanted: ResponseFormat, source: str, tenant: str) -> Grammar:
+        return self._kept(wanted, source, tenant).copy()
 
-    def _compile(self, wanted: ResponseFormat, source: str) -> Grammar:
+    def _compile(self, wanted: ResponseFormat, source: str, tenant: str) -> Grammar:
         from decoder_svc.sampling.grammar import Grammar, compiled
 
         return Grammar(compiled(self._tokenizer, source), self._executor, wanted.field)
-
-
-class _NurseryProcess:
-    """The nursery as a child process. The first format starts it; loading the tokens takes seconds."""
-
-    def __init__(self, tokens: TokenSet, limits: ChildLimits) -> None:
-        self._settings = {
-            "tokens": [str(tokens.folder.resolve()), tokens.vocab_size, sorted(tokens.eos_ids)],
-            "limits": asdict(limits),
-        }
-        self._patience_s = PATIENCE_S + PATIENCE * limits.cpu_s
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
-
-    async def judge(self, wanted: ResponseFormat) -> Verdict:
-        """Try a format. Cancellation kills the child. Raises EngineUnavailable if the nursery has died."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            socket.send_fds(self._running(), [b"f"], [theirs.fileno()])
-        reader, writer = await asyncio.open_connection(sock=ours)
-        try:
-            writer.write(json.dumps([wanted.kind, wanted.source]).encode())
-            writer.write_eof()
-            async with asyncio.timeout(self._patience_s):
-                verdict = Verdict.parse(await reader.read())
-        except TimeoutError:
-            verdict = Verdict(died=signal.SIGPROF)
-        except ConnectionError:
-            verdict = None
-        finally:
-            writer.transport.abort()
-        if verdict is None:
-            self.close()
-            raise EngineUnavailable("the process that tries formats has died")
-        return verdict
-
-    def close(self) -> None:
-        if self._control is not None and self._process is not None:
-            self._control.close()
-            if self._process.poll() is None:
-                os.killpg(self._process.pid, signal.SIGKILL)  # and its children
-            self._process.wait()
-        self._control = self._process = None
-
-    def _running(self) -> socket.socket:
-        if self._control is None or self._process is None or self._process.poll() is not None:
-            self.close()
-            self._control, theirs = socket.socketpair()
-            with theirs:
-                self._process = subprocess.Popen(
-                    [*COMMAND, str(theirs.fileno()), json.dumps(self._settings)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                    start_new_session=True,  # Ctrl-C does not reach it, and it ends with its children
-                    # A single thread: no other thread holds a lock when a child is forked.
-                    env=os.environ
-                    | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-                    | {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"},
-                )
-        return self._control
 
 
 def _failure(wanted: ResponseFormat, verdict: Verdict, limits: EngineLimits) -> FoveaError | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from decoder_svc.engine.admission import check_request
+from decoder_svc.engine.admission import check_request, check_sampling
 from decoder_svc.engine.base import BaseEngine, EngineCall
 from decoder_svc.engine.delta_queue import DeltaQueue
 from decoder_svc.engine.protocol import (
@@ -124,17 +124,17 @@ class VllmEngine(BaseEngine[VllmCall]):
         """Always 0: vLLM looks a prefix up only when it schedules a request, in another process."""
         return 0
 
-    async def check_format(self, wanted: ResponseFormat) -> None:
+    async def check_format(self, wanted: ResponseFormat, tenant: str) -> None:
         """Try the format, because vLLM compiles formats in its own process without our limits."""
-        await self._source(wanted)
+        await self._source(wanted, tenant)
 
-    async def _source(self, wanted: ResponseFormat | None) -> str:
+    async def _source(self, wanted: ResponseFormat | None, tenant: str) -> str:
         """The source of the tried format, empty without a format. Raises what `check_format` raises."""
         self._running()
         if wanted is None or self._formats is None:
             return ""
         check_spelling(wanted, self._vocabulary.added)
-        return await self._formats.check(wanted)
+        return await self._formats.check(wanted, tenant)
 
     def _running(self) -> Any:
         if self._failure is not None:
@@ -146,7 +146,8 @@ class VllmEngine(BaseEngine[VllmCall]):
     async def _admit(self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None) -> VllmCall:
         from decoder_svc.vllm_engine.submission import check_images
 
-        grammar = await self._source(request.sampling.response_format)
+        check_sampling(request.sampling, self.limits)
+        grammar = await self._source(request.sampling.response_format, request.tenant)
         check_request(request, rows, layout, self.limits, self.shape)
         check_images(request.prompt, self._checkpoint.config.vision_config.spatial_merge_size)
         self._check_room(request.id)
@@ -172,7 +173,7 @@ class VllmEngine(BaseEngine[VllmCall]):
                 raise
             raise EngineUnavailable("vLLM gave the request up") from error
         finally:
-            call.computed = True
+            call.end()
 
     async def _generate(self, call: VllmCall) -> None:
         from decoder_svc.vllm_engine.outcome import translated
@@ -196,7 +197,7 @@ class VllmEngine(BaseEngine[VllmCall]):
         if not call.computed:
             for task in call.tasks:
                 task.cancel()
-            call.computed = True
+            call.end()
             call.deltas.put(call.answer.end("abort"))
 
 

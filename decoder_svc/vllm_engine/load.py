@@ -18,6 +18,7 @@ class LoadGauge:
         self._running = 0
         self._kv_share = 0.0
         self._preemptions = 0
+        self._steps = 0
         self.blocks = 0  # of the KV cache
 
     def __call__(self, vllm_config: Any, engine_index: int = 0) -> LoadGauge:
@@ -30,13 +31,14 @@ class LoadGauge:
             self._running = scheduler_stats.num_running_reqs
             self._kv_share = scheduler_stats.kv_cache_usage
         if iteration_stats is not None:
+            self._steps += 1
             self._preemptions += iteration_stats.num_preempted_reqs
 
     def load(self, held: int) -> EngineLoad:
         """The load with `held` requests. Those that vLLM does not run wait for rows or for a slot."""
         running = min(self._running, held)
         used = round(self._kv_share * self.blocks) if held else 0
-        return EngineLoad(running, held - running, used, self.blocks, self._preemptions)
+        return EngineLoad(running, held - running, used, self.blocks, self._preemptions, self._steps)
 
     def log(self, *args: Any) -> None:
         """Part of vLLM's interface, like the next two. `load` reports instead."""

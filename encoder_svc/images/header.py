@@ -8,12 +8,17 @@ from fovea.contract.errors import AspectTooExtreme, ImageSideTooLong, ImageTooLa
 from fovea.images.jpeg import scan_count
 from fovea.images.opening import recognised
 
+SCANS = 16
+"""The most scans of a JPEG that has `max_image_pixels`; common encoders write 10."""
+
 
 def opened(data: bytes, limits: ImageLimits) -> images.Still:
     """The image at its first frame, not yet decoded, within every limit."""
     _check_bytes(data, limits)
     still = images.opened(data, limits.formats, limits.max_image_pixels)
     _check_sides(still.width, still.height, limits)
+    if still.format == "JPEG":
+        _check_scans(data, still.width * still.height, limits)
     return still
 
 
@@ -24,6 +29,13 @@ def _check_bytes(data: bytes, limits: ImageLimits) -> None:
     format = recognised(data, limits.formats)
     if format == "JPEG" and (scans := scan_count(data, limits.max_jpeg_scans)) > limits.max_jpeg_scans:
         raise ImageTooManyScans(scans, limits.max_jpeg_scans)
+
+
+def _check_scans(data: bytes, pixels: int, limits: ImageLimits) -> None:
+    """A large image may have fewer scans: each passes over all pixels."""
+    allowed = max(1, SCANS * limits.max_image_pixels // pixels)
+    if allowed < limits.max_jpeg_scans and (scans := scan_count(data, allowed)) > allowed:
+        raise ImageTooManyScans(scans, allowed)
 
 
 def _check_sides(width: int, height: int, limits: ImageLimits) -> None:

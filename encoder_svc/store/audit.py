@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from encoder_svc.store.core import Amount
+from encoder_svc.store.amounts import Amount
 from encoder_svc.store.errors import Unsound
 
 if TYPE_CHECKING:

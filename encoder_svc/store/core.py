@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from encoder_svc.store.amounts import Bounds
 from fovea.contract.rows import RowLayout
 
 FILL = 0.8
@@ -25,25 +26,32 @@ GridIndices = npt.NDArray[np.int32]
 @dataclass(frozen=True)
 class StoreLimits:
     """Disk limits of rows and uploads. A partition that is 80 % full evicts its least recently used
-    records.
+    records. A tenant that has more than `tenant_share` of these 80 % evicts its own first; 0 is no share.
 
     A capacity of 0 stores no rows; uploads are always stored.
     """
 
     capacity_bytes: int
     uploads_bytes: int
+    tenant_share: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.tenant_share <= 1:
+            raise ValueError("the share of a tenant is between 0 and 1")
         if self.capacity_bytes < 0 or self.uploads_bytes <= 0:
             raise ValueError("a store needs room for uploads; without any for rows it keeps none")
 
     @property
-    def rows_bound(self) -> int:
-        return int(self.capacity_bytes * FILL)
+    def rows(self) -> Bounds:
+        return self._bounds(self.capacity_bytes)
 
     @property
-    def uploads_bound(self) -> int:
-        return int(self.uploads_bytes * FILL)
+    def uploads(self) -> Bounds:
+        return self._bounds(self.uploads_bytes)
+
+    def _bounds(self, capacity: int) -> Bounds:
+        bound = int(capacity * FILL)
+        return Bounds(bound, int(bound * self.tenant_share) if self.tenant_share else bound)
 
     @property
     def map_bytes(self) -> int:
@@ -104,17 +112,6 @@ class Put:
     @property
     def stored(self) -> bool:
         return self.skipped is None
-
-
-@dataclass(frozen=True)
-class Amount:
-    """A count of records, and their bytes on disk in whole pages, including their sidecars."""
-
-    records: int = 0
-    bytes: int = 0
-
-    def __add__(self, other: Amount) -> Amount:
-        return Amount(self.records + other.records, self.bytes + other.bytes)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import threading
 from collections import Counter, defaultdict
 from typing import Literal
 
-from encoder_svc.store.core import Amount, PartitionStats
+from encoder_svc.store.amounts import Amount
+from encoder_svc.store.core import PartitionStats
 from encoder_svc.store.keys import TENANT_BYTES, is_sidecar
 
 Event = Literal["hits", "misses", "puts", "skipped_puts", "evictions", "failed_checks", "errors"]

@@ -1,13 +1,18 @@
-"""The required length of LMDB's data file, read from its two meta pages without opening it.
+"""The length of LMDB's data file: required at opening, and kept while it is mapped.
 
 LMDB maps the file, and a page beyond its end raises SIGBUS, which kills the process and cannot be caught. So
-the length is checked before opening. Layout: `MDB_meta` in lmdb.h 0.9, data version 1, 64 bit.
+the length is checked before opening, against the two meta pages, and before each transaction. Layout:
+`MDB_meta` in lmdb.h 0.9, data version 1, 64 bit.
 """
 
 from __future__ import annotations
 
+import os
 import struct
+from contextlib import suppress
 from pathlib import Path
+
+import lmdb
 
 _MAGIC = 0xBEEFC0DE
 _DATA_VERSION = 1
@@ -15,6 +20,35 @@ _DATA_VERSION = 1
 # begins with the page size), last page, transaction.
 _META = struct.Struct("<16xII8x8xI44x48xQQ")
 _PAGE_SIZES = {1 << shift for shift in range(8, 17)}
+
+
+class LengthCheck:
+    """Detects that the file became shorter. It never does by LMDB: freed pages stay in it.
+
+    Remaining gap: a file that is cut during a transaction, which then touches a lost page.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known = 0
+
+    def check(self) -> None:
+        """CorruptedError if bytes were lost since the last call. Then the file gets its length back, with
+        zeros, so that transactions that are running read these and no SIGBUS.
+        """
+        try:
+            size = self._path.stat().st_size
+        except FileNotFoundError as error:
+            raise lmdb.CorruptedError("the data file is gone") from error
+        known, self._known = self._known, max(size, self._known)
+        if size < known:
+            with suppress(OSError):
+                os.truncate(self._path, known)
+            raise lmdb.CorruptedError(f"the data file lost {known - size} bytes")
+
+    def forget(self) -> None:
+        """Another file took the place of the known one."""
+        self._known = 0
 
 
 def missing_bytes(path: Path) -> int:

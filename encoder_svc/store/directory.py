@@ -4,7 +4,9 @@
     env/            LMDB's data.mdb and lock.mdb, mode 0700
     env.suspect     marks that LMDB reported damaged pages: the next opening starts empty
     crash           stack of a process killed by a signal such as SIGBUS: see `crash`
-    env.set-aside/  the last unusable environment, kept for inspection
+    env.set-aside/  the last unusable environment, kept for inspection until something is deleted
+    env.next/       a compaction in progress, otherwise left by a killed process and deleted
+    erasure-due     marks that a deletion waits for a compaction
 
 The environment is a subfolder, because a mounted volume cannot be renamed. Handles files, not records.
 """
@@ -32,6 +34,8 @@ class StoreDirectory:
         self.env = path / "env"
         self._suspect = path / "env.suspect"
         self._set_aside = path / "env.set-aside"
+        self._next = path / "env.next"
+        self._erasure_due = path / "erasure-due"
         self.crash = CrashRecord(path / "crash")
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -56,6 +60,36 @@ class StoreDirectory:
         self.env.mkdir(mode=0o700, exist_ok=True)
         self.env.chmod(0o700)
         return self.env
+
+    def make_next_env(self) -> Path:
+        self._next.mkdir(mode=0o700)
+        return self._next
+
+    def adopt_next_env(self) -> None:
+        """Replace the data file by that of the compaction, at once and durably. Both must be closed.
+
+        Its lock file comes too: a reader of another process keeps the old one, which knows the old file.
+        """
+        (self._next / "lock.mdb").replace(self.env / "lock.mdb")
+        (self._next / self.data_file.name).replace(self.data_file)
+        folder = os.open(self.env, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def forget_next_env(self) -> None:
+        shutil.rmtree(self._next, ignore_errors=True)
+
+    @property
+    def erasure_due(self) -> bool:
+        return self._erasure_due.exists()
+
+    def mark_erasure_due(self) -> None:
+        self._erasure_due.touch(mode=0o600)
+
+    def clear_erasure_due(self) -> None:
+        self._erasure_due.unlink(missing_ok=True)
 
     @property
     def data_file(self) -> Path:

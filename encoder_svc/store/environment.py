@@ -1,40 +1,54 @@
-"""An LMDB environment: checked before opening, a single writer, no transaction longer than a call.
+"""The LMDB environment of a store: checked, a single writer, no transaction longer than a call.
 
-Sync mode, measured on a virtual disk (median of a commit, three modes): the default (data and meta page
-flushed) takes 8 ms for 256 KiB and 27 to 48 ms for 16 MiB; `metasync=False` 4 ms and 24 ms; `sync=False` 0.05
-ms and 7 to 14 ms. We use `metasync=False`. The data of a commit reach the disk before the meta page that
-points to them, so a power cut may undo the last commit but never leaves half of it. `sync=False` would let
-the disk reorder them and break the tree itself, which no check of ours could catch. A killed process loses
-nothing in any mode. Never `writemap`: a full disk would kill the process with SIGBUS.
+LMDB trusts its file, and a damaged page may make it loop, crash or fail every write. So the file is checked
+before it is opened and again while it serves, and damage that a transaction meets replaces the environment by
+an empty one. `opening` has the options of LMDB, `inspection` the check, `compaction` the rewriting.
 """
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count
 
 import lmdb
 import structlog
 
-from encoder_svc.store.audit import audit
-from encoder_svc.store.datafile import missing_bytes
+from encoder_svc.store.amounts import Bounds
+from encoder_svc.store.compaction import copy_changes
+from encoder_svc.store.datafile import LengthCheck, missing_bytes
 from encoder_svc.store.directory import StoreDirectory
+from encoder_svc.store.erasure import ErasureState
 from encoder_svc.store.guard import Gate
-from encoder_svc.store.inspection import find_damage
-from encoder_svc.store.partition import Partition
+from encoder_svc.store.inspection import Inspection
+from encoder_svc.store.opening import Partitions, open_lmdb, open_partitions
 from encoder_svc.store.tables import ReadTxn, WriteTxn
 from fovea.contract.errors import StoreFailed
 
-SCHEMA = b"1"
-
-_MAX_DATABASES = 16
-# A slot per concurrently reading thread, with spare slots for dead readers.
-_MAX_READERS = 256
-# LMDB's errors for inconsistent pages, which require another environment.
-_BROKEN = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.PanicError)
-_NOT_OURS = (*_BROKEN, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.IncompatibleError)
+# A lack of room, memory or slots. Every other error of a running environment means inconsistent pages.
+_ORDINARY = (
+    lmdb.MapFullError,
+    lmdb.TxnFullError,
+    lmdb.DiskError,
+    lmdb.MemoryError,
+    lmdb.ReadersFullError,
+)
+_NOT_OURS = (
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.PanicError,
+    lmdb.InvalidError,
+    lmdb.VersionMismatchError,
+    lmdb.IncompatibleError,
+)
+# Copied while others read and write, until the rest is small enough to copy while they wait.
+_FEW_CHANGES = 64
+_MAX_ROUNDS = 8
+_COMPACTION_SLACK = 1.1
+_BACKGROUND_NICENESS = 19
 
 _log = structlog.get_logger(__name__)
 
@@ -42,37 +56,43 @@ _log = structlog.get_logger(__name__)
 class Environment:
     """Opens the environment in `directory`, or quarantines it and starts empty; then `quarantined` is true.
 
-    The file is checked before LMDB opens it, because LMDB trusts its file: see `inspection` and `audit`.
-    Damage that appears later also quarantines the environment, at runtime. `bounds` has the name and the
-    bytes of each partition.
+    `bounds` has the name and the bounds of each partition.
     """
 
-    def __init__(self, directory: StoreDirectory, map_bytes: int, bounds: Mapping[str, int]) -> None:
+    def __init__(self, directory: StoreDirectory, map_bytes: int, bounds: Mapping[str, Bounds]) -> None:
         self.quarantined = False
-        self.partitions: Mapping[str, Partition] = {}
+        self.partitions: Partitions = {}
         self._directory = directory
         self._map_bytes = map_bytes
         self._bounds = bounds
         self._gate = Gate()
         self._writer = threading.Lock()
         self._ticks = count()
+        self._inspection = Inspection()
+        self._length = LengthCheck(directory.data_file)
         # The environment in which a transaction met damaged pages; None once replaced.
         self._broken: lmdb.Environment | None = None
+        directory.forget_next_env()
+        self.erasure = ErasureState(directory, holds_old_bytes=directory.data_file.exists())
         self.lmdb = self._open()
         self.check_readers()
 
     @contextmanager
     def read(self) -> Iterator[ReadTxn]:
         """A snapshot. Values are views that must not outlive it. Raises lmdb.Error if unavailable."""
-        with self._gate.enter(), self._track_damage(), self.lmdb.begin(buffers=True) as txn:
-            yield txn
+        with self._gate.enter(), self._track_damage():
+            self._length.check()
+            with self.lmdb.begin(buffers=True) as txn:
+                yield txn
 
     @contextmanager
     def write(self) -> Iterator[WriteTxn]:
         """The only write transaction, committed at the end. Raises lmdb.Error if that fails."""
         # LMDB's own mutex belongs to a thread and stays locked when the thread dies, so ours comes first.
-        with self._gate.enter(), self._track_damage(), self._writer, self.lmdb.begin(write=True) as txn:
-            yield txn
+        with self._gate.enter(), self._track_damage(), self._writer:
+            self._length.check()
+            with self.lmdb.begin(write=True) as txn:
+                yield txn
 
     def settle(self) -> None:
         """Commit a tiny change, so that the next commit may reuse pages freed by the last."""
@@ -82,14 +102,71 @@ class Environment:
     def report(self, error: lmdb.Error, doing: str) -> None:
         """Log a failure, outside of any transaction. After damage, continue with an empty environment."""
         _log.warning("store_error", doing=doing, error=type(error).__name__, detail=str(error))
-        if isinstance(error, _BROKEN):
-            self._directory.mark_suspect()
-            self._replace()
+        if _is_damage(error):
+            with suppress(OSError):
+                self._directory.mark_suspect()
+            self._replace(str(error))
 
-    def check_readers(self) -> int:
+    def check_readers(self) -> None:
         """Free the slots of dead readers, which would pin freed pages for ever."""
         with self._gate.enter():
-            return int(self.lmdb.reader_check())
+            self.lmdb.reader_check()
+
+    def check_pages(self) -> None:
+        """Check the file in a child process while others use it; damage replaces the environment.
+
+        A commit in the meantime looks like damage, so a finding must repeat itself while writers wait. A
+        snapshot would block nobody, but pin all freed pages and so fill the map.
+        """
+        find = partial(self._inspection.find_damage, self._directory.data_file, serving=True)
+        if find(niceness=_BACKGROUND_NICENESS) is None:
+            return
+        try:
+            with self._gate.enter(), self._track_damage(), self._writer:
+                damage = find()
+                if damage is not None:
+                    raise lmdb.CorruptedError(damage)
+        except lmdb.Error as error:
+            self.report(error, "check")
+
+    def reopen_if_closed(self) -> None:
+        """Try again to open an empty environment if the disk refused it after damage."""
+        if not self._is_closed:
+            return
+        with self._gate.alone():
+            if self._is_closed:
+                self._replace_closed()
+
+    @property
+    def holds_old_bytes(self) -> bool:
+        """Whether the file may hold bytes of removed records."""
+        return self.erasure.holds_old_bytes or any(each.removals for each in self.partitions.values())
+
+    def stop_checks(self) -> None:
+        """End a check that runs in the background. It then tells nothing."""
+        self._inspection.stop()
+
+    def compact(self, stopping: Callable[[], bool]) -> bool:
+        """Rewrite the file without the bytes of removed records. False if it was stopped or has no room.
+
+        Raises lmdb.Error and OSError, after which the old file is still in use.
+        """
+        if self._lacks_room():
+            return False
+        source, requests = self.lmdb, self.erasure.requests
+        try:
+            with open_lmdb(self._directory.make_next_env(), self._map_bytes) as target:
+                partitions = open_partitions(target, self._bounds)
+                for _ in range(_MAX_ROUNDS):
+                    changes = copy_changes(self.read, self.partitions, target, partitions, stopping)
+                    if stopping() or self.lmdb is not source:
+                        return False
+                    if changes <= _FEW_CHANGES:
+                        break
+                target.sync(True)
+                return self._switch(source, target, partitions, requests)
+        finally:
+            self._directory.forget_next_env()
 
     def check_process(self) -> None:
         self._gate.check_process()
@@ -100,8 +177,38 @@ class Environment:
 
     def close(self) -> None:
         """Wait for running transactions, then close."""
+        self._inspection.stop()
         self._gate.shut()
         self.lmdb.close()
+
+    def _switch(
+        self, source: lmdb.Environment, target: lmdb.Environment, partitions: Partitions, requests: int
+    ) -> bool:
+        """Copy the last changes while nobody else uses the store, then use the new file."""
+        with self._gate.alone():
+            if self.lmdb is not source:
+                return False
+            copy_changes(
+                lambda: source.begin(buffers=True), self.partitions, target, partitions, lambda: False
+            )
+            target.sync(True)
+            target.close()
+            source.close()
+            self._directory.adopt_next_env()
+            self._length.forget()
+            self.lmdb = self._open_checked()
+            self.erasure.serve(requests, any(each.removals for each in partitions.values()))
+        return True
+
+    def _lacks_room(self) -> bool:
+        with self.read() as txn:
+            needed = sum(partition.size(txn).bytes for partition in self.partitions.values())
+        disk = os.statvfs(self._directory.path)
+        free = disk.f_bavail * disk.f_frsize
+        if needed * _COMPACTION_SLACK <= free:
+            return False
+        _log.warning("compaction_lacks_room", needed_bytes=needed, free_bytes=free)
+        return True
 
     @contextmanager
     def _track_damage(self) -> Iterator[None]:
@@ -109,21 +216,34 @@ class Environment:
         env = self.lmdb
         try:
             yield
-        except _BROKEN:
-            self._broken = env
+        except lmdb.Error as error:
+            if _is_damage(error):
+                self._broken = env
             raise
 
-    def _replace(self) -> None:
+    def _replace(self, reason: str) -> None:
         """Quarantine the damaged environment once no transaction runs, and open an empty environment."""
+        self._inspection.stop()
         with self._gate.alone():
             if self._broken is not self.lmdb:
                 return
             self._broken = None
             self.lmdb.close()
-            self._quarantine("LMDB reported damaged pages")
-            # If the disk refuses, the environment stays closed: misses and skipped puts until a restart.
-            with suppress(StoreFailed):
-                self.lmdb = self._open_empty()
+            self._quarantine(reason)
+            self._replace_closed()
+
+    def _replace_closed(self) -> None:
+        # If the disk refuses, the environment stays closed: misses and skipped puts until it is tried again.
+        with suppress(StoreFailed):
+            self.lmdb = self._open_empty()
+
+    @property
+    def _is_closed(self) -> bool:
+        try:
+            self.lmdb.stat()
+        except lmdb.Error:
+            return True
+        return False
 
     def _open(self) -> lmdb.Environment:
         damage = self._known_damage()
@@ -147,7 +267,7 @@ class Environment:
         missing = missing_bytes(self._directory.data_file)
         if missing:
             return f"data file is {missing} bytes short"
-        return find_damage(self._directory.data_file)
+        return self._inspection.find_damage(self._directory.data_file)
 
     def _open_empty(self) -> lmdb.Environment:
         """Open after a quarantine. If the disk is too full, delete the quarantined environment first."""
@@ -158,45 +278,33 @@ class Environment:
             return self._open_checked()
 
     def _open_checked(self) -> lmdb.Environment:
-        """Raises _NOT_OURS errors if the environment is unusable, StoreFailed if the disk refuses."""
+        """Open a file that passed its check. Raises _NOT_OURS errors if it is unusable after all, StoreFailed
+        if the disk refuses.
+        """
         try:
-            env = self._open_lmdb()
+            env = open_lmdb(self._directory.make_env(), self._map_bytes)
             try:
-                self._prepare(env)
+                self.partitions = open_partitions(env, self._bounds)
             except lmdb.Error:
                 env.close()
                 raise
         except _NOT_OURS:
             raise
-        except lmdb.Error as error:
+        except (lmdb.Error, OSError) as error:
             raise StoreFailed(
                 f"LMDB cannot open the store: {error}", directory=self._directory.path
             ) from error
         return env
 
-    def _prepare(self, env: lmdb.Environment) -> None:
-        """Create missing partitions and audit them."""
-        with env.begin(write=True) as txn:
-            if not txn.stat()["entries"]:
-                txn.put(b"schema", SCHEMA)
-            elif txn.get(b"schema") != SCHEMA:
-                raise lmdb.VersionMismatchError("another schema of ours")
-            partitions = {name: Partition(env, txn, name, bound) for name, bound in self._bounds.items()}
-        with env.begin(buffers=True) as txn:
-            for partition in partitions.values():
-                audit(partition, txn)
-        self.partitions = partitions
-
-    def _open_lmdb(self) -> lmdb.Environment:
-        return lmdb.open(
-            str(self._directory.make_env()),
-            map_size=self._map_bytes,
-            mode=0o600,
-            metasync=False,
-            max_dbs=_MAX_DATABASES,
-            max_readers=_MAX_READERS,
-        )
-
     def _quarantine(self, reason: str) -> None:
         self._directory.quarantine(reason)
+        if self.erasure.due:
+            self._directory.forget_set_aside()
+        self.erasure.serve(self.erasure.requests)
+        self._length.forget()
         self.quarantined = True
+
+
+def _is_damage(error: lmdb.Error) -> bool:
+    """py-lmdb raises plain lmdb.Error for a closed environment."""
+    return type(error) is not lmdb.Error and not isinstance(error, _ORDINARY)

@@ -35,11 +35,6 @@ class RowKey:
     def raw(self) -> bytes:
         return self.tenant + self.pixels + self.variant
 
-    @classmethod
-    def parse(cls, raw: bytes) -> RowKey:
-        end = TENANT_BYTES + DIGEST_BYTES
-        return cls(raw[:TENANT_BYTES], raw[TENANT_BYTES:end], raw[end:])
-
 
 @dataclass(frozen=True)
 class UploadKey:

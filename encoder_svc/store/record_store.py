@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import islice
 from typing import TypeVar
 
@@ -19,7 +18,8 @@ import lmdb
 import numpy as np
 import xxhash
 
-from encoder_svc.store.core import Amount, PartitionStats, Put
+from encoder_svc.store.amounts import Amount
+from encoder_svc.store.core import PartitionStats, Put
 from encoder_svc.store.counters import EventCounters
 from encoder_svc.store.environment import Environment
 from encoder_svc.store.partition import Partition
@@ -32,6 +32,7 @@ Decode = Callable[[Head], T]
 
 # Larger deletions would block other writers for too long.
 _REMOVE_AT_ONCE = 64
+_EVICT_AT_ONCE = 1024
 # If a write fails even after an eviction, no further evictions follow for this long. Otherwise a disk that
 # stays full would empty the store, a record per put.
 _REST_SECONDS = 60.0
@@ -70,10 +71,10 @@ class RecordStore:
 
     def write(self, key: bytes, facts: bytes, data: bytes | memoryview) -> Put:
         """Store a copy of `data` under `key`, replacing what is there. A bound of 0 bytes disables writes."""
-        if self._partition.bound_bytes == 0:
+        if self._partition.bounds.all_bytes == 0:
             return Put("off")
         record = Record.cut(key, facts, data, time.time())
-        if self._partition.charge(record) > self._partition.bound_bytes:
+        if self._partition.charge(record) > self._partition.bound(key):
             self._counters.add(key, "skipped_puts")
             return Put("too_large")
         if self._insert(record) or self._insert_after_eviction(record):
@@ -84,19 +85,21 @@ class RecordStore:
 
     def remove(self, prefix: bytes) -> Amount:
         """Delete every record whose key begins with `prefix`. StoreFailed if some may be left."""
-        removed = Amount()
-        with self._failing_as("delete"):
-            while (batch := self._remove_some(prefix)).bytes:
-                removed += batch
-        return removed
+        return self._retried("delete", lambda: self._remove_all(prefix))
 
     def keys(self, prefix: bytes) -> list[bytes]:
-        with self._failing_as("list"), self._env.read() as txn:
-            return list(self._partition.keys(txn, prefix))
+        def keys() -> list[bytes]:
+            with self._env.read() as txn:
+                return list(self._partition.keys(txn, prefix))
+
+        return self._retried("list", keys)
 
     def stats(self) -> dict[bytes, PartitionStats]:
-        with self._failing_as("count"), self._env.read() as txn:
-            return self._counters.stats(self._partition.sizes(txn))
+        def stats() -> dict[bytes, PartitionStats]:
+            with self._env.read() as txn:
+                return self._counters.stats(self._partition.sizes(txn))
+
+        return self._retried("count", stats)
 
     def shrink(self) -> None:
         """Evict down to the bound, which may be lower than at the last start."""
@@ -140,7 +143,7 @@ class RecordStore:
 
     def _copy(self, txn: ReadTxn, head: Head) -> memoryview:
         """The payload in memory of its own. Checks run on the copy, because it is what is served."""
-        if head.length > self._partition.bound_bytes:
+        if head.length > self._partition.bounds.all_bytes:
             raise RecordInvalid("longer than the area")
         # A bytearray would be zero-filled first. copyto releases the GIL.
         copy = np.empty(head.length, np.uint8)
@@ -155,12 +158,11 @@ class RecordStore:
         return copy.data.toreadonly()
 
     def _insert(self, record: Record) -> bool:
-        room = self._partition.bound_bytes - self._partition.charge(record)
         try:
             with self._env.write() as txn:
                 self._partition.touch(txn, self._take_touched())
                 self._partition.remove(txn, record.head.key)
-                evicted = self._partition.evict(txn, down_to=room)
+                evicted = self._partition.make_room(txn, record.head.key, self._partition.charge(record))
                 self._partition.insert(txn, record)
         except lmdb.Error as error:
             self._env.report(error, f"{self._name}.put")
@@ -201,7 +203,17 @@ class RecordStore:
 
     def _evict_some(self) -> list[bytes]:
         with self._env.write() as txn:
-            return self._partition.evict(txn, self._partition.bound_bytes, at_most=_REMOVE_AT_ONCE)
+            partition = self._partition
+            evicted = partition.evict(txn, partition.bounds.all_bytes, at_most=_REMOVE_AT_ONCE)
+            for tenant in [] if evicted else partition.sizes(txn):
+                evicted += partition.evict_tenant(txn, tenant, at_most=_EVICT_AT_ONCE)
+            return evicted
+
+    def _remove_all(self, prefix: bytes) -> Amount:
+        removed = Amount()
+        while (batch := self._remove_some(prefix)).bytes:
+            removed += batch
+        return removed
 
     def _remove_some(self, prefix: bytes) -> Amount:
         with self._env.write() as txn:
@@ -222,10 +234,13 @@ class RecordStore:
         for key in keys:
             self._counters.add(key, "evictions")
 
-    @contextmanager
-    def _failing_as(self, verb: str) -> Iterator[None]:
+    def _retried(self, verb: str, call: Callable[[], T]) -> T:
+        """Call again after an error: damage has replaced the environment. StoreFailed if that fails too."""
         try:
-            yield
+            return call()
         except lmdb.Error as error:
             self._env.report(error, f"{self._name}.{verb}")
+        try:
+            return call()
+        except lmdb.Error as error:
             raise StoreFailed(f"the store could not {verb} {self._name}") from error

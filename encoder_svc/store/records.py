@@ -17,7 +17,9 @@ import xxhash
 PIECE_BYTES = 256 * 1024 - 16
 
 _MAGIC = b"FVRC"
-_VERSION = 1
+# Increment when an older version would misread a record: it then drops the record instead. Version 2 has
+# facts of uploads that v0.1.0 does not know, and on which it fails.
+_VERSION = 2
 _FIXED = struct.Struct("<4sHHIIIQd")
 _CHECK = struct.Struct("<Q")
 

@@ -8,12 +8,13 @@ caller owns, or a miss; a put may be skipped. Independent of protobuf and of the
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import structlog
+
+from encoder_svc.store.amounts import Amount
 from encoder_svc.store.core import (
-    Amount,
     Facts,
     PartitionStats,
     Put,
@@ -32,16 +33,15 @@ from encoder_svc.store.keys import (
     Fields,
     RowKey,
     UploadKey,
-    is_sidecar,
     sidecar,
     variant,
 )
+from encoder_svc.store.maintenance import Maintenance, Upkeep
 from encoder_svc.store.record_store import RecordStore
+from fovea.contract.cache import Erasure
 from fovea.contract.errors import StoreFailed
 
-# Last uses are noted in memory and written this often, or with the next put, so that a hit costs no commit.
-_FLUSH_SECONDS = 5.0
-_READER_CHECK_SECONDS = 60.0
+_log = structlog.get_logger(__name__)
 
 
 class LmdbStore:
@@ -52,7 +52,7 @@ class LmdbStore:
     StoreClosed, in a forked child StoreForked.
     """
 
-    def __init__(self, directory: Path, limits: StoreLimits) -> None:
+    def __init__(self, directory: Path, limits: StoreLimits, upkeep: Upkeep | None = None) -> None:
         self.limits = limits
         try:
             self._open(directory)
@@ -62,7 +62,7 @@ class LmdbStore:
                 directory=directory,
             ) from error
         self._closing = threading.Event()
-        self._maintenance = threading.Thread(target=self._maintain, name="store-tend", daemon=True)
+        self._maintenance = Maintenance(self._env, self.flush, upkeep or Upkeep(), self._closing)
         self._maintenance.start()
 
     def get(self, key: RowKey, fields: Fields) -> StoredRows | None:
@@ -122,8 +122,20 @@ class LmdbStore:
         """Delete the uploads of a tenant."""
         return self._uploads.remove(_prefix(tenant))
 
-    def row_keys(self, tenant: bytes) -> list[RowKey]:
-        return [RowKey.parse(raw) for raw in self._rows.keys(_prefix(tenant)) if not is_sidecar(raw)]
+    def erase(self) -> Erasure:
+        """What becomes of the bytes of removed records: deleted, evicted or replaced. A compaction follows if
+        the file may still hold some. A quarantined environment is deleted now.
+        """
+        self._directory.forget_set_aside()
+        if not self._env.holds_old_bytes:
+            return Erasure.ERASED
+        self._env.erasure.request()
+        return Erasure.AFTER_COMPACTION
+
+    @property
+    def erasure_due(self) -> bool:
+        """Whether deleted bytes wait for a compaction."""
+        return self._env.erasure.due
 
     def upload_facts(self, tenant: bytes) -> list[Facts]:
         """The facts of every upload of a tenant. No hits and no uses."""
@@ -149,7 +161,10 @@ class LmdbStore:
         The next opening reads it and quarantines the environment if the store's code was running. So an
         unreadable page that the check at opening missed does not kill a second process.
         """
-        self._directory.crash.watch()
+        try:
+            self._directory.crash.watch()
+        except OSError as error:
+            _log.warning("crashes_not_recorded", error=error.strerror)
 
     def close(self) -> None:
         """Flush, wait for running calls, and release the directory. Idempotent."""
@@ -157,6 +172,7 @@ class LmdbStore:
         if self._closing.is_set():
             return
         self._closing.set()
+        self._env.stop_checks()
         self._maintenance.join()
         self.flush()
         self._env.close()
@@ -173,21 +189,13 @@ class LmdbStore:
         with ExitStack() as undo:
             self._directory = StoreDirectory(directory)
             undo.callback(self._directory.release)
-            bounds = {"rows": self.limits.rows_bound, "uploads": self.limits.uploads_bound}
+            bounds = {"rows": self.limits.rows, "uploads": self.limits.uploads}
             self._env = Environment(self._directory, self.limits.map_bytes, bounds)
             undo.callback(self._env.close)
             self._rows, self._uploads = RecordStore(self._env, "rows"), RecordStore(self._env, "uploads")
             self._rows.shrink()
             self._uploads.shrink()
             undo.pop_all()
-
-    def _maintain(self) -> None:
-        checked = time.monotonic()
-        while not self._closing.wait(_FLUSH_SECONDS):
-            self.flush()
-            if time.monotonic() - checked >= _READER_CHECK_SECONDS:
-                self._env.check_readers()
-                checked = time.monotonic()
 
 
 def _check(key: RowKey, fields: Fields) -> None:

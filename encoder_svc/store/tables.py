@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import lmdb
 
-from encoder_svc.store.core import Amount
+from encoder_svc.store.amounts import Amount
 from encoder_svc.store.errors import Unsound
 
 ReadTxn: TypeAlias = "lmdb.Transaction[memoryview]"
@@ -30,7 +30,7 @@ _MAX_COUNTER = 2**63
 
 @dataclass(frozen=True)
 class Tables:
-    """Handles of the sub-databases `name.*`, which are created if missing."""
+    """Handles of the sub-databases `name.*`."""
 
     heads: Any
     pieces: Any
@@ -39,8 +39,10 @@ class Tables:
     sizes: Any
 
     @classmethod
-    def open(cls, env: lmdb.Environment, txn: WriteTxn, name: str) -> Tables:
-        return cls(*(env.open_db(f"{name}.{field.name}".encode(), txn=txn) for field in fields(cls)))
+    def open(cls, env: lmdb.Environment, txn: ReadTxn | WriteTxn, name: str, create: bool) -> Tables:
+        """NotFoundError if a table is missing and not to be created."""
+        names = (f"{name}.{field.name}".encode() for field in fields(cls))
+        return cls(*(env.open_db(each, txn=txn, create=create) for each in names))
 
     def counts(self, txn: ReadTxn) -> dict[str, int]:
         """Entries by table."""

@@ -1,7 +1,9 @@
 """Batches the images of concurrent calls into packed tower calls.
 
-Images are prepared in parallel with the tower, which runs on its own thread. A batch holds at most
-`max_batch_patches`. It waits only while images are being prepared, and never longer than `max_wait_s`.
+Images wait in a fair queue until there is room for their patches. They are refused at once if they would wait
+too long, and leave as soon as they can no longer be computed in time. They are prepared in parallel with the
+tower, which runs on its own thread. A batch holds at most `max_batch_patches`. It waits only while images are
+being prepared, and never longer than `max_wait_s`.
 Independent of torch, the store and keys: the tower is a function, and the caller supplies how its image is
 prepared. Callers of the same image share a call of `encode`, see `single_flight`.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import itertools
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -25,9 +28,13 @@ from encoder_svc.vision.output import Encoded, TowerOutput
 from encoder_svc.vision.patch_limiter import PatchLimiter
 from encoder_svc.vision.preprocess import Patches
 from encoder_svc.vision.queued_image import QueuedImage
-from fovea.contract.errors import EncoderBusy, FoveaError
+from fovea.contract.errors import DeadlineUnreachable, EncoderBusy, FoveaError
+from fovea.rate import Rate
+from fovea.server.fair_queue import FairQueue, QueueLimits
+from fovea.server.guards import TenantQuota
 
-_age = attrgetter("created")
+_turn = attrgetter("number")
+MAX_PREPARED_PATCHES = 49_152
 # The tower: images, and whether their saliency is needed.
 Compute = Callable[[Sequence[Patches], bool], list[TowerOutput]]
 
@@ -39,10 +46,23 @@ class BatchLimits:
     """An image larger than `max_batch_patches` is computed alone. A prepared patch takes 6 KiB."""
 
     max_batch_patches: int = 16_384
-    max_prepared_patches: int = 49_152
+    max_prepared_patches: int = MAX_PREPARED_PATCHES
     max_queue: int = 64
     max_wait_s: float = 0.003
-    retry_after_s: float = 1.0
+    default_deadline_s: float = 600.0
+    max_wait_share: float = 0.5
+    max_tenant_images: int = 0
+    several_tenants: bool = False
+
+    @property
+    def queue(self) -> QueueLimits:
+        return QueueLimits(
+            self.max_queue,
+            default_deadline_s=self.default_deadline_s,
+            wait_share=self.max_wait_share,
+            several_tenants=self.several_tenants,
+            names=("max_queue", "patches"),
+        )
 
 
 @dataclass(frozen=True)
@@ -72,6 +92,11 @@ class Batcher:
         self._images: set[QueuedImage] = set()
         self._ready: deque[QueuedImage] = deque()  # oldest first
         self._changed = asyncio.Event()
+        self._queue: FairQueue[QueuedImage] = FairQueue(self.limits.queue)
+        self._numbers = itertools.count(1)
+        self._late: asyncio.TimerHandle | None = None
+        self._rate = Rate()  # of the tower, by patches
+        self._quota = TenantQuota("max_tenant_images", self.limits.max_tenant_images)
         self._limiter = PatchLimiter(self.limits.max_prepared_patches)
         self._preparing: list[QueuedImage] = []
         self._tower = ThreadPoolExecutor(1, thread_name_prefix="tower")
@@ -112,7 +137,8 @@ class Batcher:
 
     def load(self, tenant: str | None = None) -> TowerLoad:
         """The load of a tenant's images, or of all."""
-        images = [image for image in self._images if tenant in (None, image.tenant)]
+        real = [image for image in self._images if not image.dummy]
+        images = [image for image in real if tenant in (None, image.tenant)]
         running = sum(image.begun for image in images)
         encodes = self.encodes.total() if tenant is None else self.encodes[tenant]
         return TowerLoad(len(images) - running, running, encodes)
@@ -120,34 +146,82 @@ class Batcher:
     async def encode(self, image: QueuedImage) -> Encoded:
         """The rows of an image. Cancelling the call withdraws an image that has not reached the tower.
 
-        Raises EncoderBusy if the queue is full, EncodeFailed if the tower cannot compute this image,
-        TowerFailed if it computes none any more, and what preparing the image raises.
+        Raises EncoderBusy or TenantBusy at once, DeadlineUnreachable as soon as it applies, EncodeFailed if
+        the tower cannot compute this image, TowerFailed if it computes none any more, and what preparing the
+        image raises.
         """
         if not self.healthy:
             raise TowerFailed
-        if (waiting := self.waiting) >= self.limits.max_queue:
-            raise EncoderBusy(waiting, self.limits.max_queue, self.limits.retry_after_s)
+        with self._quota.held(image.tenant):
+            self._enter(image)
+            try:
+                return await image.result
+            finally:
+                self._images.discard(image)
+                self._queue.remove(image)
+                if image.preparation is not None:
+                    image.preparation.cancel()
+                self._update()
+
+    def _enter(self, image: QueuedImage) -> None:
+        """Queue the image. Raises EncoderBusy."""
+        image.arrived = time.monotonic()
+        image.deadline = min(image.deadline, image.arrived + self.limits.default_deadline_s)
+        image.seconds = self._rate.seconds(image.patches)
+        held = self._limiter.held
+        refusal = self._queue.refusal(image, self._rate.seconds(held), 1, self.waiting - len(self._queue))
+        idle = not held and not len(self._queue)
+        if refusal is not None and (not idle or refusal.field == self.limits.queue.names[0]):
+            raise EncoderBusy(*refusal)
         self._images.add(image)
-        preparation = asyncio.create_task(self._prepare(image))
-        try:
-            return await image.result
-        finally:
-            self._images.discard(image)
-            preparation.cancel()
+        if idle and self._limiter.acquire(image.patches):
+            self._start_preparing(image)  # whatever its estimate, so that a wrong estimate cannot last
+        else:
+            self._queue.add(image)
+            self._update()
+
+    def _update(self) -> None:
+        """Drop images that would be late, prepare those that have room, and wake up when the next is late."""
+        now = time.monotonic()
+        for late_image in self._queue.drop_late(now):
+            self._drop(late_image, now)
+        while (image := self._queue.peek()) is not None and self._limiter.acquire(image.patches):
+            self._queue.take()
+            self._start_preparing(image)
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+        late = self._queue.next_late()
+        if late is not None:
+            loop = asyncio.get_running_loop()
+            self._late = loop.call_later(max(0.0, late - now), self._update)
+
+    def _start_preparing(self, image: QueuedImage) -> None:
+        image.number = next(self._numbers)
+        loop = asyncio.get_running_loop()
+        image.preparation = loop.create_task(self._prepare(image), context=image.context)
+        image.preparation.add_done_callback(lambda _: self._end_preparation(image))
+
+    def _drop(self, image: QueuedImage, now: float) -> None:
+        wait_s = round(max(1.0, self._rate.seconds(self._limiter.held)), 1)
+        image.fail(DeadlineUnreachable(image.seconds, image.deadline - now, wait_s))
 
     async def _prepare(self, image: QueuedImage) -> None:
-        await self._limiter.acquire(image.patches)
         self._preparing.append(image)
         try:
             image.prepared = await image.prepare()
-            bisect.insort(self._ready, image, key=_age)
+            bisect.insort(self._ready, image, key=_turn)
         except Exception as error:
             image.fail(error)
         finally:
             self._preparing.remove(image)
-            if image.prepared is None:
-                self._limiter.release(image.patches)
-            self._changed.set()
+
+    def _end_preparation(self, image: QueuedImage) -> None:
+        """Not a part of `_prepare`, which does not run at all if it is cancelled before its first step."""
+        if image.prepared is None:
+            self._limiter.release(image.patches)
+            self._update()
+        self._changed.set()
 
     async def _serve(self) -> None:
         try:
@@ -157,6 +231,7 @@ class Batcher:
                     await self._run(batch)
                 finally:
                     self._limiter.release(sum(image.patches for image in batch))
+                    self._update()
         except Exception as error:
             log.error("tower_failed", exc_info=error)
             self._end()
@@ -185,21 +260,24 @@ class Batcher:
     def _full_or_alone(self) -> bool:
         if not self._preparing:
             return True
-        first = min(map(_age, self._preparing))
-        older = [image for image in self._ready if _age(image) < first and not image.result.done()]
-        return sum(image.cost for image in older) >= self.limits.max_batch_patches
+        first = min(map(_turn, self._preparing))
+        older = [image for image in self._ready if _turn(image) < first and not image.result.done()]
+        return sum(image.size for image in older) >= self.limits.max_batch_patches
 
     def _take(self) -> list[QueuedImage]:
         """All with saliency or all without, so that calls without saliency do not pay for it."""
+        now = time.monotonic()
         batch: list[QueuedImage] = []
         free_patches = self.limits.max_batch_patches
         while self._ready and (not batch or self._ready[0].joins(batch[0], free_patches)):
             image = self._ready.popleft()
+            if image.deadline < now:
+                self._drop(image, now)
             if image.result.done():
                 self._limiter.release(image.patches)
                 continue
             image.begun = True
-            free_patches -= image.cost
+            free_patches -= image.size
             batch.append(image)
         return batch
 
@@ -223,12 +301,13 @@ class Batcher:
             await self._run_alone(batch, error)
             return
         ended = time.perf_counter()
+        self._rate.note(sum(image.size for image in batch), ended - started)
         self._count(batch)
         for image, output in zip(batch, outputs, strict=True):
             image.finish(output, started, ended)
 
     def _count(self, batch: Sequence[QueuedImage]) -> None:
-        self.encodes.update(image.tenant for image in batch)
+        self.encodes.update(image.tenant for image in batch if not image.dummy)
         while len(self.encodes) > MAX_TENANTS:
             oldest = next(tenant for tenant in self.encodes if tenant != OTHERS)
             self.encodes[OTHERS] += self.encodes.pop(oldest)

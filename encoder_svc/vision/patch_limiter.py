@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-
 
 class PatchLimiter:
-    """First come, first served, so that small images never starve a large image.
-
-    An image larger than the limit is admitted when nothing else is held.
-    """
+    """An image larger than the limit is admitted when nothing else is held."""
 
     def __init__(self, patches: int) -> None:
         self._max_patches = patches
-        self._held = 0
-        self._turn = asyncio.Lock()
-        self._freed = asyncio.Event()
+        self.held = 0
 
-    @property
-    def held(self) -> int:
-        return self._held
-
-    async def acquire(self, patches: int) -> None:
-        async with self._turn:
-            while self._held and self._held + patches > self._max_patches:
-                self._freed.clear()
-                await self._freed.wait()
-            self._held += patches
+    def acquire(self, patches: int) -> bool:
+        """Hold the patches if they fit."""
+        fits = not self.held or self.held + patches <= self._max_patches
+        self.held += patches if fits else 0
+        return fits
 
     def release(self, patches: int) -> None:
-        self._held -= patches
-        self._freed.set()
+        self.held -= patches

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from encoder_svc.images.decoder import Decoder
 from encoder_svc.store.core import GridIndices
+from encoder_svc.store.keys import UploadKey
 from encoder_svc.vision.preprocess import Patches, kept_indices, patches
 from fovea.contract.plan import EncodePlan
 from fovea.geometry import Geometry
@@ -34,12 +35,14 @@ class ImagePreparer:
         self._geometry = geometry
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="preprocess")
 
-    async def prepare(self, data: bytes, plan: EncodePlan, uniform: bool = False) -> PreparedImage:
+    async def prepare(
+        self, key: UploadKey, data: bytes, plan: EncodePlan, uniform: bool = False
+    ) -> PreparedImage:
         """The patches of the file `data`, resized as planned, without the uniform cells that `plan` drops.
         `uniform` also reports which of the remaining cells are uniform.
         """
         started = time.perf_counter()
-        rgb = await self._decoder.pixels(data)
+        rgb = await self._decoder.pixels(key, data)
         decoded = time.perf_counter()
         loop = asyncio.get_running_loop()
         prepared = await loop.run_in_executor(
@@ -48,11 +51,11 @@ class ImagePreparer:
         ended = time.perf_counter()
         return PreparedImage(prepared, 1e3 * (decoded - started), 1e3 * (ended - decoded))
 
-    async def kept_indices(self, data: bytes, plan: EncodePlan) -> GridIndices | None:
+    async def kept_indices(self, key: UploadKey, data: bytes, plan: EncodePlan) -> GridIndices | None:
         """`Patches.kept` of what `prepare` would return, without building patches."""
         if plan.flat_tolerance is None:
             return None
-        rgb = await self._decoder.pixels(data)
+        rgb = await self._decoder.pixels(key, data)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
             self._pool, kept_indices, rgb, self._geometry, plan.max_pixels, plan.flat_tolerance

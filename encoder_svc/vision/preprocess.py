@@ -40,6 +40,12 @@ class Patches:
     kept: GridIndices | None = None
     uniform: npt.NDArray[np.bool_] | None = None
 
+    @classmethod
+    def blank(cls, geometry: Geometry) -> Patches:
+        """The smallest image, a single grey cell."""
+        values = CHANNELS * geometry.temporal * geometry.patch**2
+        return cls(np.zeros((geometry.merge**2, values), np.float32), (1, geometry.merge, geometry.merge))
+
     @property
     def count(self) -> int:
         return len(self.values)

@@ -131,10 +131,8 @@ class Tower:
         return [part.copy() for part in np.split(summed, np.cumsum(cells)[:-1])]
 
     def _measure(self) -> tuple[int, int]:
-        cells = self._geometry.merge
-        dummy = Patches(np.zeros((cells**2, self._values), np.float32), (1, cells, cells))
         with torch.inference_mode():
-            rows = self._run([dummy], saliency=False).rows
+            rows = self._run([Patches.blank(self._geometry)], saliency=False).rows
         if not bool(rows.isfinite().all()):
             raise CheckpointNotSupported(
                 "the vision tower computes values that are not finite for a grey image"

@@ -113,9 +113,11 @@ def _print(deleted: Deleted, as_json: bool, deletion: Deletion | None = None, **
     if deleted.uploads or deleted.records:
         typer.echo(
             f"removed: uploads {deleted.uploads}, row records {deleted.records}, {size(deleted.bytes)}"
+            f"{_on_disk(deleted)}"
         )
     else:
-        typer.echo("nothing was stored under this id" if "digest" in name else "nothing was stored")
+        nothing = "nothing was stored under this id" if "digest" in name else "nothing was stored"
+        typer.echo(nothing + _on_disk(deleted))
     for each in deletion.encoders if deletion else ():
         if each.deleted is None:
             typer.echo(f"not confirmed by {each.encoder} ({each.reason}): repeat the command once it is back")
@@ -123,9 +125,18 @@ def _print(deleted: Deleted, as_json: bool, deletion: Deletion | None = None, **
 
 def _encoders(deletion: Deletion) -> list[dict[str, object]]:
     return [
-        {"encoder": each.encoder, "confirmed": each.deleted is not None, "reason": each.reason}
+        {
+            "encoder": each.encoder,
+            "confirmed": each.deleted is not None,
+            "reason": each.reason,
+            "erasure": each.deleted and each.deleted.erasure,
+        }
         for each in deletion.encoders
     ]
+
+
+def _on_disk(deleted: Deleted) -> str:
+    return f"; on disk: {deleted.erasure.replace('_', ' ')}" if deleted.erasure else ""
 
 
 def _filled(held: int, capacity: int) -> str:

@@ -23,9 +23,12 @@ PAUSE_S = 0.25
 _OPTIONS = (("grpc.use_local_subchannel_pool", 1),)
 
 
-def is_ready(address: str, ca: str = "", server_name: str = "") -> bool:
-    """Whether the service reports SERVING; False if it is unreachable. `ca` is a PEM file; it enables TLS."""
-    request = health_pb2.HealthCheckRequest(service=SERVICE)
+def is_ready(address: str, ca: str = "", server_name: str = "", service: str = SERVICE) -> bool:
+    """Whether the service reports SERVING; False if it is unreachable. `ca` is a PEM file; it enables TLS.
+
+    `service` is a name of its health service: readiness or liveness.
+    """
+    request = health_pb2.HealthCheckRequest(service=service)
     files = TlsFiles(ca=CredentialFile(Path(ca), "ca")) if ca else None
     access = ClientCredentials(files, server_name=server_name)
     with closing(access.open(grpc, reachable(address), _OPTIONS)) as channel:

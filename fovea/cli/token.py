@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -55,15 +56,31 @@ def _append(path: Path, lines: str) -> None:
     from fovea.server.tokens import parse
 
     path = path.resolve()  # a link stays a link
-    before = ""
-    if path.exists():
-        file = CredentialFile(path, FILE)
-        parse(file)
-        before = file.text().rstrip("\n") + "\n\n"
     try:
-        _replace(path, before + lines)
+        with _locked(path.parent):
+            before = ""
+            if path.exists():
+                file = CredentialFile(path, FILE)
+                parse(file)
+                before = file.text().rstrip("\n") + "\n\n"
+            _replace(path, before + lines)
     except OSError as error:
         raise OutputNotWritable(str(path), error.strerror or "") from None
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One command at a time, so that none replaces the entry of another. The file itself is replaced, so the
+    lock is on its folder; it ends with the process.
+    """
+    import fcntl  # not on every system that runs the other commands
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _replace(path: Path, text: str) -> None:

@@ -17,10 +17,13 @@ from fovea.client.sources import File, content
 from fovea.contract.budget import UNDECIDED, Budget
 from fovea.contract.errors import AspectTooExtreme, ImageInvalid
 from fovea.geometry import Geometry
+from fovea.images.jpeg import scan_count
 from fovea.planning.limit import pixel_limit
 
 QUALITY = 92
 TOKENS_APART = 1
+MAX_SCANS = 100
+"""The services' default limit; each scan passes over all pixels."""
 
 
 def fit(image: File, max_pixels: int | None = None, *, budget: Budget | None = None) -> bytes:
@@ -35,7 +38,7 @@ def fit(image: File, max_pixels: int | None = None, *, budget: Budget | None = N
     allowed = UNDECIDED.with_pixels(max_pixels) if budget is None else budget.with_pixels(max_pixels)
     try:
         smaller = _smaller(data, allowed)
-    except ImageInvalid:  # the service reports the problem
+    except (ImageInvalid, MemoryError):  # the service reports the problem
         return data
     return smaller if smaller is not None and len(smaller) < len(data) else data
 
@@ -62,6 +65,8 @@ def fitted_size(width: int, height: int, budget: Budget) -> tuple[int, int] | No
 
 def _smaller(data: bytes, budget: Budget) -> bytes | None:
     still = images.opened(data)
+    if still.format == "JPEG" and scan_count(data, MAX_SCANS) > MAX_SCANS:
+        return None
     # Before decoding. The EXIF orientation does not change whether shrinking is useful.
     if fitted_size(still.width, still.height, budget) is None:
         return None

@@ -3,30 +3,26 @@
 A page has no pixels of its own: it counts as an image at DPI dots per inch, which a budget shrinks. It is
 rendered at the planned size with its aspect ratio, on white; the rest of the last cells stays white. Only if
 a budget leaves a page less than about 80 tokens does the service resize again, because of the minimum pixels.
-The same page within the same budget yields the same bytes, so its rows are reused. Makes no calls. Needs
-pypdfium2, the extra `pdf`, which is imported when a file is opened.
+The same page within the same budget yields the same bytes, so its rows are reused. Makes no calls. A child
+process reads the file within limits of time and memory, with pypdfium2, the extra `pdf`.
 """
 
 from __future__ import annotations
 
-import io
-import math
 import os
 import re
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from fovea.client.isolated import IsolatedReader, isolated
 from fovea.client.naming import naming_image
 from fovea.contract.budget import UNDECIDED, Budget
 from fovea.contract.errors import InvalidArgument, Violation
 from fovea.geometry import Geometry
+from fovea.nursery.frames import Header
 from fovea.planning.limit import pixel_limit
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 DPI = 300
 POINTS = 72
@@ -37,8 +33,10 @@ HEAD_BYTES = 1024
 """The PDF signature must be within these bytes."""
 
 _RANGE = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
-_PDFIUM_LOCK = threading.Lock()
-"""PDFium is not thread-safe."""
+READER = "fovea.pdf_reader"
+_MAX_POINTS = 1e6
+_PNG_BYTES = 1 << 20
+"""What a PNG may have beyond four bytes for each pixel."""
 
 Size = tuple[int, int]
 PdfFile = str | os.PathLike[str] | bytes
@@ -94,19 +92,17 @@ def pages(
 
     `which` is for instance `1-3` or `2,5-7`, counted from 1; empty means all, up to MAX_PAGES.
     `max_visual_tokens` applies to each page: splitting it between them is the server's task. Raises OSError
-    for an unreadable path, and the errors of this module.
+    for an unreadable path, FileTooCostly, and the errors of this module.
     """
     allowed = budget.with_pixels(max_pixels)
     with _opened(file) as document:
-        chosen = numbers(which, len(document))
-        return [_drawn_page(document, number, _name(file), allowed) for number in chosen]
+        return [document.drawn(number, allowed) for number in numbers(which, document.pages)]
 
 
 def sizes(file: PdfFile, which: str = "") -> list[tuple[int, Size]]:
     """Each page number with its nominal size (width, height) in pixels. Renders nothing."""
     with _opened(file) as document:
-        chosen = numbers(which, len(document))
-        return [(number, _size(_page(document, number, _name(file)))) for number in chosen]
+        return [(number, document.size(number)) for number in numbers(which, document.pages)]
 
 
 def numbers(which: str, count: int) -> list[int]:
@@ -131,74 +127,54 @@ def _range(part: str, which: str, count: int) -> Sequence[int]:
     return range(first, last + 1)
 
 
+class _Document:
+    """A PDF that is open in a child process."""
+
+    def __init__(self, reader: IsolatedReader, file: PdfFile) -> None:
+        self.name = _name(file)
+        self._reader = reader
+        data = file if isinstance(file, bytes) else Path(file).read_bytes()
+        self.pages = int(self._asked("open", data)["pages"])
+
+    def size(self, number: int) -> Size:
+        """The nominal size of a page in pixels. Raises PageWithoutArea."""
+        points = self._asked("size", number=number)
+        width, height = (min(max(0.0, float(points[side])), _MAX_POINTS) for side in ("width", "height"))
+        if not width or not height:
+            raise PageWithoutArea(self.name, number)
+        return max(1, round(width * DPI / POINTS)), max(1, round(height * DPI / POINTS))
+
+    def drawn(self, number: int, budget: Budget) -> bytes:
+        """A page as a PNG of its planned size."""
+        with naming_image(f"{self.name} page {number}"):
+            size = self.size(number)
+            planned = Geometry().plan(*size, pixel_limit(budget, *size))
+            most = 4 * planned.width * planned.height + _PNG_BYTES
+            _, drawn = self._reader.ask(
+                "draw", max_bytes=most, number=number, width=planned.width, height=planned.height
+            )
+            return drawn
+
+    def _asked(self, task: str, data: bytes = b"", **arguments: int) -> Header:
+        reply, _ = self._reader.ask(task, data, **arguments)
+        if "failed" in reply:
+            raise PdfNotReadable(self.name, _why(reply["failed"]))
+        return reply
+
+
 @contextmanager
-def _opened(file: PdfFile) -> Iterator[Any]:
-    name = _name(file)
-    try:
-        import pypdfium2
-    except ImportError:
-        raise PdfNotReadable(name, "that needs pypdfium2, in the extra `fovea[pdf]`") from None
-    data = file if isinstance(file, bytes) else Path(file).read_bytes()
-    with _PDFIUM_LOCK:
-        try:
-            with closing(pypdfium2.PdfDocument(data)) as document:
-                document.init_forms()  # render filled-in form fields too
-                yield document
-        except pypdfium2.PdfiumError as failed:
-            raise PdfNotReadable(name, _why(failed)) from None
+def _opened(file: PdfFile) -> Iterator[_Document]:
+    if find_spec("pypdfium2") is None:
+        raise PdfNotReadable(_name(file), "that needs pypdfium2, in the extra `fovea[pdf]`")
+    with isolated(READER, _name(file)) as reader:
+        yield _Document(reader, file)
 
 
 def _name(file: PdfFile) -> str:
     return "the PDF" if isinstance(file, bytes) else str(file)
 
 
-def _why(failed: Exception) -> str:
+def _why(error_number: object) -> str:
     """Derived from PDFium's error number; its message adds nothing."""
-    behind_password = getattr(failed, "err_code", None) in (4, 5)
+    behind_password = error_number in (4, 5)
     return "it is protected by a password" if behind_password else "it is not a PDF, or damaged"
-
-
-def _page(document: Any, number: int, name: str) -> Any:
-    """Load a page. Raises PageWithoutArea.
-
-    A crop box outside of the media box leaves no area; the whole page is shown then, as in viewers.
-    """
-    page = document[number - 1]
-    if not all(page.get_size()):
-        page.set_cropbox(*page.get_mediabox())
-        page.close()
-        page = document[number - 1]
-    if not all(page.get_size()):
-        raise PageWithoutArea(name, number)
-    return page
-
-
-def _size(page: Any) -> Size:
-    width, height = page.get_size()
-    return max(1, round(width * DPI / POINTS)), max(1, round(height * DPI / POINTS))
-
-
-def _drawn_page(document: Any, number: int, name: str, budget: Budget) -> bytes:
-    page = _page(document, number, name)
-    with naming_image(f"{name} page {number}"):
-        return _drawn(page, budget)
-
-
-def _drawn(page: Any, budget: Budget) -> bytes:
-    from PIL import Image
-
-    size = _size(page)
-    planned = Geometry().plan(*size, pixel_limit(budget, *size))
-    canvas = Image.new("RGB", (planned.width, planned.height), "white")
-    canvas.paste(_picture(page, planned.width, planned.height))
-    out = io.BytesIO()
-    canvas.save(out, "PNG")
-    return out.getvalue()
-
-
-def _picture(page: Any, width: int, height: int) -> Image.Image:
-    """Render the page to fit, at a hair less than the exact scale: PDFium rounds sides up."""
-    page_width, page_height = page.get_size()
-    scale = min(width / page_width, height / page_height)
-    drawn: Image.Image = page.render(scale=math.nextafter(scale, 0), rev_byteorder=True).to_pil()
-    return drawn.convert("RGB")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, TypeVar
 
-from fovea.contract.codec import pick
+from fovea.contract.codec import EnumCodec, pick
 from fovea.decoder.v1 import decoder_pb2
 from fovea.encoder.v1 import encoder_pb2
+from fovea.vision.v1 import image_pb2
 
 M = TypeVar("M")
 
@@ -30,13 +32,24 @@ class CacheStats:
     skipped_puts: int
 
 
+class Erasure(StrEnum):
+    """Whether deleted bytes are gone from the files of an encoder, or leave them with the next compaction."""
+
+    ERASED = "erased"
+    AFTER_COMPACTION = "after_compaction"
+
+
+ERASURE = EnumCodec(image_pb2.Erasure, Erasure)
+
+
 @dataclass(frozen=True)
 class Deleted:
-    """What a deletion removed: uploads, row records, and the bytes of both."""
+    """What a deletion removed: uploads, row records, and the bytes of both. `erasure` None is not known."""
 
     uploads: int
     records: int
     bytes: int
+    erasure: Erasure | None = None
 
 
 @dataclass(frozen=True)
@@ -68,11 +81,20 @@ class Deletion:
 
     @property
     def total(self) -> Deleted:
-        """The sums over the encoders that confirmed."""
+        """The sums over the encoders that confirmed; erased where all of them say so."""
         confirmed = [each.deleted for each in self.encoders if each.deleted is not None]
         return Deleted(
-            *(sum(getattr(deleted, name) for deleted in confirmed) for name in vars(Deleted(0, 0, 0)))
+            sum(each.uploads for each in confirmed),
+            sum(each.records for each in confirmed),
+            sum(each.bytes for each in confirmed),
+            _weakest({each.erasure for each in confirmed}),
         )
+
+
+def _weakest(erasures: set[Erasure | None]) -> Erasure | None:
+    if Erasure.AFTER_COMPACTION in erasures:
+        return Erasure.AFTER_COMPACTION
+    return Erasure.ERASED if erasures == {Erasure.ERASED} else None
 
 
 def deletion_to_proto(deletion: Deletion, response: Callable[..., M]) -> M:
@@ -83,7 +105,7 @@ def deletion_to_proto(deletion: Deletion, response: Callable[..., M]) -> M:
 def _encoder_deletion(deletion: EncoderDeletion) -> decoder_pb2.EncoderDeletion:
     if deletion.deleted is None:
         return decoder_pb2.EncoderDeletion(encoder=deletion.encoder, reason=deletion.reason)
-    return decoder_pb2.EncoderDeletion(encoder=deletion.encoder, confirmed=True, **vars(deletion.deleted))
+    return decoder_pb2.EncoderDeletion(encoder=deletion.encoder, confirmed=True, **_fields(deletion.deleted))
 
 
 def deletion_from_proto(message: Any) -> Deletion:
@@ -105,8 +127,12 @@ def cache_stats_from_proto(message: encoder_pb2.GetCacheStatsResponse) -> CacheS
 
 def deleted_to_proto(deleted: Deleted, response: Callable[..., M]) -> M:
     """A response of that type, which has the fields of Deleted."""
-    return response(**vars(deleted))
+    return response(**_fields(deleted))
 
 
 def deleted_from_proto(message: Any) -> Deleted:
-    return Deleted(message.uploads, message.records, message.bytes)
+    return Deleted(message.uploads, message.records, message.bytes, ERASURE.from_proto(message.erasure))
+
+
+def _fields(deleted: Deleted) -> dict[str, Any]:
+    return {**vars(deleted), "erasure": ERASURE.to_proto(deleted.erasure)}

@@ -19,6 +19,7 @@ from fovea.contract.codec import scalar_fields
 from fovea.contract.count import TokenCount, token_count_from_proto
 from fovea.contract.errors import RowsMismatch
 from fovea.contract.frames import ChunkFrame
+from fovea.contract.ids import is_digest
 from fovea.contract.plan import EncodePlan
 from fovea.contract.rows import RowLayout, RowOrigin, layout_from_proto, origin_from_proto
 from fovea.encoder.v1 import encoder_pb2
@@ -144,16 +145,19 @@ def read_event(message: bytes) -> RowEvent | None:
 
 
 def check_kept(header: RowHeader, total: int, mismatch: Mismatch) -> None:
-    """Raises RowsMismatch unless the header has an index per row, ascending and below `total`, or none."""
+    """Raises `mismatch` unless the header has an ascending index below `total` for each row, or all rows."""
     kept = header.kept
+    if kept is None and header.rows != total:
+        raise mismatch(f"{header.rows} of {total} rows without kept indices")
     if kept is not None and (len(kept) != header.rows or not are_kept_indices(kept, total)):
         raise mismatch(f"{len(kept)} kept indices for {header.rows} rows, or indices outside of the grid")
 
 
 def check_summary(summary: RowSummary, rows: int, layout: RowLayout, mismatch: Mismatch) -> None:
     size, total_ms = rows * layout.row_bytes, summary.timings["total_ms"]
-    if summary.row_bytes != size or not summary.rows_digest:
-        raise mismatch(f"a summary of {summary.row_bytes} bytes, expected {size}")
+    if (summary.rows, summary.row_bytes) != (rows, size) or not is_digest(summary.rows_digest):
+        received = f"{summary.rows} rows and {summary.row_bytes} bytes"
+        raise mismatch(f"a summary of {received}, expected {rows} and {size}, or no digest of the rows")
     if not 0 <= total_ms < inf:
         raise mismatch(f"encoded in {total_ms} ms")
 

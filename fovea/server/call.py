@@ -24,6 +24,7 @@ import structlog
 from fovea.contract.errors import FoveaError
 from fovea.server import status
 from fovea.server.access import Access, is_public
+from fovea.server.connections import ConnectionLimits, PublicStreams
 from fovea.server.guards import BytesInFlight, RequestLimits, refuse_large
 from fovea.server.identity import current_identity
 from fovea.server.messages import Messages
@@ -146,6 +147,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metrics: CallMetrics,
         limits: RequestLimits | None = None,
         access: Access | None = None,
+        public_streams: PublicStreams | None = None,
         own_layers: Sequence[Layer] = (),
     ) -> None:
         self._metrics = metrics
@@ -153,6 +155,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._access = access or Access()
         self._layers = (*LAYERS[:-1], *own_layers, LAYERS[-1])
         share = TENANT_SHARE if self._access.tokens else 1.0
+        self._public_streams = public_streams or PublicStreams(ConnectionLimits.max_public_streams)
         self._in_flight = BytesInFlight(self._limits.max_bytes, share)
 
     async def intercept_service(
@@ -164,7 +167,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         layered = _LayeredHandler(
-            handler, details.method, self._metrics, self._limits, self._in_flight, self._access, self._layers
+            handler,
+            details.method,
+            self._metrics,
+            self._limits,
+            self._in_flight,
+            self._access,
+            self._public_streams,
+            self._layers,
         )
         if handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(
@@ -185,6 +195,7 @@ class _LayeredHandler:
     limits: RequestLimits
     in_flight: BytesInFlight
     access: Access
+    public_streams: PublicStreams
     layers: Sequence[Layer]
 
     async def unary(self, _: Any, context: Any) -> Any:
@@ -216,9 +227,11 @@ class _LayeredHandler:
                     await call.announce()
                     await messages.send(response)
 
-    async def _request(self, messages: Messages) -> tuple[Any, FoveaError | None]:
+    async def _request(self, messages: Messages, stack: AsyncExitStack) -> tuple[Any, FoveaError | None]:
         """The handler's input, or the error to raise inside of the layers, which need the request's id."""
         try:
+            if is_public(self.method) and self.handler.response_streaming:
+                stack.enter_context(self.public_streams.held())
             self.access.authorize(self.method, messages.context.invocation_metadata() or ())
             if self.handler.request_streaming:
                 return (messages.dialogue() if self.handler.response_streaming else messages.all()), None
@@ -231,9 +244,11 @@ class _LayeredHandler:
         """The call inside of the layers, with its messages and the handler's input."""
         parse, idle = self.handler.request_deserializer, partial(self.metrics.idle, self.method)
         async with AsyncExitStack() as stack:
-            hold = refuse_large if is_public(self.method) else stack.enter_context(self.in_flight.held())
-            messages = Messages(context, self.method, parse, self.limits, idle, hold)
-            request, failed = await self._request(messages)
+            public = is_public(self.method)
+            hold = refuse_large if public else stack.enter_context(self.in_flight.held())
+            limits = self.limits.of_public if public else self.limits
+            messages = Messages(context, self.method, parse, limits, idle, hold)
+            request, failed = await self._request(messages, stack)
             call = Call(self.method, context, self.metrics, _id_of(request, context))
             _request_id.set(call.request_id)
             for layer in self.layers:

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from fovea.contract.errors import InvalidArgument, MessageTooLarge, ServerBusy
+from fovea.contract.errors import InvalidArgument, MessageTooLarge, ServerBusy, TenantBusy
 from fovea.server.identity import current_identity
 
 PUBLIC_BYTES = 4096
+QUOTA_RETRY_S = 1.0
+PUBLIC_IDLE_S = 10.0
 MIN_FIELD_BYTES = 2
 VARINT_BYTES = 10
 """The longest varint of protobuf. An endless value must not grow an integer byte by byte."""
@@ -31,6 +33,11 @@ class RequestLimits:
     idle_s: float = 60.0
     max_bytes: int = 160 * 1024 * 1024
     max_fields: int = 10_000
+
+    @property
+    def of_public(self) -> RequestLimits:
+        """The limits of calls that need no token: a stranger's silence is not worth a minute."""
+        return replace(self, idle_s=min(self.idle_s, PUBLIC_IDLE_S))
 
 
 class BytesInFlight:
@@ -66,6 +73,31 @@ class BytesInFlight:
             yield hold
         finally:
             self._held -= held  # which also drops tenants that hold nothing
+
+
+class TenantQuota:
+    """Things that the running calls of a tenant hold, at most `limit`; 0 is no limit. `field` is its setting.
+
+    Lives in a single event loop.
+    """
+
+    def __init__(self, field: str, limit: int) -> None:
+        self._field = field
+        self._limit = limit
+        self._held: Counter[str] = Counter()
+
+    @contextmanager
+    def held(self, tenant: str, count: int = 1) -> Iterator[None]:
+        """Hold `count` things. Raises TenantBusy, without advice to retry if the call alone is too large."""
+        held = self._held[tenant] + count
+        if self._limit and held > self._limit and count:
+            retry_after_s = QUOTA_RETRY_S if count <= self._limit else None
+            raise TenantBusy(self._field, self._limit, held, retry_after_s)
+        self._held[tenant] = held
+        try:
+            yield
+        finally:
+            self._held -= Counter({tenant: count})  # which also drops tenants that hold nothing
 
 
 def refuse_large(size: int) -> None:

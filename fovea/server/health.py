@@ -20,11 +20,12 @@ UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 class Health(health_pb2_grpc.HealthServicer):
     """`ready_names` are SERVING while every condition is met and the server is not draining.
 
-    `live_names` are SERVING as long as the process runs. `started` is the first condition.
+    `live_names` are SERVING until `set_live` says otherwise. `started` is the first condition.
     """
 
     def __init__(self, ready_names: tuple[str, ...], live_names: tuple[str, ...]) -> None:
         self._ready_names = ready_names
+        self._live_names = live_names
         self._status = dict.fromkeys(ready_names, NOT_SERVING) | dict.fromkeys(live_names, SERVING)
         self._unmet = {"started"}
         self._draining = False
@@ -34,11 +35,14 @@ class Health(health_pb2_grpc.HealthServicer):
         """Update a condition. No effect once draining has begun."""
         self._unmet = self._unmet - {condition} if met else self._unmet | {condition}
         if not self._draining:
-            self._set(NOT_SERVING if self._unmet else SERVING)
+            self._set(self._ready_names, not self._unmet)
+
+    def set_live(self, alive: bool) -> None:
+        self._set(self._live_names, alive)
 
     def drain(self) -> None:
         self._draining = True
-        self._set(NOT_SERVING)
+        self._set(self._ready_names, False)
 
     async def Check(
         self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext
@@ -60,7 +64,7 @@ class Health(health_pb2_grpc.HealthServicer):
             last_status = status
             await changed.wait()
 
-    def _set(self, status: int) -> None:
-        self._status.update(dict.fromkeys(self._ready_names, status))
+    def _set(self, names: tuple[str, ...], serving: bool) -> None:
+        self._status.update(dict.fromkeys(names, SERVING if serving else NOT_SERVING))
         self._changed.set()
         self._changed = asyncio.Event()

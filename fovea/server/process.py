@@ -1,8 +1,8 @@
 """A gRPC server in a process: bind, become ready, drain on SIGTERM.
 
-Health per service starts as NOT_SERVING. `liveness` is SERVING as soon as the process answers; `readiness`
-and the service's own name once `ready` was called and while every other condition is met. Draining updates
-health first, then refuses new calls, then waits for running calls.
+Health per service starts as NOT_SERVING. `liveness` is SERVING as soon as the process answers and while its
+model computes; `readiness` and the service's own name once `ready` was called and while every other condition
+is met. Draining updates health first, then refuses new calls, then waits for running calls.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from fovea.address import Address
 from fovea.server.access import Access
 from fovea.server.call import CallInterceptor, Layer
+from fovea.server.connections import ConnectionLimits, PublicStreams
 from fovea.server.entry import StoppedWhileLoading
 from fovea.server.guards import RequestLimits
 from fovea.server.health import Health
@@ -48,11 +49,13 @@ class Binding:
     max_message_bytes: int
     limits: RequestLimits = field(default_factory=RequestLimits)
     access: Access = field(default_factory=Access)
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
     own_layers: Sequence[Layer] = ()
 
 
-def _options(max_message_bytes: int) -> Sequence[tuple[str, int]]:
+def _options(max_message_bytes: int, connections: ConnectionLimits) -> Sequence[tuple[str, int]]:
     return (
+        *connections.options,
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", max_message_bytes),
         # A second process on the same port must fail, not share it silently.
@@ -80,11 +83,13 @@ class ServerProcess:
         self._binding = binding
         services = (service, *more_services)
         self._health = Health(("", *services, "readiness"), ("liveness",))
+        public = PublicStreams(binding.connections.max_public_streams)
+        layered = CallInterceptor(
+            CallMetrics(registry), binding.limits, binding.access, public, binding.own_layers
+        )
         self._server = grpc.aio.server(
-            interceptors=(
-                CallInterceptor(CallMetrics(registry), binding.limits, binding.access, binding.own_layers),
-            ),
-            options=_options(binding.max_message_bytes),
+            interceptors=(layered,),
+            options=_options(binding.max_message_bytes, binding.connections),
         )
         register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -125,6 +130,10 @@ class ServerProcess:
     def set_condition(self, name: str, met: bool) -> None:
         """Update another readiness condition; conditions are met until set otherwise."""
         self._health.set(name, met)
+
+    def set_live(self, alive: bool) -> None:
+        """Update liveness, which tells a supervisor whether to restart this process."""
+        self._health.set_live(alive)
 
     def stop(self) -> None:
         """Start draining; called by the loop's signal handlers.

@@ -1,7 +1,8 @@
-"""Settings that secure a server: TLS, tokens, reflection. Only loopback works without TLS and tokens."""
+"""Settings of every server: TLS, tokens, limits, liveness. Only loopback works without TLS and tokens."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 from pydantic import Field, model_validator
@@ -10,6 +11,7 @@ from fovea.access.files import CredentialFile
 from fovea.access.tls import TlsFiles
 from fovea.address import is_loopback
 from fovea.server.access import Access
+from fovea.server.connections import ConnectionLimits
 from fovea.server.guards import RequestLimits
 from fovea.server.tls import server_credentials
 from fovea.server.tokens import load_tokens
@@ -40,6 +42,33 @@ class AccessSettings(Settings):
     )
     max_request_fields: int = Field(
         10_000, ge=100, description="Fields of a request, with those of its submessages"
+    )
+    default_deadline_s: int = Field(
+        600, ge=1, description="Deadline that the queue assumes for a call that has none, in seconds"
+    )
+    max_wait_share: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="Share of the time to its deadline that a call may wait, as estimated when it arrives",
+    )
+    max_tenant_images: int = Field(
+        0, ge=0, description="Images in the running calls of a tenant; 0 is no limit"
+    )
+    max_connections: int = Field(1024, ge=1, description="Connections of the server; more are closed at once")
+    max_connection_streams: int = Field(256, ge=1, description="Calls that run on a connection")
+    connection_idle_s: int = Field(
+        600, ge=1, description="Seconds after which a connection without calls is closed"
+    )
+    max_metadata_bytes: int = Field(16 * 1024, ge=1024, description="Largest metadata of a call, in bytes")
+    max_public_streams: int = Field(
+        256, ge=1, description="Open streams of health and reflection, which need no token"
+    )
+    liveness_interval_s: float = Field(
+        10.0, ge=0, description="Seconds between two checks that the model computes; 0 turns them off"
+    )
+    liveness_limit_s: float = Field(
+        60.0, gt=0, description="Seconds without work done after which `liveness` is NOT_SERVING"
     )
     reflection: bool = Field(True, description="Serve gRPC reflection, which describes the API to any caller")
 
@@ -78,6 +107,11 @@ class AccessSettings(Settings):
 
     def request_limits(self) -> RequestLimits:
         return RequestLimits(self.idle_s, self.max_in_flight_bytes, self.max_request_fields)
+
+    def connection_limits(self) -> ConnectionLimits:
+        return ConnectionLimits(
+            **{field.name: getattr(self, field.name) for field in fields(ConnectionLimits)}
+        )
 
     def access(self) -> Access:
         """Load certificates and tokens. Raises CredentialsInvalid, which names the setting."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import pickle  # noqa: TID251  our own bytes
 import sys
 import time
 from pathlib import Path
@@ -119,7 +119,7 @@ def test_serving_compares_quantiles_of_all_callers() -> None:
 
 def test_questions_reach_a_side_unchanged(tmp_path: Path) -> None:
     sent = [question(9)] * 11
-    got = pickle.loads(pickle.dumps(sent))
+    got = pickle.loads(pickle.dumps(sent))  # noqa: S301
     assert len(got) == 11
     assert (got[10].image.grid_thw, got[10].image.key, got[10].prompt.next_position) == ((1, 2, 4), b"k", 9)
     assert np.array_equal(got[10].prompt.positions, sent[10].prompt.positions)

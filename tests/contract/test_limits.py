@@ -233,6 +233,41 @@ async def test_a_busy_stream_is_refused_before_anything_is_sent(house: House) ->
         await service.stop()
 
 
+async def test_a_tenant_has_at_most_its_requests_and_images_at_once(house: House) -> None:
+    service = decoder(
+        house.model,
+        [house.encoder_side.address],
+        max_tenant_requests=2,
+        max_tenant_images=3,
+        max_context=1024,
+        kv_tokens=4096,
+    )
+    try:
+        await service.until_ready()
+        stub = decoder_pb2_grpc.DecoderServiceStub(service.channel)
+        limits = (await stub.GetServerInfo(decoder_pb2.GetServerInfoRequest(), timeout=CALL_S)).limits
+        assert (limits.max_tenant_requests, limits.max_tenant_images) == (2, 3)
+        data = [picture(96, 64, seed=at) for at in range(4)]
+        calls = [stub.Generate(request(LONG_WINDED, data[:2], max_new_tokens=300), timeout=CALL_S)]
+        assert (await calls[0].read()).WhichOneof("event") == "started"
+        error = await failure(stub.Generate(request("?", data[:2], max_new_tokens=1), timeout=CALL_S))
+        assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "TENANT_BUSY")
+        assert error.metadata == {"field": "max_tenant_images", "limit": "3", "actual": "4"}
+        assert error.retry_s
+        calls += [stub.Generate(request(LONG_WINDED, data[:1], max_new_tokens=300), timeout=CALL_S)]
+        assert (await calls[1].read()).WhichOneof("event") == "started"
+        error = await failure(stub.Generate(request("?", max_new_tokens=1), timeout=CALL_S))
+        assert error.metadata == {"field": "max_tenant_requests", "limit": "2", "actual": "3"}
+        for call in calls:
+            call.cancel()
+        await _until_held(stub, 0)
+        error = await failure(stub.Generate(request("?", data, max_new_tokens=1), timeout=CALL_S))
+        assert (error.reason, error.retry_s) == ("TENANT_BUSY", None)
+        await read(stub.Generate(request("?", data[:3], max_new_tokens=1), timeout=CALL_S))
+    finally:
+        await service.stop()
+
+
 async def _started(call: grpc.aio.UnaryStreamCall) -> bool:
     try:
         return (await call.read()).WhichOneof("event") == "started"
@@ -262,12 +297,20 @@ async def test_stalled_readers_hold_no_slots(house: House) -> None:
             for call in calls:
                 assert (await call.read()).WhichOneof("event") == "started"
             await _until_held(stub, 0)
+            await _until_admitted(stub)  # the engine's thread reports the end of a request a moment later
             for _ in range(3):
                 await read(stub.Generate(request("?", max_new_tokens=1), timeout=CALL_S))
             for call in calls:
                 assert (await rest_of(call))[-1].WhichOneof("event") == "finished"
     finally:
         await service.stop()
+
+
+async def _until_admitted(stub: Stub) -> None:
+    """The bound only guards against hanging."""
+    async with asyncio.timeout(30):
+        while not await _started(stub.Generate(request("?", max_new_tokens=1), timeout=CALL_S)):
+            pass
 
 
 async def _until_held(stub: Stub, requests: int) -> None:

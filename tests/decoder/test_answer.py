@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 import xxhash
 
+from decoder_svc.admission import Admission, Places, Work
 from decoder_svc.answer import Answerer, ModelFacts
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.cost import PrefillCost
@@ -51,6 +53,7 @@ from fovea.encoder.v1 import encoder_pb2
 from fovea.geometry import Geometry
 from fovea.planning.counting import count_tokens
 from fovea.server import status
+from fovea.server.fair_queue import QueueLimits
 from fovea.vision.v1 import rows_pb2
 from tests.decoder.encoders.fakes import EXPECTED, LAYOUT, FakeEncoder, served
 
@@ -129,7 +132,7 @@ class Reading:
     def load(self) -> EngineLoad:
         return EngineLoad(0, self.waiting, 0, 100, 0)
 
-    async def check_format(self, wanted: Any) -> None:
+    async def check_format(self, wanted: Any, tenant: str) -> None:
         """Takes any."""
 
     async def submit(
@@ -153,6 +156,7 @@ class Stage:
     answerer: Answerer
     engine: Reading
     encoder: Placing
+    admission: Admission
 
     async def _with_fleet(self, use: Callable[[Fleet], Any]) -> Any:
         async with served([self.encoder]):
@@ -186,7 +190,9 @@ def builder(checkpoint: Callable[[str], Path]) -> PromptBuilder:
 def stage(builder: PromptBuilder) -> Stage:
     engine = Reading()
     model = ModelFacts("m", EXPECTED.fingerprint, GEOMETRY, 10, PrefillCost(100, 10, 5))
-    return Stage(Answerer(engine, builder, model, 8, Pressure(0.5, 0.9), TARIFF), engine, Placing())  # type: ignore[arg-type]
+    admission = Admission(Places(4, 8, QueueLimits(engine.limits.max_waiting)))
+    answerer = Answerer(engine, builder, model, 8, Pressure(0.5, 0.9), TARIFF, admission)  # type: ignore[arg-type]
+    return Stage(answerer, engine, Placing(), admission)
 
 
 def ask(*names: str, size: tuple[int, int] | None = None, **budget: Any) -> ChatRequest:
@@ -293,10 +299,22 @@ async def test_under_pressure_images_lose_detail_and_the_receipt_says_so(stage: 
 
 
 async def test_a_full_queue_refuses_before_any_encode(stage: Stage) -> None:
-    stage.engine.waiting = stage.engine.limits.max_waiting
-    with pytest.raises(EngineBusy):
-        await stage.answer(ask("a", flat_tolerance=0))
-    assert stage.encoder.calls == ["describe"]
+    async with AsyncExitStack() as held:
+        for _ in range(stage.admission.places.most):
+            await held.enter_async_context(stage.admission.turn("t", Work(1, 1), Deadline.after(30)))
+        waiting = stage.engine.limits.max_waiting - stage.admission.outside
+        turns = [asyncio.create_task(_take_turn(stage.admission)) for _ in range(waiting)]
+        await asyncio.sleep(0)
+        with pytest.raises(EngineBusy) as refused:
+            await stage.answer(ask("a", flat_tolerance=0))
+        assert (refused.value.field, refused.value.limit, refused.value.actual) == ("max_waiting", 10, 11)
+    await asyncio.gather(*turns)
+    assert stage.encoder.calls == []
+
+
+async def _take_turn(admission: Admission) -> None:
+    async with admission.turn("t", Work(1, 1), Deadline.after(30)):
+        pass
 
 
 async def test_near_repeats_are_thinned_by_their_rows_and_only_on_request(stage: Stage) -> None:

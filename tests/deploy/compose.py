@@ -124,7 +124,7 @@ class Service:
 
 def parse(source: str) -> dict[str, Any]:
     """Raises ValueError if Compose would refuse the file, or if the file has unexpected keys."""
-    parsed = yaml.load(source, _Loader)
+    parsed = yaml.load(source, _Loader)  # noqa: S506  a subclass of SafeLoader
     if not isinstance(parsed, dict):
         raise ValueError("not a mapping")
     plain = {key: value for key, value in parsed.items() if not key.startswith("x-")}

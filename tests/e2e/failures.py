@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,13 +10,9 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from bench.fault_cases.leaks import leaks
+
 DETAILS_BYTES = 4096
-# What must never reach a caller: memory addresses, paths of the server, words of the libraries below.
-LEAKS = re.compile(
-    r"0x[0-9a-f]{4,}|/(?:root|home|tmp|usr|work|var)/|\.py\b|\bPIL\b|Pillow|Traceback|site-packages"
-    r"|<_io|object at|torch\.|lmdb\.",
-    re.IGNORECASE,
-)
 
 
 @dataclass
@@ -83,5 +78,5 @@ def _check(failure: Failure) -> None:
     assert failure.request_id, failure
     assert failure.details_bytes < DETAILS_BYTES, failure
     texts = (failure.message, *failure.metadata.values(), *failure.violations.values())
-    leaked = [text for text in texts if LEAKS.search(text)]
+    leaked = leaks(texts)
     assert not leaked, f"{failure.reason} tells of our insides: {leaked}"

@@ -20,20 +20,21 @@ START_S = 180.0
 @dataclass
 class Process:
     """`python -m PACKAGE` with these flags. Its log goes to a file; nothing is inherited from our environment
-    that the settings would read.
+    that the settings would read. `source` is a folder of another version of the packages, run instead of ours.
     """
 
     package: str
     address: str
     flags: tuple[str, ...]
     log: Path
+    source: Path | None = None
     _child: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def start(self) -> None:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("FOVEA_")}
         command = [sys.executable, "-m", self.package, "--listen", self.address, *self.flags]
         with self.log.open("ab") as log:
-            self._child = subprocess.Popen(command, stdout=log, stderr=log, env=environ)
+            self._child = subprocess.Popen(command, stdout=log, stderr=log, env=environ, cwd=self.source)
 
     @property
     def child(self) -> subprocess.Popen[bytes]:

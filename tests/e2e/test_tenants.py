@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from bench.fault_cases.pairs import Callers, Pair, Secret
 from fovea.client import Answer, AsyncClient, AsyncEncoderClient, Sampling, Text, errors
 from fovea.server.identity import Identity, Role
 from fovea.server.tokens import entry
@@ -33,6 +34,7 @@ DECODERS: dict[str, dict[str, Any]] = {
     "arena": {"same_host": True},
     "rows": {"row_cache_bytes": 64 * MIB, "same_host": False},
     "prefix": {"prefix_cache": True, "same_host": False},
+    "all": {"row_cache_bytes": 64 * MIB, "prefix_cache": True, "same_host": True},
     "pool": {"row_cache_bytes": 64 * MIB, "shared_rows": True, "same_host": False},
 }
 
@@ -99,6 +101,25 @@ async def test_no_level_gives_a_tenant_the_rows_of_another(tenants: Tenants, lev
     repeat = source(await tenants.ask("acme", image, level))
     assert (repeat[0] != "encoded", repeat[1] > 0) == (True, level == "prefix")
     assert source(await tenants.ask("other", image, level)) == ("encoded", 0, 1)
+
+
+async def test_no_number_header_or_source_tells_what_another_tenant_holds(tenants: Tenants) -> None:
+    """All calls of a tenant about an image, a text and a format that another tenant holds, and about others
+    that nobody holds. For a second token of the holder they do differ.
+    """
+    callers = Callers(tenants.encoder.address, tenants.decoders["all"].address)
+    pairs = [await asyncio.to_thread(_pair, callers, "other", number) for number in (0, 1)]
+    assert [pair.differing() for pair in pairs] == [[], []]
+    assert [(pair.hits(), pair.reads()) for pair in pairs] == [(0, 0), (0, 0)]
+    own = await asyncio.to_thread(_pair, callers, "acme", 2)
+    assert own.hits()
+    assert own.reads()
+
+
+def _pair(callers: Callers, token: str, number: int) -> Pair:
+    held, fresh = Secret.draw(2 * number, 0), Secret.draw(2 * number + 1, 0)
+    callers.observe("acme", held)
+    return Pair(callers.observe(token, held), callers.observe(token, fresh))
 
 
 async def test_ids_of_another_tenant_are_not_stored(tenants: Tenants) -> None:

@@ -12,14 +12,15 @@ import numpy as np
 
 from encoder_svc.core import RowIdentity
 from encoder_svc.encoder import Encoder
-from encoder_svc.images.decode import DecodedImage, Pixels
-from encoder_svc.images.decoder import ThreadDecoder
+from encoder_svc.images.decode import Pixels
+from encoder_svc.images.decoder import Decoder
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.job_builder import JobBuilder
 from encoder_svc.permits import WritePermits
 from encoder_svc.rankings import Rankings
 from encoder_svc.row_cache import RowCache
 from encoder_svc.store.core import StoreLimits
+from encoder_svc.store.keys import UploadKey
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.tenant import Tenant
 from encoder_svc.uploads import UploadPolicy, Uploads
@@ -27,29 +28,32 @@ from encoder_svc.vision.batcher import Batcher
 from encoder_svc.vision.output import TowerOutput
 from encoder_svc.vision.prepare import ImagePreparer
 from encoder_svc.vision.preprocess import Patches
+from fovea.contract.image import ImageFacts, StoredImage
 from fovea.contract.plan import Reducer
-from fovea.contract.rows import RowDtype, RowLayout
+from fovea.contract.rows import RowDtype, RowLayout, digest
 from fovea.geometry import Geometry
+from fovea.nursery.limits import ChildLimits
 
 LAYOUT = RowLayout(width=8, levels=3, dtype=RowDtype.FP32)
 GEOMETRY = Geometry()
 TENANT = Tenant.of("default")
 MIB = 1024 * 1024
+CHILD = ChildLimits(cpu_s=60, memory_bytes=1024 * MIB)
 _PROJECTION = np.random.default_rng(1).normal(size=(4 * 1536, LAYOUT.values)).astype(np.float32)
 
 
-class CountingDecoder(ThreadDecoder):
+class CountingDecoder(Decoder):
     """A decoder that counts its calls."""
 
     decodes = 0
 
-    async def decode(self, data: bytes) -> DecodedImage:
+    async def facts(self, key: UploadKey, data: bytes) -> ImageFacts:
         self.decodes += 1
-        return await super().decode(data)
+        return await super().facts(key, data)
 
-    async def pixels(self, data: bytes) -> Pixels:
+    async def pixels(self, key: UploadKey, data: bytes) -> Pixels:
         self.decodes += 1
-        return await super().pixels(data)
+        return await super().pixels(key, data)
 
 
 class FakeTower:
@@ -85,10 +89,13 @@ class Parts:
     ranked: list[Reducer]
     permits: WritePermits
 
+    async def keep(self, tenant: Tenant, data: bytes) -> StoredImage:
+        return await self.uploads.keep(tenant, digest(data), data)
+
 
 @asynccontextmanager
 async def running(directory: Path, capacity: int = 32 * MIB) -> AsyncIterator[Parts]:
-    decoder, tower = CountingDecoder(ImageLimits()), FakeTower()
+    decoder, tower = CountingDecoder(ImageLimits(), CHILD), FakeTower()
     batcher, preparer = Batcher(tower), ImagePreparer(decoder, GEOMETRY)
     with LmdbStore(directory, StoreLimits(capacity, 8 * MIB)) as store:
         uploads = Uploads(store, decoder, UploadPolicy(MIB, 3600))

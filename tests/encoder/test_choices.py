@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from encoder_svc.core import EncodeJob, PlacedRows, ServedRows
+from encoder_svc.errors import RankingsBusy
 from encoder_svc.reduction import rankers
 from encoder_svc.reduction.errors import RankingFailed
 from encoder_svc.store.keys import RowKey
@@ -46,7 +48,7 @@ async def parts(tmp_path: Path) -> AsyncIterator[Parts]:
 
 @pytest.fixture
 async def image(parts: Parts) -> str:
-    return (await parts.uploads.keep(TENANT, page())).facts.digest
+    return (await parts.keep(TENANT, page())).facts.digest
 
 
 async def place(parts: Parts, image: str, plan: EncodePlan, stored_only: bool = False) -> PlacedRows:
@@ -105,7 +107,7 @@ async def test_a_ranking_is_computed_on_first_use(parts: Parts, image: str) -> N
 
 async def test_a_ranking_survives_a_restart_and_is_deleted_with_the_image(tmp_path: Path) -> None:
     async with running(tmp_path / "store") as parts:
-        image = (await parts.uploads.keep(TENANT, page())).facts.digest
+        image = (await parts.keep(TENANT, page())).facts.digest
         first = await parts.encoder.encode(TENANT, image, keeping(0.4), "")
     async with running(tmp_path / "store") as parts:
         job = await parts.encoder.jobs.build(TENANT, image, keeping(0.4), "")
@@ -184,7 +186,7 @@ async def test_place_rows_with_stored_only_never_runs_the_tower(parts: Parts, im
 
 async def test_placed_rows_are_sent_even_if_the_store_keeps_nothing(tmp_path: Path) -> None:
     async with running(tmp_path / "store", capacity=0) as parts:
-        image = (await parts.uploads.keep(TENANT, page())).facts.digest
+        image = (await parts.keep(TENANT, page())).facts.digest
         placed = await place(parts, image, keeping(0.5))
         await parts.encoder.written()
         served = await parts.encoder.encode(TENANT, image, keeping(0.5), "")
@@ -216,3 +218,33 @@ async def test_a_failed_ranking_is_reported_and_the_next_call_computes_it(
     await parts.encoder.written()
     assert (await parts.encoder.encode(TENANT, image, PLAIN, "")).origin == "rows"
     assert (await parts.encoder.encode(TENANT, image, keeping(0.5), "")).rows.count == CELLS // 2
+
+
+async def test_images_that_wait_to_be_ranked_are_bounded(
+    parts: Parts, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each holds the rows of an image. A call that joins a ranking holds nothing more."""
+    other = (await parts.uploads.keep(TENANT, encoded(np.zeros((64, 64, 3), np.uint8)))).facts.digest
+    for stored in (image, other):
+        await parts.encoder.encode(TENANT, stored, PLAIN, "")
+    await parts.encoder.written()
+    monkeypatch.setattr("encoder_svc.rankings.MAX_WAITING", 1)
+    began, gate = threading.Event(), threading.Event()
+    rank = rankers.by_content
+
+    def slow(reducer: Reducer, given: rankers.RankerInput) -> Any:
+        began.set()
+        gate.wait(20)
+        return rank(reducer, given)
+
+    monkeypatch.setattr(rankers, "by_content", slow)
+    plan = keeping(0.5, Reducer.DIVPRUNE)
+    first = asyncio.create_task(parts.encoder.encode(TENANT, image, plan, ""))
+    assert await asyncio.to_thread(began.wait, 20)
+    with pytest.raises(RankingsBusy):
+        await parts.encoder.encode(TENANT, other, plan, "")
+    joined = asyncio.create_task(parts.encoder.encode(TENANT, image, plan, ""))
+    gate.set()
+    assert (await first).rows.count == (await joined).rows.count == CELLS // 2
+    await parts.encoder.written()
+    assert (await parts.encoder.encode(TENANT, other, plan, "")).rows.count

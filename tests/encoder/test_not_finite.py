@@ -21,7 +21,7 @@ async def test_rows_of_an_older_revision_are_computed_anew(
 ) -> None:
     """Revision 3 could store rows that are not finite; a read does not check them."""
     async with running(tmp_path / "store") as parts:
-        image = (await parts.uploads.keep(TENANT, page())).facts.digest
+        image = (await parts.keep(TENANT, page())).facts.digest
         with monkeypatch.context() as older:
             older.setattr("encoder_svc.core.ROWS_REVISION", 3)
             good = await parts.encoder.encode(TENANT, image, PLAN, "")

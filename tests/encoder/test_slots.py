@@ -111,3 +111,21 @@ def test_an_expired_lease_pins_nothing() -> None:
     slots.place("b", ALIGN)
     assert slots.find("a") is None
     assert not slots.release(lease)
+
+
+def test_releasing_a_lease_looks_at_no_other() -> None:
+    """Otherwise a caller that releases many leases holds the event loop."""
+    slots: Slots[int] = Slots(START, END, LEASE_S, lambda: 0.0)
+    slot = slots.place(0, 1)
+    slot.leases = expiries = Counted()
+    leases = [slots.lease(slot) for _ in range(100)]
+    assert all(slots.release(lease) for lease in leases)
+    assert expiries.reads <= len(leases)
+
+
+class Counted(dict[str, float]):
+    reads = 0
+
+    def __getitem__(self, key: str) -> float:
+        self.reads += 1
+        return super().__getitem__(key)

@@ -17,6 +17,7 @@ from encoder_svc.state import ServiceState
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.tenant import Tenant
 from encoder_svc.uploads import Intake
+from fovea.contract.cache import Erasure
 from fovea.contract.errors import ImageNotStored
 from fovea.contract.plan import EncodePlan, RowSelection
 from tests.encoder.images.files import encoded, picture
@@ -44,7 +45,7 @@ def state_of(parts: Parts) -> ServiceState:
 
 
 async def stored(parts: Parts, tenant: Tenant) -> str:
-    return (await parts.uploads.keep(tenant, DATA)).facts.digest
+    return (await parts.keep(tenant, DATA)).facts.digest
 
 
 async def in_the_tower(parts: Parts) -> None:
@@ -61,7 +62,7 @@ async def test_an_upload_is_read_and_found_by_its_tenant_only(parts: Parts) -> N
     with pytest.raises(ImageNotStored):
         await parts.encoder.encode(OTHER, image, PLAN, "")
     assert await Intake(parts.uploads, OTHER).announce(image, len(DATA)) is None, "it must send the bytes"
-    assert not (await parts.uploads.keep(OTHER, DATA)).already
+    assert not (await parts.keep(OTHER, DATA)).already
 
 
 async def test_rows_and_rankings_are_not_shared(parts: Parts) -> None:
@@ -129,7 +130,8 @@ async def test_a_deletion_leaves_the_other_tenant_alone(parts: Parts, purge: boo
         await parts.encoder.encode(tenant, image, RANKED, "")
     await parts.encoder.written()
     gone = await (state.purge(ACME) if purge else state.delete(ACME, image))
-    assert (gone.uploads, gone.records) == (1, 1)
+    assert (gone.uploads, gone.records, gone.erasure) == (1, 1, Erasure.AFTER_COMPACTION)
+    assert state.erasure_due
     with pytest.raises(ImageNotStored):
         await parts.encoder.encode(ACME, image, PLAN, "")
     assert (await parts.encoder.encode(OTHER, image, RANKED, "")).origin == "rows"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -86,3 +87,13 @@ def test_no_space_for_an_arena_fails_the_start(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"too large|No space|Invalid"):
         Arena(1 << 62, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_arena_that_was_never_completed_is_swept(tmp_path: Path) -> None:
+    """Its owner was killed before it gave the file its name; a living owner holds the lock of its file."""
+    dead, alive = tmp_path / f".fovea-arena-{'0' * 32}", tmp_path / f".fovea-arena-{'1' * 32}"
+    dead.touch()
+    with alive.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        sweep(tmp_path)
+        assert list(tmp_path.iterdir()) == [alive]

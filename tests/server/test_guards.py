@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fovea.contract.errors import InvalidArgument, MessageTooLarge, ServerBusy
+from fovea.contract.errors import InvalidArgument, MessageTooLarge, ServerBusy, TenantBusy
 from fovea.decoder.v1 import decoder_pb2 as pb
-from fovea.server.guards import PUBLIC_BYTES, BytesInFlight, check_field_count, refuse_large
+from fovea.server.guards import PUBLIC_BYTES, BytesInFlight, TenantQuota, check_field_count, refuse_large
 from fovea.server.identity import TRUSTED, Identity, Role, set_identity
 
 
@@ -83,3 +83,28 @@ def test_calls_without_a_token_send_small_messages() -> None:
     refuse_large(PUBLIC_BYTES)
     with pytest.raises(MessageTooLarge):
         refuse_large(PUBLIC_BYTES + 1)
+
+
+def test_a_tenant_holds_its_quota_and_is_refused_one_past_it() -> None:
+    quota = TenantQuota("max_tenant_images", 3)
+    with quota.held("a", 2), quota.held("a", 1):
+        with pytest.raises(TenantBusy) as refused, quota.held("a"):
+            pytest.fail("the quota is exceeded")
+        assert refused.value.metadata == {"field": "max_tenant_images", "limit": "3", "actual": "4"}
+        assert refused.value.retry_after_s
+        with quota.held("b", 3), quota.held("a", 0):  # another tenant, and a call that holds nothing
+            pass
+    with quota.held("a", 3):
+        pass
+
+
+def test_a_call_that_alone_exceeds_the_quota_is_not_told_to_retry() -> None:
+    with pytest.raises(TenantBusy) as refused, TenantQuota("max_tenant_images", 3).held("a", 4):
+        pytest.fail("the quota is exceeded")
+    assert refused.value.retry_after_s is None
+
+
+def test_a_quota_of_zero_is_no_limit() -> None:
+    quota = TenantQuota("max_tenant_requests", 0)
+    with quota.held("a", 1000), quota.held("a", 1000):
+        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic_settings import SettingsConfigDict
 from decoder_svc.settings import DecoderSettings
 from encoder_svc.settings import EncoderSettings
 from fovea.settings import Settings, load, printable, unknown_variables
+from tests.conftest import pytest_configure
 
 BOTH = [EncoderSettings, DecoderSettings]
 KUBERNETES = {
@@ -296,3 +298,9 @@ def test_a_folder_that_is_no_checkpoint_ends_the_process_with_a_line(package: st
     assert done.returncode == 1
     assert "llama" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_variables_of_a_developer_decide_no_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOVEA_DECODER_KEEP", "0.5")
+    pytest_configure()
+    assert "FOVEA_DECODER_KEEP" not in os.environ

@@ -275,6 +275,8 @@ _CODES = {
     "ENGINE_OUT_OF_MEMORY": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "CALL_IDLE": grpc.StatusCode.ABORTED,
     "SERVER_BUSY": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "TENANT_BUSY": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "TOO_MANY_STREAMS": grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 _RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 _FINAL = (

@@ -8,12 +8,13 @@ from fovea.contract.errors.base import FoveaError, TemplatedError
 
 
 class EncoderBusy(TemplatedError, code=StatusCode.RESOURCE_EXHAUSTED, reason="ENCODER_BUSY"):
-    """The queue of the vision tower is full. Retry later or on another encoder."""
+    """Too much work waits for the vision tower: `field` would be `actual`. Retry later."""
 
-    text = "{waiting} images wait for the vision tower; at most {limit} may"
-    info = "limit={limit} actual={waiting}"
-    waiting: int
-    limit: int
+    text = "the vision tower is busy: {field} would be {actual:.6g}, and the limit is {limit:.6g}"
+    info = "field={field} limit={limit:.6g} actual={actual:.6g}"
+    field: str
+    limit: float
+    actual: float
     retry_after_s: float
 
 

@@ -8,11 +8,13 @@ from fovea.contract.errors.base import FoveaError, TemplatedError
 
 
 class EngineBusy(TemplatedError, code=StatusCode.RESOURCE_EXHAUSTED, reason="ENGINE_BUSY"):
-    """The engine's queue is full; retry later."""
+    """Too much work waits for the engine: `field` would be `actual`. Retry later."""
 
-    text = "{waiting} requests are already waiting; the limit is {limit}"
-    limit: int
-    waiting: int
+    text = "the engine is busy: {field} would be {actual:.6g}, and the limit is {limit:.6g}"
+    info = "field={field} limit={limit:.6g} actual={actual:.6g}"
+    field: str
+    limit: float
+    actual: float
     retry_after_s: float
 
 

@@ -92,6 +92,30 @@ class ImageTooManyScans(ImageInvalid, reason="IMAGE_TOO_MANY_SCANS"):
     limit: int
 
 
+class ImageTooCostly(ImageInvalid, reason="IMAGE_TOO_COSTLY"):
+    """Decoding the image takes more time or memory than allowed. `deaths` counts the workers it ended."""
+
+    text = (
+        "decoding the image takes more than {limit:g} {what}, and has ended {deaths} of the decoder's workers"
+    )
+    violation = "data", "more than {limit:g} {what} to decode"
+    what: str
+    limit: float
+    deaths: int
+
+    def _metadata(self) -> dict[str, str]:
+        above = f"above {self.limit:g}"
+        return {"what": self.what, "limit": f"{self.limit:g}", "actual": above, "deaths": str(self.deaths)}
+
+
+class ImageCrashesDecoder(ImageInvalid, reason="IMAGE_CRASHES_DECODER"):
+    """Decoding the image has ended workers by a signal that no limit explains."""
+
+    text = "decoding the image has crashed {deaths} of the decoder's workers"
+    violation = "data", "crashes the decoder"
+    deaths: int
+
+
 class SizeInvalid(InvalidArgument):
     """An impossible width, height or pixel limit."""
 

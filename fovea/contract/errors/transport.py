@@ -15,6 +15,16 @@ class DeadlineExceeded(FoveaError, code=StatusCode.DEADLINE_EXCEEDED, reason="DE
     """The caller's deadline passed before the work was done."""
 
 
+class DeadlineUnreachable(TemplatedError, DeadlineExceeded):
+    """A call left the queue because it could no longer be done before its deadline."""
+
+    text = "the call waited too long: it needs about {needed_s:.3g} s, and its deadline is in {left_s:.3g} s"
+    info = "limit={left_s:.3g} actual={needed_s:.3g}"
+    needed_s: float
+    left_s: float
+    retry_after_s: float
+
+
 class CallIdle(TemplatedError, code=StatusCode.ABORTED, reason="CALL_IDLE"):
     """The caller neither sent nor read a message for longer than the server allows."""
 
@@ -40,6 +50,15 @@ class RemoteError(FoveaError, code=StatusCode.UNKNOWN, reason="UNKNOWN"):
     """A failure with a reason unknown to this version. `code` and `reason` are as sent."""
 
 
+class TooManyStreams(TemplatedError, code=StatusCode.RESOURCE_EXHAUSTED, reason="TOO_MANY_STREAMS"):
+    """The streams of health and reflection, which need no token, are all taken."""
+
+    text = "{actual} streams of health and reflection are open with this one; at most {limit} may be"
+    retry_after_s = 1.0
+    limit: int
+    actual: int
+
+
 class ServerBusy(TemplatedError, code=StatusCode.RESOURCE_EXHAUSTED, reason="SERVER_BUSY"):
     """The requests of running calls hold as many bytes as the server allows."""
 
@@ -47,3 +66,13 @@ class ServerBusy(TemplatedError, code=StatusCode.RESOURCE_EXHAUSTED, reason="SER
     retry_after_s = 1.0
     limit: int
     actual: int
+
+
+class TenantBusy(TemplatedError, code=StatusCode.RESOURCE_EXHAUSTED, reason="TENANT_BUSY"):
+    """The running calls of a tenant hold as much as it may. A call that alone exceeds it has no RetryInfo."""
+
+    text = "{field}: the running calls of the tenant would hold {actual}; the limit is {limit}"
+    field: str
+    limit: int
+    actual: int
+    retry_after_s: float | None

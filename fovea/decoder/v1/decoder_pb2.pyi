@@ -1326,6 +1326,17 @@ class DecoderLimits(_message.Message):
     FORMAT_WORKERS_FIELD_NUMBER: _builtins.int
     MAX_IN_FLIGHT_BYTES_FIELD_NUMBER: _builtins.int
     MAX_REQUEST_FIELDS_FIELD_NUMBER: _builtins.int
+    DEFAULT_DEADLINE_S_FIELD_NUMBER: _builtins.int
+    MAX_WAIT_SHARE_FIELD_NUMBER: _builtins.int
+    MAX_WAITING_TOKENS_FIELD_NUMBER: _builtins.int
+    MAX_PREPARING_FIELD_NUMBER: _builtins.int
+    MAX_TENANT_REQUESTS_FIELD_NUMBER: _builtins.int
+    MAX_TENANT_IMAGES_FIELD_NUMBER: _builtins.int
+    MAX_CONNECTIONS_FIELD_NUMBER: _builtins.int
+    MAX_CONNECTION_STREAMS_FIELD_NUMBER: _builtins.int
+    CONNECTION_IDLE_S_FIELD_NUMBER: _builtins.int
+    MAX_METADATA_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_PUBLIC_STREAMS_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """The largest message that the server accepts, in bytes."""
     max_context: _builtins.int
@@ -1370,6 +1381,28 @@ class DecoderLimits(_message.Message):
     """The most bytes that the requests of running calls may hold together."""
     max_request_fields: _builtins.int
     """The most fields of a request, with those of its submessages."""
+    default_deadline_s: _builtins.int
+    """The deadline that the queue assumes for a request that has none, in seconds."""
+    max_wait_share: _builtins.float
+    """The largest share of the time to its deadline that a request may wait, as estimated when it arrives."""
+    max_waiting_tokens: _builtins.int
+    """The most estimated tokens of requests that wait, of prompts and answers. 0 if there is no limit."""
+    max_preparing: _builtins.int
+    """The most requests that prepare or prefill at once: their images are described and encoded meanwhile."""
+    max_tenant_requests: _builtins.int
+    """The most requests of a tenant at once. 0 if there is no limit."""
+    max_tenant_images: _builtins.int
+    """The most images in the requests of a tenant at once. 0 if there is no limit."""
+    max_connections: _builtins.int
+    """The most connections. The server closes further connections at once."""
+    max_connection_streams: _builtins.int
+    """The most calls that run on a connection. Clients wait with further calls."""
+    connection_idle_s: _builtins.int
+    """Seconds after which the server closes a connection without calls."""
+    max_metadata_bytes: _builtins.int
+    """The largest metadata of a call, in bytes."""
+    max_public_streams: _builtins.int
+    """The most open streams of health and reflection together, which need no token."""
     def __init__(
         self,
         *,
@@ -1395,10 +1428,21 @@ class DecoderLimits(_message.Message):
         format_workers: _builtins.int = ...,
         max_in_flight_bytes: _builtins.int = ...,
         max_request_fields: _builtins.int = ...,
+        default_deadline_s: _builtins.int = ...,
+        max_wait_share: _builtins.float = ...,
+        max_waiting_tokens: _builtins.int = ...,
+        max_preparing: _builtins.int = ...,
+        max_tenant_requests: _builtins.int = ...,
+        max_tenant_images: _builtins.int = ...,
+        max_connections: _builtins.int = ...,
+        max_connection_streams: _builtins.int = ...,
+        connection_idle_s: _builtins.int = ...,
+        max_metadata_bytes: _builtins.int = ...,
+        max_public_streams: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_max_new_tokens", b"default_max_new_tokens", "default_max_pixels", b"default_max_pixels", "encoder_timeout_s", b"encoder_timeout_s", "format_workers", b"format_workers", "idle_s", b"idle_s", "max_context", b"max_context", "max_format_bytes", b"max_format_bytes", "max_format_memory_bytes", b"max_format_memory_bytes", "max_format_s", b"max_format_s", "max_image_bytes", b"max_image_bytes", "max_images", b"max_images", "max_in_flight_bytes", b"max_in_flight_bytes", "max_message_bytes", b"max_message_bytes", "max_new_tokens", b"max_new_tokens", "max_pixels", b"max_pixels", "max_request_fields", b"max_request_fields", "max_running", b"max_running", "max_stop_strings", b"max_stop_strings", "max_waiting", b"max_waiting", "min_pixels", b"min_pixels", "row_cache_bytes", b"row_cache_bytes", "row_cache_s", b"row_cache_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_idle_s", b"connection_idle_s", "default_deadline_s", b"default_deadline_s", "default_max_new_tokens", b"default_max_new_tokens", "default_max_pixels", b"default_max_pixels", "encoder_timeout_s", b"encoder_timeout_s", "format_workers", b"format_workers", "idle_s", b"idle_s", "max_connection_streams", b"max_connection_streams", "max_connections", b"max_connections", "max_context", b"max_context", "max_format_bytes", b"max_format_bytes", "max_format_memory_bytes", b"max_format_memory_bytes", "max_format_s", b"max_format_s", "max_image_bytes", b"max_image_bytes", "max_images", b"max_images", "max_in_flight_bytes", b"max_in_flight_bytes", "max_message_bytes", b"max_message_bytes", "max_metadata_bytes", b"max_metadata_bytes", "max_new_tokens", b"max_new_tokens", "max_pixels", b"max_pixels", "max_preparing", b"max_preparing", "max_public_streams", b"max_public_streams", "max_request_fields", b"max_request_fields", "max_running", b"max_running", "max_stop_strings", b"max_stop_strings", "max_tenant_images", b"max_tenant_images", "max_tenant_requests", b"max_tenant_requests", "max_wait_share", b"max_wait_share", "max_waiting", b"max_waiting", "max_waiting_tokens", b"max_waiting_tokens", "min_pixels", b"min_pixels", "row_cache_bytes", b"row_cache_bytes", "row_cache_s", b"row_cache_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1606,6 +1650,7 @@ class EncoderDeletion(_message.Message):
     UPLOADS_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
     BYTES_FIELD_NUMBER: _builtins.int
+    ERASURE_FIELD_NUMBER: _builtins.int
     encoder: _builtins.str
     """The address of the encoder."""
     confirmed: _builtins.bool
@@ -1618,6 +1663,8 @@ class EncoderDeletion(_message.Message):
     """The number of deleted row records."""
     bytes: _builtins.int
     """Bytes freed."""
+    erasure: _image_pb2.Erasure.ValueType
+    """What becomes of the deleted bytes on the encoder's disk."""
     def __init__(
         self,
         *,
@@ -1627,10 +1674,11 @@ class EncoderDeletion(_message.Message):
         uploads: _builtins.int = ...,
         records: _builtins.int = ...,
         bytes: _builtins.int = ...,
+        erasure: _image_pb2.Erasure.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "confirmed", b"confirmed", "encoder", b"encoder", "reason", b"reason", "records", b"records", "uploads", b"uploads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "confirmed", b"confirmed", "encoder", b"encoder", "erasure", b"erasure", "reason", b"reason", "records", b"records", "uploads", b"uploads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -777,6 +777,18 @@ class EncoderLimits(_message.Message):
     IDLE_S_FIELD_NUMBER: _builtins.int
     MAX_IN_FLIGHT_BYTES_FIELD_NUMBER: _builtins.int
     MAX_REQUEST_FIELDS_FIELD_NUMBER: _builtins.int
+    DEFAULT_DEADLINE_S_FIELD_NUMBER: _builtins.int
+    MAX_WAIT_SHARE_FIELD_NUMBER: _builtins.int
+    MAX_TENANT_IMAGES_FIELD_NUMBER: _builtins.int
+    MAX_CONNECTIONS_FIELD_NUMBER: _builtins.int
+    MAX_CONNECTION_STREAMS_FIELD_NUMBER: _builtins.int
+    CONNECTION_IDLE_S_FIELD_NUMBER: _builtins.int
+    MAX_METADATA_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_PUBLIC_STREAMS_FIELD_NUMBER: _builtins.int
+    DECODE_WORKERS_FIELD_NUMBER: _builtins.int
+    MAX_DECODE_S_FIELD_NUMBER: _builtins.int
+    MAX_DECODE_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    TENANT_SHARE_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """The largest message that the server accepts, in bytes."""
     max_image_bytes: _builtins.int
@@ -813,6 +825,30 @@ class EncoderLimits(_message.Message):
     """The most bytes that the requests of running calls may hold together."""
     max_request_fields: _builtins.int
     """The most fields of a request, with those of its submessages."""
+    default_deadline_s: _builtins.int
+    """The deadline that the queue assumes for an image that has none, in seconds."""
+    max_wait_share: _builtins.float
+    """The largest share of the time to its deadline that an image may wait, as estimated when it arrives."""
+    max_tenant_images: _builtins.int
+    """The most images of a tenant that wait or are computed at once. 0 if there is no limit."""
+    max_connections: _builtins.int
+    """The most connections. The server closes further connections at once."""
+    max_connection_streams: _builtins.int
+    """The most calls that run on a connection. Clients wait with further calls."""
+    connection_idle_s: _builtins.int
+    """Seconds after which the server closes a connection without calls."""
+    max_metadata_bytes: _builtins.int
+    """The largest metadata of a call, in bytes."""
+    max_public_streams: _builtins.int
+    """The most open streams of health and reflection together, which need no token."""
+    decode_workers: _builtins.int
+    """The most images that are decoded at the same time."""
+    max_decode_s: _builtins.float
+    """Seconds of CPU that decoding an image may take."""
+    max_decode_memory_bytes: _builtins.int
+    """Bytes of memory that decoding an image may take."""
+    tenant_share: _builtins.float
+    """The share of `cache_bytes` and of `uploads_bytes` that one tenant may fill; 0 is no limit."""
     def __init__(
         self,
         *,
@@ -834,10 +870,22 @@ class EncoderLimits(_message.Message):
         idle_s: _builtins.int = ...,
         max_in_flight_bytes: _builtins.int = ...,
         max_request_fields: _builtins.int = ...,
+        default_deadline_s: _builtins.int = ...,
+        max_wait_share: _builtins.float = ...,
+        max_tenant_images: _builtins.int = ...,
+        max_connections: _builtins.int = ...,
+        max_connection_streams: _builtins.int = ...,
+        connection_idle_s: _builtins.int = ...,
+        max_metadata_bytes: _builtins.int = ...,
+        max_public_streams: _builtins.int = ...,
+        decode_workers: _builtins.int = ...,
+        max_decode_s: _builtins.float = ...,
+        max_decode_memory_bytes: _builtins.int = ...,
+        tenant_share: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arena_bytes", b"arena_bytes", "arena_lease_s", b"arena_lease_s", "cache_bytes", b"cache_bytes", "default_max_pixels", b"default_max_pixels", "idle_s", b"idle_s", "max_batch_patches", b"max_batch_patches", "max_image_aspect", b"max_image_aspect", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_image_side", b"max_image_side", "max_in_flight_bytes", b"max_in_flight_bytes", "max_jpeg_scans", b"max_jpeg_scans", "max_message_bytes", b"max_message_bytes", "max_pixels", b"max_pixels", "max_queue", b"max_queue", "max_request_fields", b"max_request_fields", "min_pixels", b"min_pixels", "uploads_bytes", b"uploads_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arena_bytes", b"arena_bytes", "arena_lease_s", b"arena_lease_s", "cache_bytes", b"cache_bytes", "connection_idle_s", b"connection_idle_s", "decode_workers", b"decode_workers", "default_deadline_s", b"default_deadline_s", "default_max_pixels", b"default_max_pixels", "idle_s", b"idle_s", "max_batch_patches", b"max_batch_patches", "max_connection_streams", b"max_connection_streams", "max_connections", b"max_connections", "max_decode_memory_bytes", b"max_decode_memory_bytes", "max_decode_s", b"max_decode_s", "max_image_aspect", b"max_image_aspect", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_image_side", b"max_image_side", "max_in_flight_bytes", b"max_in_flight_bytes", "max_jpeg_scans", b"max_jpeg_scans", "max_message_bytes", b"max_message_bytes", "max_metadata_bytes", b"max_metadata_bytes", "max_pixels", b"max_pixels", "max_public_streams", b"max_public_streams", "max_queue", b"max_queue", "max_request_fields", b"max_request_fields", "max_tenant_images", b"max_tenant_images", "max_wait_share", b"max_wait_share", "min_pixels", b"min_pixels", "tenant_share", b"tenant_share", "uploads_bytes", b"uploads_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -984,22 +1032,26 @@ class DeleteImageResponse(_message.Message):
     UPLOADS_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
     BYTES_FIELD_NUMBER: _builtins.int
+    ERASURE_FIELD_NUMBER: _builtins.int
     uploads: _builtins.int
     """1 if the upload was stored, otherwise 0."""
     records: _builtins.int
     """The number of deleted row records."""
     bytes: _builtins.int
     """Bytes freed."""
+    erasure: _image_pb2.Erasure.ValueType
+    """What becomes of the deleted bytes on the encoder's disk."""
     def __init__(
         self,
         *,
         uploads: _builtins.int = ...,
         records: _builtins.int = ...,
         bytes: _builtins.int = ...,
+        erasure: _image_pb2.Erasure.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "records", b"records", "uploads", b"uploads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "erasure", b"erasure", "records", b"records", "uploads", b"uploads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1036,22 +1088,26 @@ class PurgeTenantResponse(_message.Message):
     UPLOADS_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
     BYTES_FIELD_NUMBER: _builtins.int
+    ERASURE_FIELD_NUMBER: _builtins.int
     uploads: _builtins.int
     """The number of deleted uploads."""
     records: _builtins.int
     """The number of deleted row records."""
     bytes: _builtins.int
     """Bytes freed."""
+    erasure: _image_pb2.Erasure.ValueType
+    """What becomes of the deleted bytes on the encoder's disk."""
     def __init__(
         self,
         *,
         uploads: _builtins.int = ...,
         records: _builtins.int = ...,
         bytes: _builtins.int = ...,
+        erasure: _image_pb2.Erasure.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "records", b"records", "uploads", b"uploads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "erasure", b"erasure", "records", b"records", "uploads", b"uploads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -57,9 +57,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_TOO_MANY_IMAGES: _ErrorReason.ValueType  # 16
     """INVALID_ARGUMENT: the request has more images than allowed."""
     ERROR_REASON_ENCODER_BUSY: _ErrorReason.ValueType  # 17
-    """RESOURCE_EXHAUSTED with RetryInfo: the encoder's queue is full."""
+    """RESOURCE_EXHAUSTED with RetryInfo: too much work waits for the vision tower. `field`, `limit` and `actual` in the
+    metadata say what would exceed its bound; with `wait_s`, it is the seconds that the image would wait.
+    """
     ERROR_REASON_ENGINE_BUSY: _ErrorReason.ValueType  # 18
-    """RESOURCE_EXHAUSTED with RetryInfo: the engine's queue is full."""
+    """RESOURCE_EXHAUSTED with RetryInfo: too much work waits for the engine. `field`, `limit` and `actual` in the metadata
+    say what would exceed its bound; with `wait_s`, it is the seconds that the request would wait.
+    """
     ERROR_REASON_ENCODER_UNAVAILABLE: _ErrorReason.ValueType  # 19
     """UNAVAILABLE with RetryInfo: no encoder could be reached."""
     ERROR_REASON_ENCODER_MISMATCH: _ErrorReason.ValueType  # 20
@@ -73,7 +77,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_ENGINE_FAILED: _ErrorReason.ValueType  # 24
     """UNAVAILABLE: the engine has died, and the server is shutting down."""
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 25
-    """DEADLINE_EXCEEDED: the caller's deadline passed before the work was done."""
+    """DEADLINE_EXCEEDED: the caller's deadline passed before the work was done. With RetryInfo, the call left the queue
+    because the work could no longer be done in time.
+    """
     ERROR_REASON_ABORTED: _ErrorReason.ValueType  # 26
     """CANCELLED: the request was aborted."""
     ERROR_REASON_MESSAGES_INVALID: _ErrorReason.ValueType  # 27
@@ -138,6 +144,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED: the call names another tenant than its token's, and only the role `service` may."""
     ERROR_REASON_SERVER_BUSY: _ErrorReason.ValueType  # 57
     """RESOURCE_EXHAUSTED: the requests of running calls already hold as many bytes as the server allows. Retry later."""
+    ERROR_REASON_TENANT_BUSY: _ErrorReason.ValueType  # 58
+    """RESOURCE_EXHAUSTED with RetryInfo: the running calls of the caller's tenant hold as much as a tenant may. `field` in
+    the metadata is the limit's name. Without RetryInfo, the request alone exceeds the limit.
+    """
+    ERROR_REASON_TOO_MANY_STREAMS: _ErrorReason.ValueType  # 59
+    """RESOURCE_EXHAUSTED: as many streams of health and reflection are open as the server allows. Retry later."""
+    ERROR_REASON_IMAGE_TOO_COSTLY: _ErrorReason.ValueType  # 60
+    """INVALID_ARGUMENT: decoding the image takes more CPU time or memory than allowed. `limit` in the metadata is the allowed
+    amount. After a second attempt the image is refused for some minutes without another.
+    """
+    ERROR_REASON_IMAGE_CRASHES_DECODER: _ErrorReason.ValueType  # 61
+    """INVALID_ARGUMENT: decoding the image has crashed two workers. It is refused for some minutes without another attempt."""
     ERROR_REASON_LEDGER_UNAVAILABLE: _ErrorReason.ValueType  # 70
     """UNAVAILABLE with RetryInfo: the database of the ledger does not answer."""
     ERROR_REASON_LEDGER_DISABLED: _ErrorReason.ValueType  # 71
@@ -193,9 +211,13 @@ ERROR_REASON_MAX_NEW_TOKENS_TOO_LARGE: ErrorReason.ValueType  # 15
 ERROR_REASON_TOO_MANY_IMAGES: ErrorReason.ValueType  # 16
 """INVALID_ARGUMENT: the request has more images than allowed."""
 ERROR_REASON_ENCODER_BUSY: ErrorReason.ValueType  # 17
-"""RESOURCE_EXHAUSTED with RetryInfo: the encoder's queue is full."""
+"""RESOURCE_EXHAUSTED with RetryInfo: too much work waits for the vision tower. `field`, `limit` and `actual` in the
+metadata say what would exceed its bound; with `wait_s`, it is the seconds that the image would wait.
+"""
 ERROR_REASON_ENGINE_BUSY: ErrorReason.ValueType  # 18
-"""RESOURCE_EXHAUSTED with RetryInfo: the engine's queue is full."""
+"""RESOURCE_EXHAUSTED with RetryInfo: too much work waits for the engine. `field`, `limit` and `actual` in the metadata
+say what would exceed its bound; with `wait_s`, it is the seconds that the request would wait.
+"""
 ERROR_REASON_ENCODER_UNAVAILABLE: ErrorReason.ValueType  # 19
 """UNAVAILABLE with RetryInfo: no encoder could be reached."""
 ERROR_REASON_ENCODER_MISMATCH: ErrorReason.ValueType  # 20
@@ -209,7 +231,9 @@ ERROR_REASON_NOT_READY: ErrorReason.ValueType  # 23
 ERROR_REASON_ENGINE_FAILED: ErrorReason.ValueType  # 24
 """UNAVAILABLE: the engine has died, and the server is shutting down."""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 25
-"""DEADLINE_EXCEEDED: the caller's deadline passed before the work was done."""
+"""DEADLINE_EXCEEDED: the caller's deadline passed before the work was done. With RetryInfo, the call left the queue
+because the work could no longer be done in time.
+"""
 ERROR_REASON_ABORTED: ErrorReason.ValueType  # 26
 """CANCELLED: the request was aborted."""
 ERROR_REASON_MESSAGES_INVALID: ErrorReason.ValueType  # 27
@@ -274,6 +298,18 @@ ERROR_REASON_TENANT_NOT_ALLOWED: ErrorReason.ValueType  # 56
 """PERMISSION_DENIED: the call names another tenant than its token's, and only the role `service` may."""
 ERROR_REASON_SERVER_BUSY: ErrorReason.ValueType  # 57
 """RESOURCE_EXHAUSTED: the requests of running calls already hold as many bytes as the server allows. Retry later."""
+ERROR_REASON_TENANT_BUSY: ErrorReason.ValueType  # 58
+"""RESOURCE_EXHAUSTED with RetryInfo: the running calls of the caller's tenant hold as much as a tenant may. `field` in
+the metadata is the limit's name. Without RetryInfo, the request alone exceeds the limit.
+"""
+ERROR_REASON_TOO_MANY_STREAMS: ErrorReason.ValueType  # 59
+"""RESOURCE_EXHAUSTED: as many streams of health and reflection are open as the server allows. Retry later."""
+ERROR_REASON_IMAGE_TOO_COSTLY: ErrorReason.ValueType  # 60
+"""INVALID_ARGUMENT: decoding the image takes more CPU time or memory than allowed. `limit` in the metadata is the allowed
+amount. After a second attempt the image is refused for some minutes without another.
+"""
+ERROR_REASON_IMAGE_CRASHES_DECODER: ErrorReason.ValueType  # 61
+"""INVALID_ARGUMENT: decoding the image has crashed two workers. It is refused for some minutes without another attempt."""
 ERROR_REASON_LEDGER_UNAVAILABLE: ErrorReason.ValueType  # 70
 """UNAVAILABLE with RetryInfo: the database of the ledger does not answer."""
 ERROR_REASON_LEDGER_DISABLED: ErrorReason.ValueType  # 71

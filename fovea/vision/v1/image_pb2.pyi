@@ -77,6 +77,34 @@ IMAGE_KIND_PHOTO: ImageKind.ValueType  # 3
 """Everything else, such as a photograph."""
 Global___ImageKind: _TypeAlias = ImageKind  # noqa: Y015
 
+class _Erasure:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ErasureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Erasure.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ERASURE_UNSPECIFIED: _Erasure.ValueType  # 0
+    """Not known."""
+    ERASURE_ERASED: _Erasure.ValueType  # 1
+    """They are in none of its files."""
+    ERASURE_AFTER_COMPACTION: _Erasure.ValueType  # 2
+    """They leave its files with the next compaction, which the deletion has requested. Repeat the deletion to learn whether
+    it has happened.
+    """
+
+class Erasure(_Erasure, metaclass=_ErasureEnumTypeWrapper):
+    """What becomes of the bytes of deleted records in the files of an encoder."""
+
+ERASURE_UNSPECIFIED: Erasure.ValueType  # 0
+"""Not known."""
+ERASURE_ERASED: Erasure.ValueType  # 1
+"""They are in none of its files."""
+ERASURE_AFTER_COMPACTION: Erasure.ValueType  # 2
+"""They leave its files with the next compaction, which the deletion has requested. Repeat the deletion to learn whether
+it has happened.
+"""
+Global___Erasure: _TypeAlias = Erasure  # noqa: Y015
+
 @_typing.final
 class Size(_message.Message):
     """A size in pixels."""

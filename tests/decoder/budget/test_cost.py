@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from decoder_svc.budget.cost import PrefillCost, PrefillRate
+from decoder_svc.budget.cost import PrefillCost
 from decoder_svc.budget.pressure import Pressure
 from decoder_svc.budget.tariff import Tariff
 from decoder_svc.engine.protocol import EngineLoad
 from fovea.contract.receipt import Price, Totals
+from fovea.rate import Rate
 
 # text_config of the published Qwen3-VL-30B-A3B.
 PUBLISHED = {
@@ -34,15 +35,24 @@ def test_dense_layers_have_a_single_feed_forward() -> None:
 
 
 def test_the_rate_follows_the_last_answers() -> None:
-    rate = PrefillRate()
-    assert rate.ms(100) == 0
+    rate = Rate()
+    assert rate.seconds(100) == 0
     rate.note(0, 5)  # all of it was cached
-    assert rate.ms(100) == 0
+    assert rate.seconds(100) == 0
     rate.note(100, 200)
-    assert rate.ms(10) == 20
-    for _ in range(50):
+    assert rate.seconds(10) == pytest.approx(20)
+    for _ in range(100):
         rate.note(100, 100)
-    assert rate.ms(10) == pytest.approx(10, rel=0.01)
+    assert rate.seconds(10) == pytest.approx(10, rel=0.01)
+
+
+def test_large_work_weighs_more_than_small_work() -> None:
+    """A prompt from the cache costs a step whatever its length, and must not set the price of a token."""
+    rate = Rate()
+    for _ in range(50):
+        rate.note(1000, 10)
+        rate.note(1, 1)
+    assert rate.seconds(1000) == pytest.approx(11, rel=0.1)
 
 
 @pytest.mark.parametrize(

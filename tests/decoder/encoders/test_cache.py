@@ -129,6 +129,26 @@ async def test_rows_that_arrive_during_a_deletion_are_not_kept(source: FakeSourc
     assert (cache.holds(wanted()), cache.used_bytes) == (False, 0)
 
 
+async def test_a_deletion_of_another_image_keeps_rows_that_arrive(source: FakeSource) -> None:
+    """Otherwise a tenant that deletes all the time would keep the cache empty for all."""
+    cache = RowCache(10 * SIZE)
+    chunks = cache.over(source.fetch(wanted()), wanted()).chunks()
+    await anext(chunks)
+    cache.delete(lambda rows: rows.digest == "b")
+    async for _ in chunks:
+        pass
+    assert cache.holds(wanted())
+
+
+async def test_rows_whose_fetch_has_no_chunk_yet_are_not_kept_after_a_deletion(source: FakeSource) -> None:
+    cache = RowCache(10 * SIZE)
+    with cache.arriving(wanted()) as arrival:
+        cache.delete(lambda rows: rows.digest == "a")
+        cache.reserve(arrival)
+        cache.keep(arrival, [], FetchReport())
+    assert (cache.holds(wanted()), cache.used_bytes) == (False, 0)
+
+
 async def test_the_bound_holds_and_the_least_recently_used_goes_first(source: FakeSource) -> None:
     cache = RowCache(2 * SIZE + 1)
     for name in "abac":

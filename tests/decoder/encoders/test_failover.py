@@ -13,8 +13,8 @@ import xxhash
 
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.pool import EncoderPool
-from decoder_svc.errors import EncoderChanged
-from fovea.contract.errors import EncoderUnavailable, ImageNotStored, ImageTooLarge
+from decoder_svc.errors import EncoderChanged, EncoderOutdated
+from fovea.contract.errors import EncoderUnavailable, ImageNotStored, ImageTooLarge, StoreFull
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
 from fovea.server.status import abort
@@ -60,6 +60,13 @@ class Encoder(FakeEncoder):
             await context.abort(grpc.StatusCode.UNAVAILABLE, "")
 
 
+class Full(Encoder):
+    """Has no room for uploads."""
+
+    async def PutImage(self, requests, context):
+        await abort(context, StoreFull("no room", 1), "")
+
+
 class Dying(Encoder):
     """Fails every Encode, and gives no sign of life."""
 
@@ -69,6 +76,13 @@ class Dying(Encoder):
 
     async def GetServerInfo(self, request, context):
         await context.abort(grpc.StatusCode.UNAVAILABLE, "")
+
+
+class Outdated(Encoder):
+    """An earlier version without Encode."""
+
+    async def Encode(self, request, context):
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
 
 
 class Down(Dying):
@@ -125,12 +139,11 @@ async def test_an_upload_survives_the_failure_of_a_copy() -> None:
 
 
 async def test_the_failure_of_every_copy_is_that_of_the_first() -> None:
-    first, second = Encoder("a"), Encoder("b")
-    first.fails = second.fails = True
+    first, second = Encoder("a"), Full("b")
+    first.fails = True
     async with fleet_of(first, second) as fleet:
-        with pytest.raises(EncoderUnavailable) as raised:
+        with pytest.raises(EncoderUnavailable):
             await fleet.put(WANTED.digest, stream(b"x"), DEADLINE)
-        assert raised.value.metadata["encoder"] == first.address
 
 
 async def test_the_failure_of_the_upload_itself_is_raised() -> None:
@@ -229,3 +242,14 @@ async def test_facts_that_were_known_stand_in_while_every_encoder_is_down() -> N
         for encoder in fleet.encoders.values():
             encoder.link.trip()
         assert (await fleet.describe(WANTED.digest, DEADLINE)).facts == stored.facts
+
+
+async def test_an_encoder_that_is_too_old_for_the_call_is_replaced() -> None:
+    """As in the middle of an upgrade. gRPC itself refuses a method that an earlier version lacks."""
+    first, second = Outdated("a"), Encoder("b")
+    async with fleet_of(first, second) as fleet:
+        assert await rows_of(fleet) == DATA[:SIZE]
+    async with fleet_of(Outdated("a")) as fleet:
+        with pytest.raises(EncoderOutdated, match="runs an earlier version") as raised:
+            await rows_of(fleet)
+    assert (raised.value.code, raised.value.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_SERVED")

@@ -76,6 +76,22 @@ async def test_what_is_known_of_images_is_known_per_tenant() -> None:
     await pool.close()
 
 
+async def test_a_deleted_image_is_forgotten_and_the_others_of_its_tenant_are_not() -> None:
+    """Not even a call that runs during the deletion brings it back."""
+    encoder = FakeEncoder("only")
+    pool = pool_of()
+    async with served([encoder]):
+        pool.update([encoder.address])
+        with pool.held("acme") as running:
+            for image in IDS[:2]:
+                await running.describe(image, DEADLINE)
+            pool.forget("acme", IDS[0])
+            await running.describe(IDS[0], DEADLINE)
+    with pool.held("acme") as fleet:
+        assert list(fleet.known._stored) == [IDS[1]]
+    await pool.close()
+
+
 async def test_a_leaving_encoder_is_closed_after_its_calls(closed: list[str]) -> None:
     staying, leaving = FakeEncoder("staying"), FakeEncoder("leaving")
     leaving.go.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -53,6 +54,7 @@ def good() -> Messages:
         source=rows_pb2.ROW_SOURCE_ROWS,
     )  # fmt: skip
     header.count.grid.t, header.count.grid.h, header.count.grid.w = GRID
+    header.count.tokens = ROWS
     size = ROWS * LAYOUT.row_bytes
     summary = encoder_pb2.EncodeSummary(rows=ROWS, row_bytes=size, rows_digest="sha256:" + "d" * 64)
     return [
@@ -132,6 +134,18 @@ def _nothing_new(messages: Messages) -> None:
     messages[1:1] = [encoder_pb2.EncodeResponse()] * UNKNOWN_EVENTS
 
 
+def _endless_name(messages: Messages) -> None:
+    messages[0].header.encoder = "e" * 100_000
+
+
+def _forged_lines(messages: Messages) -> None:
+    messages[0].header.encoder = "encoder-0\nready"
+
+
+def _no_digest(messages: Messages) -> None:
+    messages[-1].summary.rows_digest = "anything"
+
+
 def _no_time(messages: Messages) -> None:
     messages[-1].summary.timings.total_ms = float("nan")
 
@@ -140,7 +154,7 @@ def _no_time(messages: Messages) -> None:
     "harm",
     [
         _flipped, _other_check, _shorter, _again, _swapped, _other_grid, _begun_twice, _goes_on, _nothing_new,
-        _no_time,
+        _no_time, _endless_name, _forged_lines, _no_digest,
         *(_without(place) for place in range(5)),
     ],
 )  # fmt: skip
@@ -149,6 +163,14 @@ async def test_what_does_not_fit_is_refused(harm: Callable[[Messages], None]) ->
     harm(messages)
     with pytest.raises(RowsMismatch):
         await fetched(messages)
+
+
+async def test_a_time_that_the_decoder_has_not_waited_is_not_believed() -> None:
+    messages = good()
+    messages[-1].summary.timings.total_ms = 1e12
+    began = time.monotonic()
+    _, fetch = await fetched(messages)
+    assert 0 < fetch.report.encode_ms <= (time.monotonic() - began) * 1000
 
 
 async def test_unknown_events_of_a_later_contract_are_skipped() -> None:
@@ -195,13 +217,13 @@ def test_other_messages_are_unchanged() -> None:
     assert read_event(b"") is None
 
 
-async def test_rows_that_are_not_finite_are_refused_with_the_encoder_that_sent_them() -> None:
+async def test_rows_that_are_not_finite_are_refused() -> None:
     """Their check fits: they were computed so."""
     messages = good()
     data = bytearray(messages[2].chunk.data)
     data[LAYOUT.row_bytes + 2 : LAYOUT.row_bytes + 4] = b"\xc0\x7f"  # NaN
     messages[2].chunk.data = bytes(data)
     messages[2].chunk.xxh3 = xxhash.xxh3_64_intdigest(bytes(data))
-    with pytest.raises(RowsNotFinite, match=r"from 127\.0\.0\.1:") as refused:
+    with pytest.raises(RowsNotFinite, match="row 3 holds") as refused:
         await fetched(messages)
     assert refused.value.metadata == {"row": "3", "dtype": "fp32"}

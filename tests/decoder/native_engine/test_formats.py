@@ -195,11 +195,11 @@ async def test_a_format_that_fails_in_the_middle_ends_its_own_answer_alone(
     engine: NativeEngine, questions: dict[str, list[Question]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = ResponseFormat("choice", ("yellow",))
-    spoilt = await engine._loaded.formats.compile(wanted)
+    spoilt = await engine._loaded.formats.compile(wanted, "acme")
     spoilt.matcher.consume_token(0)
     assert spoilt.matcher.is_error()
 
-    async def compile(wanted: ResponseFormat) -> object:
+    async def compile(wanted: ResponseFormat, tenant: str) -> object:
         return spoilt
 
     monkeypatch.setattr(engine._loaded.formats, "compile", compile)

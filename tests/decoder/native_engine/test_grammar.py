@@ -54,7 +54,7 @@ class Compiler:
         self._grammars = Grammars(TokenSet(folder, SIZE, eos_ids))
 
     def compile(self, wanted: ResponseFormat) -> Grammar:
-        return self._grammars.compile(wanted, grammar_source(wanted.kind, wanted.source))
+        return self._grammars.compile(wanted, grammar_source(wanted.kind, wanted.source), "acme")
 
 
 @pytest.fixture(scope="module")

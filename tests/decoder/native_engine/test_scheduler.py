@@ -118,3 +118,15 @@ def test_blocks_freed_twice_or_never_held_are_detected() -> None:
     assert (table, blocks.used) == ([], 0)
     with pytest.raises(RuntimeError):
         blocks.free(again)
+
+
+def test_tokens_that_are_evicted_before_a_step_uses_them_do_not_count_as_cached() -> None:
+    request = state("1", 12, 4)
+    request.skip(8)
+    request.forget()
+    request.advance(12)
+    assert request.cached == 0
+    other = state("2", 12, 4)
+    other.skip(8)
+    other.advance(12)
+    assert other.cached == 8

@@ -9,9 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from decoder_svc.sampling.nursery import Verdict
+from llguidance import LLMatcher, LLTokenizer
 
 from decoder_svc.engine.protocol import ResponseFormat
 from decoder_svc.errors import FormatNotEnforceable
+from decoder_svc.sampling import grammar
 from decoder_svc.sampling.formats import Formats
 from fovea.contract.errors import EngineBusy, EngineUnavailable, FormatTooCostly, FoveaError
 from tests.decoder.native_engine.harness import until
@@ -26,9 +29,9 @@ HOURS, PLENTY = 3600.0, 4 << 30
 
 def nursery(formats: Formats) -> int:
     """The process id of the nursery."""
-    process = formats._nursery._process
-    assert process is not None
-    return process.pid
+    pid = formats._nursery.pid
+    assert pid is not None
+    return pid
 
 
 def children(formats: Formats) -> list[int]:
@@ -46,15 +49,16 @@ def is_alive(pid: int) -> bool:
 
 async def begun(formats: Formats, wanted: ResponseFormat) -> asyncio.Task[str]:
     """Starts a compilation in a child process."""
-    await formats.check(GOOD)
-    trying = asyncio.create_task(formats.check(wanted))
+    await formats.check(GOOD, "acme")
+    await until(lambda: not children(formats), seconds=60)
+    trying = asyncio.create_task(formats.check(wanted, "acme"))
     await until(lambda: bool(children(formats)), seconds=60)
     return trying
 
 
 async def refused(formats: Formats, wanted: ResponseFormat) -> FoveaError:
     with pytest.raises(FoveaError) as caught:
-        await formats.check(wanted)
+        await formats.check(wanted, "acme")
     return caught.value
 
 
@@ -64,7 +68,7 @@ async def test_time_has_a_limit_that_is_named(formats: MAKE_FORMATS) -> None:
         assert isinstance(error, FormatTooCostly)
         assert error.metadata == {"limit": "0.2", "actual": "above 0.2"}
         assert [v.field for v in error.violations] == ["response_format.regex"]
-        assert await tried.check(GOOD)
+        assert await tried.check(GOOD, "acme")
 
 
 async def test_memory_has_a_limit_that_is_named(formats: MAKE_FORMATS) -> None:
@@ -75,7 +79,7 @@ async def test_memory_has_a_limit_that_is_named(formats: MAKE_FORMATS) -> None:
         assert error.metadata["limit"] == str(limit)
         assert "memory" in error.message
     async with formats() as tried:
-        assert await tried.check(LARGE)
+        assert await tried.check(LARGE, "acme")
 
 
 async def test_a_part_that_costs_too_much_is_named(formats: MAKE_FORMATS) -> None:
@@ -89,7 +93,7 @@ async def test_a_part_that_costs_too_much_is_named(formats: MAKE_FORMATS) -> Non
 async def test_other_formats_compile_during_a_slow_compilation(formats: MAKE_FORMATS) -> None:
     async with formats(max_format_s=HOURS, max_format_memory_bytes=PLENTY, format_workers=2) as tried:
         slow = await begun(tried, SLOW)
-        assert (await tried.compile(ResponseFormat("regex", ("a+",)))).failure is None
+        assert (await tried.compile(ResponseFormat("regex", ("a+",)), "acme")).failure is None
         assert not slow.done()
         slow.cancel()
         await asyncio.gather(slow, return_exceptions=True)
@@ -101,7 +105,7 @@ async def test_a_caller_that_leaves_has_its_child_killed(formats: MAKE_FORMATS) 
         (child,) = children(tried)
         slow.cancel()
         await until(lambda: not is_alive(child))
-        assert await tried.check(ResponseFormat("regex", ("b+",))), "its place is free"
+        assert await tried.check(ResponseFormat("regex", ("b+",)), "acme"), "its place is free"
 
 
 async def test_closing_kills_compilations_at_once(formats: MAKE_FORMATS) -> None:
@@ -123,6 +127,32 @@ async def test_a_verdict_is_cached(formats: MAKE_FORMATS, monkeypatch: pytest.Mo
         monkeypatch.undo()
 
 
+async def test_verdicts_and_grammars_of_a_tenant_are_not_those_of_another(
+    formats: MAKE_FORMATS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second tenant's format is tried and compiled anew, so its time tells nothing of the first."""
+    tried: list[ResponseFormat] = []
+    compiled: list[str] = []
+    async with formats() as cached:
+        judge, compile = cached._nursery.judge, grammar.compiled
+
+        async def counted_judge(wanted: ResponseFormat) -> Verdict:
+            tried.append(wanted)
+            return await judge(wanted)
+
+        def counted_compile(tokenizer: LLTokenizer, source: str) -> LLMatcher:
+            compiled.append(source)
+            return compile(tokenizer, source)
+
+        monkeypatch.setattr(cached._nursery, "judge", counted_judge)
+        monkeypatch.setattr(grammar, "compiled", counted_compile)
+        counts = []
+        for tenant in ("acme", "acme", "other", "other"):
+            await cached.compile(GOOD, tenant)
+            counts.append((len(tried), len(compiled)))
+    assert counts == [(1, 1), (1, 1), (2, 2), (2, 2)]
+
+
 async def test_a_nursery_that_was_killed_is_started_anew(formats: MAKE_FORMATS) -> None:
     async with formats(max_format_s=HOURS, max_format_memory_bytes=PLENTY) as tried:
         slow = await begun(tried, SLOW)
@@ -131,7 +161,7 @@ async def test_a_nursery_that_was_killed_is_started_anew(formats: MAKE_FORMATS) 
         os.kill(child, signal.SIGKILL)
         with pytest.raises(EngineUnavailable):
             await slow
-        assert await tried.check(ResponseFormat("regex", ("c+",)))
+        assert await tried.check(ResponseFormat("regex", ("c+",)), "acme")
 
 
 async def test_callers_beyond_the_queue_limit_get_a_retry_delay(formats: MAKE_FORMATS) -> None:
@@ -170,5 +200,5 @@ async def test_a_format_that_cannot_be_enforced_is_refused_by_field_with_the_rea
 
 async def _refusal(ask: Callable[..., object], wanted: ResponseFormat) -> FormatNotEnforceable:
     with pytest.raises(FormatNotEnforceable) as caught:
-        await ask(wanted)  # type: ignore[misc]
+        await ask(wanted, "acme")  # type: ignore[misc]
     return caught.value

@@ -86,4 +86,4 @@ async def test_a_cut_answer_is_the_beginning_of_a_match(
 
 async def test_the_limit_of_time_holds_with_as_many_tokens(engine: NativeEngine) -> None:
     with pytest.raises(FormatTooCostly, match="CPU time"):
-        await engine.check_format(SLOW)
+        await engine.check_format(SLOW, "acme")

@@ -12,7 +12,9 @@ import pytest
 
 from decoder_svc.engine.protocol import ImageSpan, Prompt
 from decoder_svc.errors import EngineNotInstalled
+from decoder_svc.model.checkpoint import Checkpoint
 from decoder_svc.vllm_engine.engine import VllmEngine
+from decoder_svc.vllm_engine.launch import arguments
 from decoder_svc.vllm_engine.settings import CPU_KV_TOKENS, VllmSettings
 from decoder_svc.vllm_engine.submission import identity, vllm_prompt
 from fovea.contract.rows import RowDtype
@@ -67,3 +69,10 @@ def test_prompts_of_another_salt_share_no_kv() -> None:
 def test_kv_bytes(kv_tokens: int, parallel: int, on_cpu: bool, expected: int | None) -> None:
     settings = VllmSettings(Path(), kv_tokens=kv_tokens, kv_token_bytes=100, tensor_parallel=parallel)
     assert settings.kv_bytes(on_cpu) == expected
+
+
+@pytest.mark.parametrize("reuses", [True, False])
+def test_the_prefix_cache_is_vllms_setting_too(checkpoints: dict[str, Path], reuses: bool) -> None:
+    settings = VllmSettings(checkpoints["moe"], prefix_cache=reuses)
+    chosen = arguments(settings, Checkpoint(checkpoints["moe"]), on_cpu=True)
+    assert chosen["enable_prefix_caching"] is reuses

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from encoder_svc.images.decode import DecodedImage, decode
-from encoder_svc.images.decoder import ThreadDecoder
 from encoder_svc.images.limits import ImageLimits
 from fovea.contract.rows import digest
 from tests.encoder.images.files import FORMATS, encoded, picture, with_orientation
@@ -228,10 +227,3 @@ def test_different_pixels_have_different_pixel_digests() -> None:
     made.add(decoded(encoded(np.zeros((30, 150, 3), np.uint8))).facts.pixel_digest)
     made.add(decoded(encoded(np.zeros((150, 30, 3), np.uint8))).facts.pixel_digest)
     assert len(made) == 12
-
-
-async def test_the_thread_decoder_decodes_what_decode_does() -> None:
-    decoder = ThreadDecoder(LIMITS)
-    made = await decoder.decode(encoded(picture()))
-    decoder.close()
-    assert np.array_equal(made.rgb, picture())

@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 from encoder_svc.images.decode import decode
-from encoder_svc.images.decoder import ThreadDecoder
-from encoder_svc.images.header import opened
+from encoder_svc.images.header import SCANS, opened
 from encoder_svc.images.limits import ImageLimits
 from fovea.contract.errors import (
     AspectTooExtreme,
@@ -134,6 +133,15 @@ def test_scans_at_the_limit_pass_and_more_do_not() -> None:
     assert error.metadata == {"limit": "100", "actual": "101"}
 
 
+def test_a_jpeg_of_the_most_pixels_may_have_fewer_scans() -> None:
+    limits = replace(LIMITS, max_image_pixels=64 * 64)
+    decode(jpeg_with_scans(SCANS), limits)
+    error = refusal(jpeg_with_scans(SCANS + 1), limits)
+    assert isinstance(error, ImageTooManyScans)
+    assert error.metadata == {"limit": str(SCANS), "actual": str(SCANS + 1)}
+    decode(jpeg_with_scans(2 * SCANS), replace(LIMITS, max_image_pixels=2 * 64 * 64))
+
+
 @pytest.mark.parametrize("progressive", [False, True])
 def test_scans_are_counted_as_the_file_has_them(progressive: bool) -> None:
     """Noise at quality 100 fills the scan with FF bytes; an EXIF thumbnail is a JPEG of its own."""
@@ -198,12 +206,3 @@ def test_a_mutated_image_is_decoded_or_refused_with_a_typed_error(format: str) -
             outcomes["refused"] += not LEAK.search(error.message)
     assert sum(outcomes.values()) == 400, "a message quotes Pillow"
     assert min(outcomes.values()) > 0, "both outcomes must occur"
-
-
-async def test_the_decoder_serves_after_a_refusal() -> None:
-    decoder = ThreadDecoder(LIMITS, threads=1)
-    for data in (b"", b"junk", *BOMBS.values()):
-        with pytest.raises(FoveaError):
-            await decoder.decode(data)
-    assert (await decoder.decode(encoded(picture()))).rgb.shape == (32, 48, 3)
-    decoder.close()

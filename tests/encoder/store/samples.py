@@ -7,7 +7,8 @@ import hashlib
 import numpy as np
 
 from encoder_svc.store.core import StoredRows
-from encoder_svc.store.keys import RowKey, tenant_id, variant
+from encoder_svc.store.keys import DIGEST_BYTES, TENANT_BYTES, RowKey, is_sidecar, tenant_id, variant
+from encoder_svc.store.store import LmdbStore
 from fovea.contract.rows import RowDtype, RowLayout
 
 FIELDS: dict[str, str | int] = {"model": "tiny", "revision": 3}
@@ -30,6 +31,13 @@ def rows(n: int, size: int = 64 * KIB) -> StoredRows:
     count = max(1, size // LAYOUT.row_bytes)
     data = np.random.default_rng(n).integers(0, 256, count * LAYOUT.row_bytes, dtype=np.uint8)
     return StoredRows(data.data, LAYOUT, (1, 2, 2 * count))
+
+
+def row_keys(store: LmdbStore, tenant: bytes) -> list[RowKey]:
+    """The keys of a tenant's rows that are in the store."""
+    end = TENANT_BYTES + DIGEST_BYTES
+    raws = [raw for raw in store._rows.keys(tenant) if not is_sidecar(raw)]
+    return [RowKey(raw[:TENANT_BYTES], raw[TENANT_BYTES:end], raw[end:]) for raw in raws]
 
 
 def same(stored: StoredRows | None, expected: StoredRows) -> bool:

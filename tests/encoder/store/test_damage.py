@@ -18,7 +18,7 @@ from encoder_svc.store.keys import RowKey, UploadKey, variant
 from encoder_svc.store.records import PIECE_BYTES, Record
 from encoder_svc.store.store import LmdbStore
 from tests.encoder.store.conftest import MIB, Opener
-from tests.encoder.store.samples import ALICE, FIELDS, KIB, LAYOUT, pixels, row_key, rows, same
+from tests.encoder.store.samples import ALICE, FIELDS, KIB, LAYOUT, pixels, row_key, row_keys, rows, same
 
 # Three pieces.
 SIZE = 2 * PIECE_BYTES + 8 * KIB
@@ -51,7 +51,7 @@ def assert_evicted(store: LmdbStore) -> None:
     assert stats.total.rows.misses == 1
     assert stats.total.rows.records == 1
     assert not stats.quarantined
-    assert store.row_keys(ALICE) == [row_key(2)]
+    assert row_keys(store, ALICE) == [row_key(2)]
     assert same(store.get(row_key(2), FIELDS), rows(2, SIZE))
     assert store.put(row_key(1), FIELDS, rows(1, SIZE)).stored
     assert same(store.get(row_key(1), FIELDS), rows(1, SIZE))

@@ -14,7 +14,7 @@ from encoder_svc.store.core import StoreLimits
 from encoder_svc.store.keys import UploadKey
 from encoder_svc.store.store import LmdbStore
 from tests.encoder.store.conftest import MIB, Opener
-from tests.encoder.store.samples import ALICE, FIELDS, KIB, row_key, rows, same
+from tests.encoder.store.samples import ALICE, FIELDS, KIB, row_key, row_keys, rows, same
 
 LIMITS = StoreLimits(capacity_bytes=1000 * KIB, uploads_bytes=500 * KIB)
 
@@ -42,7 +42,7 @@ class Recency(RuleBasedStateMachine):
     def put(self, n: int, size: int) -> None:
         self.model.pop(n, None)
         put = rows(n, size * KIB)
-        while sum(self.model.values()) + charge(put.data.nbytes) > LIMITS.rows_bound:
+        while sum(self.model.values()) + charge(put.data.nbytes) > LIMITS.rows.all_bytes:
             self.model.popitem(last=False)
         self.model[n] = charge(put.data.nbytes)
         assert self.store.put(row_key(n), FIELDS, put).stored
@@ -67,10 +67,10 @@ class Recency(RuleBasedStateMachine):
 
     @invariant()
     def holds_what_the_model_holds(self) -> None:
-        assert set(self.store.row_keys(ALICE)) == {row_key(n) for n in self.model}
+        assert set(row_keys(self.store, ALICE)) == {row_key(n) for n in self.model}
         total = self.store.stats().total.rows
         assert (total.records, total.bytes) == (len(self.model), sum(self.model.values()))
-        assert total.bytes <= LIMITS.rows_bound
+        assert total.bytes <= LIMITS.rows.all_bytes
 
     def teardown(self) -> None:
         self.store.close()
@@ -100,7 +100,7 @@ def test_a_recorded_use_counts_as_a_get(open_store: Opener) -> None:
     store.note_use(row_key(9))
     store.note_use(row_key(0))
     store.put(row_key(3), FIELDS, rows(3, 250 * KIB))
-    assert set(store.row_keys(ALICE)) == {row_key(0), row_key(2), row_key(3)}
+    assert set(row_keys(store, ALICE)) == {row_key(0), row_key(2), row_key(3)}
     assert store.stats().total.rows.hits == 2
 
 
@@ -112,7 +112,7 @@ def test_a_use_just_before_closing_counts_after_the_restart(open_store: Opener) 
     first.close()
     second = open_store(LIMITS)
     second.put(row_key(3), FIELDS, rows(3, 250 * KIB))
-    assert set(second.row_keys(ALICE)) == {row_key(0), row_key(2), row_key(3)}
+    assert set(row_keys(second, ALICE)) == {row_key(0), row_key(2), row_key(3)}
 
 
 def test_a_describe_keeps_an_upload_from_being_evicted(open_store: Opener) -> None:
@@ -121,7 +121,7 @@ def test_a_describe_keeps_an_upload_from_being_evicted(open_store: Opener) -> No
     for n, key in enumerate(keys):
         assert store.put_upload(key, bytes([n]) * 100 * KIB, {"n": n}).stored
         assert store.describe(keys[0]) == {"n": 0}
-    assert store.stats().total.uploads.bytes <= LIMITS.uploads_bound
+    assert store.stats().total.uploads.bytes <= LIMITS.uploads.all_bytes
 
 
 def test_uploads_and_rows_have_bounds_of_their_own(open_store: Opener) -> None:
@@ -139,7 +139,7 @@ def test_a_smaller_bound_is_held_from_the_start(open_store: Opener) -> None:
     first.close()
     second = open_store(LIMITS)
     total = second.stats().total.rows
-    assert total.bytes <= LIMITS.rows_bound
+    assert total.bytes <= LIMITS.rows.all_bytes
     assert same(second.get(row_key(99), FIELDS), rows(99, 60 * KIB))
     assert second.get(row_key(0), FIELDS) is None
 
@@ -150,7 +150,7 @@ def test_the_file_stays_within_the_map(open_store: Opener) -> None:
     for n in range(300):
         assert store.put(row_key(n), FIELDS, rows(n, (n * 37) % 400 * KIB)).stored
     stats = store.stats()
-    assert stats.total.rows.bytes <= limits.rows_bound
+    assert stats.total.rows.bytes <= limits.rows.all_bytes
     # Far below the map size, because freed pages are reused.
     assert stats.file_bytes <= 2 * (limits.capacity_bytes + limits.uploads_bytes)
     assert stats.file_bytes <= limits.map_bytes

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +87,44 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"no tmpfs can be mounted here: {made.stderr.strip()}")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+OPEN_ON_A_FULL_DISK = """
+import sys
+from pathlib import Path
+from encoder_svc.store.core import StoreLimits
+from encoder_svc.store.store import LmdbStore
+from fovea.contract.errors import StoreFailed
+from tests.encoder.store.conftest import MIB
+from tests.encoder.store.samples import FIELDS, KIB, row_key, rows, same
+try:
+    store = LmdbStore(Path(sys.argv[1]), StoreLimits(64 * MIB, MIB))
+except StoreFailed as error:
+    print(error.reason)
+else:
+    print(same(store.get(row_key(1), FIELDS), rows(1)), store.put(row_key(2), FIELDS, rows(2, 500 * KIB)).skipped)
+"""
+
+
+@pytest.mark.parametrize("free_pages", range(7))
+@pytest.mark.parametrize("kept", ["nothing", "data.mdb", "both"])
+def test_a_start_on_a_full_disk_serves_or_ends_with_a_typed_error(
+    small_disk: Path, kept: str, free_pages: int
+) -> None:
+    """LMDB maps its lock file; a page without a block would end the process by SIGBUS."""
+    folder = small_disk / "store"
+    with LmdbStore(folder, StoreLimits(64 * MIB, MIB)) as store:
+        store.put(row_key(1), FIELDS, rows(1))
+    for name in {"nothing": ("data.mdb", "lock.mdb"), "data.mdb": ("lock.mdb",), "both": ()}[kept]:
+        (folder / "env" / name).unlink()
+    disk = os.statvfs(small_disk)
+    (small_disk / "ballast").write_bytes(bytes((disk.f_bavail - free_pages) * disk.f_frsize))
+    command = [sys.executable, "-c", OPEN_ON_A_FULL_DISK, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    outcome = done.stdout.splitlines()[-1]
+    assert outcome in {"STORE_FAILED", "True write_failed", "False write_failed"}
+    if kept == "both":
+        assert outcome == "True write_failed"
 
 
 def test_a_full_disk_costs_only_what_does_not_fit(small_disk: Path) -> None:

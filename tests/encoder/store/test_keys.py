@@ -99,10 +99,9 @@ def test_keys_do_not_depend_on_the_hash_seed() -> None:
     assert out.stdout.strip() == (tenant_id("t") + variant({n: n for n in "abcxyz"})).hex()
 
 
-def test_a_row_key_is_tenant_pixels_variant_and_parses_back() -> None:
+def test_a_row_key_is_tenant_pixels_variant() -> None:
     key = RowKey(b"t" * 16, b"p" * 32, b"v" * 32)
     assert key.raw == b"t" * 16 + b"p" * 32 + b"v" * 32
-    assert RowKey.parse(key.raw) == key
 
 
 @pytest.mark.parametrize("lengths", [(15, 32, 32), (16, 31, 32), (16, 32, 33), (0, 0, 0)])

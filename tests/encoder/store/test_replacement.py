@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
+from itertools import count
 from pathlib import Path
 
 import lmdb
 import pytest
 
+from encoder_svc.store.amounts import Amount
 from encoder_svc.store.core import StoreLimits
 from encoder_svc.store.directory import StoreDirectory
-from encoder_svc.store.inspection import find_damage
+from encoder_svc.store.inspection import Inspection
 from encoder_svc.store.store import LmdbStore
+from fovea.contract.cache import Erasure
 from fovea.contract.errors import StoreFailed
 from tests.encoder.store.conftest import MIB, Opener
-from tests.encoder.store.samples import ALICE, FIELDS, KIB, row_key, rows, same
+from tests.encoder.store.samples import ALICE, FIELDS, KIB, pixels, row_key, row_keys, rows, same
 
 LIMITS = StoreLimits(4 * MIB, MIB)
 
@@ -27,7 +32,7 @@ def damage_uses(store: LmdbStore, value: bytes) -> None:
     """Give every record an impossible use, like a page damaged after its check."""
     with store._env.write() as txn:
         uses = store._env.partitions["rows"].tables.uses
-        for key in store.row_keys(ALICE):
+        for key in row_keys(store, ALICE):
             txn.put(key.raw, value, db=uses)
 
 
@@ -77,7 +82,8 @@ def test_damage_seen_by_many_threads_is_set_aside_once(open_store: Opener, tmp_p
         thread.join()
     assert all(store.put(row_key(n), FIELDS, rows(n)).stored for n in range(8))
     # A second quarantine would have deleted the damaged environment.
-    assert find_damage(tmp_path / "store" / "env.set-aside" / "data.mdb") is None
+    damage = Inspection().find_damage(tmp_path / "store" / "env.set-aside" / "data.mdb")
+    assert damage == "the data file is damaged: a use of another length"
     with lmdb.open(str(tmp_path / "store" / "env.set-aside"), max_dbs=16) as env, env.begin() as txn:
         uses = env.open_db(b"rows.uses", txn=txn, create=False)
         assert txn.stat(uses)["entries"] == 8
@@ -104,9 +110,10 @@ resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 store = LmdbStore(Path(sys.argv[1]), LIMITS)
 store.put(row_key(1), FIELDS, rows(1))
 store.record_crash()
-# Pages that the disk cannot give back end the process; so do those beyond the end of the file.
-os.truncate(Path(sys.argv[1]) / "env" / "data.mdb", 8192)
-store.get(row_key(1), FIELDS)
+# Pages that the disk cannot give back end the process; so do those lost in the middle of a transaction.
+with store._env.read() as txn:
+    os.truncate(Path(sys.argv[1]) / "env" / "data.mdb", 8192)
+    store._env.partitions["rows"].head(txn, row_key(1).raw)
 """
 CRASH_ELSEWHERE = """
 import ctypes, resource, sys
@@ -179,10 +186,128 @@ def test_an_empty_data_file_is_a_new_store(open_store: Opener, data_file: Path) 
     assert store.put(row_key(1), FIELDS, rows(1)).stored
 
 
+def test_a_file_that_is_cut_while_it_is_open_is_replaced(
+    open_store: Opener, data_file: Path, tmp_path: Path
+) -> None:
+    """Without the check of the length the next call would end this process by SIGBUS."""
+    store = open_store(LIMITS)
+    for n in range(8):
+        store.put(row_key(n), FIELDS, rows(n))
+    os.truncate(data_file, 8192)
+    assert store.get(row_key(1), FIELDS) is None
+    assert store.stats().quarantined
+    assert store.put(row_key(1), FIELDS, rows(1)).stored
+    assert same(store.get(row_key(1), FIELDS), rows(1))
+    data_file.unlink()
+    assert store.get(row_key(1), FIELDS) is None
+    assert store.put(row_key(2), FIELDS, rows(2)).stored
+    store.close()
+    assert same(open_store(LIMITS).get(row_key(2), FIELDS), rows(2))
+
+
+@pytest.mark.parametrize(
+    "error", [lmdb.MapResizedError, lmdb.BadTxnError, lmdb.InvalidError, lmdb.ProblemError]
+)
+def test_an_error_that_no_sound_file_gives_replaces_the_store(
+    open_store: Opener, error: type[lmdb.Error]
+) -> None:
+    """Each of these failed every put until a restart."""
+    store = open_store(LIMITS)
+    with pytest.raises(error), store._env.write():
+        raise error("as LMDB says it")
+    store._env.report(error("again"), "test")
+    assert store.stats().quarantined
+    assert store.put(row_key(1), FIELDS, rows(1)).stored
+
+
+@pytest.mark.parametrize(
+    "error", [lmdb.MapFullError, lmdb.DiskError, lmdb.ReadersFullError, lmdb.TxnFullError]
+)
+def test_a_lack_of_room_replaces_nothing(open_store: Opener, error: type[lmdb.Error]) -> None:
+    store = open_store(LIMITS)
+    store.put(row_key(1), FIELDS, rows(1))
+    with pytest.raises(error), store._env.write():
+        raise error("as LMDB says it")
+    store._env.report(error("again"), "test")
+    assert not store.stats().quarantined
+    assert same(store.get(row_key(1), FIELDS), rows(1))
+
+
+def test_a_deletion_that_meets_damage_is_done(open_store: Opener, data_file: Path) -> None:
+    store = open_store(LIMITS)
+    store.put(row_key(1), FIELDS, rows(1))
+    damage_uses(store, b"short")
+    assert store.delete_tenant(ALICE) == Amount()
+    assert store.erase() is Erasure.ERASED
+    assert not (data_file.parent.parent / "env.set-aside").exists()
+
+
+def test_the_check_of_the_running_file_replaces_a_damaged_one(open_store: Opener, data_file: Path) -> None:
+    """Nobody has touched the damaged pages yet."""
+    store = open_store(LIMITS)
+    for n in range(20):
+        store.put(row_key(n), FIELDS, rows(n))
+    store._env.check_pages()
+    assert not store.stats().quarantined
+    raw = data_file.read_bytes()
+    branches = [at for at in range(8192, len(raw), 4096) if raw[at + 10] == 1 and raw[at + 11] == 0]
+    assert branches
+    with data_file.open("r+b") as file:
+        for at in branches:
+            file.seek(at + 16)
+            file.write(b"\xff\xff")
+    store._env.check_pages()
+    assert store.stats().quarantined
+    assert store.put(row_key(1), FIELDS, rows(1)).stored
+
+
+def test_a_check_finds_nothing_wrong_while_others_write(open_store: Opener) -> None:
+    store, ended = open_store(LIMITS), threading.Event()
+
+    def write() -> None:
+        for n in count(3):
+            if ended.is_set():
+                return
+            store.put(row_key(n), FIELDS, rows(n))
+            store.delete_rows(ALICE, pixels(n - 3))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(3):
+            store._env.check_pages()
+            assert not store.stats().quarantined
+    finally:
+        ended.set()
+        writer.join()
+
+
+def test_a_check_that_runs_does_not_delay_the_end(
+    open_store: Opener, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    store = open_store(LIMITS)
+    store.put(row_key(1), FIELDS, rows(1))
+    started = tmp_path / "started"
+    (tmp_path / "endless.py").write_text(
+        f"open({str(started)!r}, 'w').close()\nimport signal\nsignal.pause()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("encoder_svc.store.inspection._MODULE", "endless")
+    check = threading.Thread(target=store._env.check_pages)
+    check.start()
+    while not started.exists():
+        time.sleep(0.01)
+    assert same(store.get(row_key(1), FIELDS), rows(1))
+    store.close()
+    check.join(10)
+    assert not check.is_alive()
+
+
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from encoder_svc.store.store import LmdbStore
+from fovea.contract.cache import Erasure
 from fovea.contract.errors import StoreFailed
 from tests.encoder.store.test_replacement import LIMITS
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
@@ -221,10 +346,12 @@ def test_a_check_that_times_out_counts_as_damage(
     filled(open_store, data_file)
     slow = tmp_path / "slow.py"
     slow.write_text("import signal, sys\nsignal.alarm(1)\nsignal.pause()\n")
-    monkeypatch.setattr("encoder_svc.store.inspection._SCRIPT", slow)
-    assert "longer than" in (find_damage(data_file) or "")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("encoder_svc.store.inspection._MODULE", "slow")
+    assert "longer than" in (Inspection().find_damage(data_file) or "")
+    assert Inspection().find_damage(data_file, serving=True) is None, "a busy machine is no damage"
     slow.write_text("raise MemoryError")
-    assert "status 1" in (find_damage(data_file) or "")
+    assert "status 1" in (Inspection().find_damage(data_file) or "")
 
 
 def test_a_folder_that_nothing_can_be_written_to_is_a_typed_error(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from encoder_svc.store.facts import pack_indices, unpack_indices
 from encoder_svc.store.keys import RowKey, sidecar, variant
 from encoder_svc.store.store import LmdbStore
 from tests.encoder.store.conftest import MIB, Opener
-from tests.encoder.store.samples import ALICE, BOB, FIELDS, KIB, LAYOUT, pixels, row_key, rows, same
+from tests.encoder.store.samples import ALICE, BOB, FIELDS, KIB, LAYOUT, pixels, row_key, row_keys, rows, same
 from tests.encoder.store.test_damage import flip
 
 DATA = bytes(range(256)) * 10
@@ -28,7 +28,7 @@ def test_only_rows_are_counted_as_records(store: LmdbStore) -> None:
     after = store.stats().total.rows
     assert after.bytes > before.bytes
     assert (after.records, after.puts, after.hits, after.misses) == (1, 1, 0, 0)
-    assert store.row_keys(ALICE) == [row_key(1)]
+    assert row_keys(store, ALICE) == [row_key(1)]
 
 
 def test_a_sidecar_is_keyed_by_rows_fields_and_name(store: LmdbStore) -> None:
@@ -67,7 +67,7 @@ def test_unused_sidecars_are_evicted(open_store: Opener) -> None:
         assert store.get_sidecar(row_key(0), "used", FIELDS) == DATA
     assert store.get_sidecar(row_key(0), "unused", FIELDS) is None
     stats = store.stats().total.rows
-    assert stats.bytes <= store.limits.rows_bound
+    assert stats.bytes <= store.limits.rows.all_bytes
     assert stats.evictions == 39 - stats.records
 
 

@@ -16,13 +16,18 @@ from tests.encoder.store.samples import FIELDS, row_key, rows
 from tests.encoder.store.test_crash import LIMITS, size_of
 
 
+def say(event: str, number: int) -> None:
+    """A line in one write, because `print` writes in parts and a kill between them leaves half of a line."""
+    os.write(1, f"{event} {number}\n".encode())
+
+
 def write_for_ever(folder: Path, first: int) -> None:
-    print("pid", os.getpid(), flush=True)
+    say("pid", os.getpid())
     store = LmdbStore(folder, LIMITS)
     for n in count(first):
         if not store.put(row_key(n), FIELDS, rows(n, size_of(n))).stored:
             os._exit(1)
-        print("stored", n, flush=True)
+        say("stored", n)
 
 
 def main(folder: Path) -> None:
@@ -30,7 +35,7 @@ def main(folder: Path) -> None:
         child = os.fork()
         if child == 0:
             write_for_ever(folder, int(line))
-        print("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        say("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -17,7 +19,13 @@ from encoder_svc.vision.output import Encoded, TowerOutput
 from encoder_svc.vision.prepare import PreparedImage
 from encoder_svc.vision.preprocess import Patches
 from encoder_svc.vision.queued_image import QueuedImage
-from fovea.contract.errors import EncoderBusy, ImageCorrupt, RowsNotFinite
+from fovea.contract.errors import (
+    DeadlineUnreachable,
+    EncoderBusy,
+    ImageCorrupt,
+    RowsNotFinite,
+    TenantBusy,
+)
 from fovea.contract.rows import RowDtype
 
 LIMITS = BatchLimits(max_batch_patches=16, max_prepared_patches=64, max_queue=8, max_wait_s=0.2)
@@ -354,8 +362,8 @@ async def test_a_full_queue_is_refused_with_a_retry_delay(
     await until(lambda: batcher.waiting == 8)
     with pytest.raises(EncoderBusy) as caught:
         await batcher.share("more", 4, work.of(99))
-    assert caught.value.retry_after_s == LIMITS.retry_after_s
-    assert caught.value.metadata == {"limit": "8", "actual": "8"}
+    assert caught.value.retry_after_s
+    assert caught.value.metadata == {"field": "max_queue", "limit": "8", "actual": "9"}
     joins = asyncio.create_task(batcher.share(0, 4, work.of(0)))
     work.hold.set()
     await asyncio.gather(*calls, joins)
@@ -468,3 +476,109 @@ async def test_a_batch_is_limited_by_its_kept_patches(
     """Four images that could have 12 patches each, and have 4: a single call of 16."""
     await asyncio.gather(*(batcher.share(i, 12, work.of(i, 4)) for i in range(4)))
     assert tower.batches == [[0, 1, 2, 3]]
+
+
+def deadlined(work: Preparations, name: int, left_s: float, count: int = 4, tenant: str = "") -> QueuedImage:
+    return QueuedImage(count, work.of(name, count), tenant=tenant, deadline=time.monotonic() + left_s)
+
+
+async def test_an_image_that_would_wait_too_long_is_refused_at_once(
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
+) -> None:
+    batcher._rate.note(4, 10.0)
+    tower.gate.clear()
+    first = asyncio.create_task(batcher.encode(deadlined(work, 1, 1.0)))  # finds an idle tower, and may try
+    await until(lambda: tower.batches == [[1]])
+    with pytest.raises(EncoderBusy) as refused:
+        await batcher.encode(deadlined(work, 2, 16.0))
+    assert refused.value.metadata["field"] == "wait_s"
+    assert refused.value.retry_after_s == pytest.approx(10.0)
+    patient = asyncio.create_task(batcher.encode(deadlined(work, 3, 300.0)))
+    await until(lambda: work.begun == [1, 3])
+    tower.gate.set()
+    await asyncio.gather(first, patient)
+
+
+async def test_an_image_whose_deadline_has_passed_never_reaches_the_tower(
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
+) -> None:
+    """It waits in the queue, or prepared: both are held behind a tower that does not return."""
+    tower.gate.clear()
+    full = [asyncio.create_task(batcher.encode(deadlined(work, n, 300.0, 16))) for n in (1, 2, 3)]
+    prepared = asyncio.create_task(batcher.encode(deadlined(work, 4, 0.2, 16)))
+    await until(lambda: len(work.begun) == 4)
+    queued = asyncio.create_task(batcher.encode(deadlined(work, 5, 0.2, 16)))
+    with pytest.raises(DeadlineUnreachable) as late:
+        await queued
+    assert late.value.retry_after_s
+    tower.gate.set()
+    with pytest.raises(DeadlineUnreachable):
+        await prepared
+    await asyncio.gather(*full)
+    assert tower.computed == [1, 2, 3]
+    assert 5 not in work.begun
+    assert batcher._limiter.held == 0
+
+
+async def test_a_later_caller_extends_the_deadline_of_a_shared_image(
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
+) -> None:
+    tower.gate.clear()
+    full = [asyncio.create_task(batcher.encode(deadlined(work, n, 300.0, 16))) for n in range(1, 5)]
+    await until(lambda: len(work.begun) == 4)
+    image = deadlined(work, 5, 0.2, 16)
+    shared = asyncio.create_task(batcher.encode(image))
+    await asyncio.sleep(0)
+    image.extend(time.monotonic() + 300)
+    await asyncio.sleep(0.3)
+    tower.gate.set()
+    assert (await shared).rows == rows(5, 16)
+    await asyncio.gather(*full)
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_an_image_that_leaves_as_its_preparation_begins_holds_no_patches(
+    batcher: SharingBatcher, work: Preparations, turns: int
+) -> None:
+    """In one of these turns of the loop, the preparation is cancelled before its first step."""
+    work.hold.clear()
+    first = asyncio.create_task(batcher.encode(deadlined(work, 1, 300.0, 64)))
+    await until(lambda: work.begun == [1])
+    second = asyncio.create_task(batcher.encode(deadlined(work, 2, 300.0, 64)))
+    await asyncio.sleep(0)
+    first.cancel()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    await until(lambda: batcher._limiter.held == 0)
+
+
+async def test_a_flood_of_images_delays_another_tenant_by_a_single_image(
+    batcher: SharingBatcher, tower: FakeTower, work: Preparations
+) -> None:
+    """Beyond the patches that are prepared already, which leave in the order in which they came."""
+    tower.gate.clear()
+    flood = [asyncio.create_task(batcher.encode(deadlined(work, n, 300.0, 16, "flood"))) for n in range(1, 8)]
+    await until(lambda: len(work.begun) == 4)
+    small = asyncio.create_task(batcher.encode(deadlined(work, 9, 300.0, 16, "small")))
+    await asyncio.sleep(0)
+    tower.gate.set()
+    await asyncio.gather(*flood, small)
+    assert tower.batches.index([9]) <= 5
+
+
+async def test_a_tenant_has_at_most_its_images_in_the_batcher(tower: FakeTower, work: Preparations) -> None:
+    batcher = SharingBatcher(tower, replace(LIMITS, max_tenant_images=2))
+    batcher.start()
+    tower.gate.clear()
+    held = [asyncio.create_task(batcher.encode(deadlined(work, n, 300.0, tenant="a"))) for n in (1, 2)]
+    await until(lambda: len(work.begun) == 2)
+    with pytest.raises(TenantBusy) as refused:
+        await batcher.encode(deadlined(work, 3, 300.0, tenant="a"))
+    assert refused.value.metadata == {"field": "max_tenant_images", "limit": "2", "actual": "3"}
+    other = asyncio.create_task(batcher.encode(deadlined(work, 4, 300.0, tenant="b")))
+    tower.gate.set()
+    await asyncio.gather(*held, other)
+    await batcher.encode(deadlined(work, 5, 300.0, tenant="a"))
+    await batcher.close()

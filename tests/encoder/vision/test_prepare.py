@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from encoder_svc.images.decoder import ThreadDecoder
+from encoder_svc.images.decoder import Decoder
 from encoder_svc.images.limits import ImageLimits
+from encoder_svc.store.keys import UploadKey
 from encoder_svc.vision.batcher import Batcher
 from encoder_svc.vision.prepare import ImagePreparer
 from encoder_svc.vision.preprocess import patches
@@ -24,11 +25,14 @@ from fovea.contract.plan import EncodePlan
 from fovea.contract.rows import RowDtype
 from fovea.geometry import Geometry
 from tests.encoder.images.files import encoded, picture
+from tests.encoder.parts import CHILD
+
+KEY = UploadKey(bytes(16), bytes(32))
 
 
 @pytest.fixture
 async def preparer(moe: Path) -> AsyncIterator[ImagePreparer]:
-    decoder = ThreadDecoder(ImageLimits())
+    decoder = Decoder(ImageLimits(), CHILD)
     made = ImagePreparer(decoder, Geometry.from_checkpoint(moe))
     yield made
     made.close()
@@ -36,7 +40,7 @@ async def preparer(moe: Path) -> AsyncIterator[ImagePreparer]:
 
 
 async def test_a_prepared_file_is_its_pixels_in_patches(preparer: ImagePreparer, moe: Path) -> None:
-    prepared = await preparer.prepare(encoded(picture(200, 100)), EncodePlan(16_384))
+    prepared = await preparer.prepare(KEY, encoded(picture(200, 100)), EncodePlan(16_384))
     expected = patches(picture(200, 100), Geometry.from_checkpoint(moe), 16_384)
     assert prepared.patches.grid_thw == expected.grid_thw
     assert np.array_equal(prepared.patches.values, expected.values)
@@ -50,42 +54,36 @@ async def test_kept_indices_are_those_of_the_patches(preparer: ImagePreparer) ->
     rgb[64:] = 7
     plan = EncodePlan(16_777_216, flat_tolerance=0)
     prepared, kept = (
-        await preparer.prepare(encoded(rgb), plan),
-        await preparer.kept_indices(encoded(rgb), plan),
+        await preparer.prepare(KEY, encoded(rgb), plan),
+        await preparer.kept_indices(KEY, encoded(rgb), plan),
     )
     assert prepared.patches.kept is not None
     assert kept is not None
     assert kept.tolist() == prepared.patches.kept.tolist() == [*range(12), 12]
-    assert await preparer.kept_indices(b"no picture", EncodePlan(16_777_216)) is None
+    assert await preparer.kept_indices(KEY, b"no picture", EncodePlan(16_777_216)) is None
 
 
-async def test_decoding_and_preprocessing_leave_the_event_loop_free(
+async def test_preprocessing_leaves_the_event_loop_free(
     preparer: ImagePreparer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each stage waits for something that only the loop can do."""
-    from encoder_svc.images import decoder
+    """It waits for something that only the loop can do."""
     from encoder_svc.vision import prepare
 
-    loop, gate = asyncio.get_running_loop(), threading.Event()
+    loop, gate, stage = asyncio.get_running_loop(), threading.Event(), prepare.patches
 
-    def held(stage: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*arguments: Any) -> Any:
-            gate.clear()
-            loop.call_soon_threadsafe(gate.set)
-            assert gate.wait(timeout=10), "the event loop is held up"
-            return stage(*arguments)
+    def held(*arguments: Any) -> Any:
+        loop.call_soon_threadsafe(gate.set)
+        assert gate.wait(timeout=10), "the event loop is held up"
+        return stage(*arguments)
 
-        return run
-
-    monkeypatch.setattr(decoder, "decode", held(decoder.decode))
-    monkeypatch.setattr(prepare, "patches", held(prepare.patches))
-    assert (await preparer.prepare(encoded(picture()), EncodePlan(16_384))).patches.count == 24
+    monkeypatch.setattr(prepare, "patches", held)
+    assert (await preparer.prepare(KEY, encoded(picture()), EncodePlan(16_384))).patches.count == 24
 
 
 async def test_a_corrupt_file_is_refused_and_the_next_one_served(preparer: ImagePreparer) -> None:
     with pytest.raises(ImageCorrupt):
-        await preparer.prepare(b"GIF89a", EncodePlan(16_384))
-    assert (await preparer.prepare(encoded(picture()), EncodePlan(16_384))).patches.count == 24
+        await preparer.prepare(KEY, b"GIF89a", EncodePlan(16_384))
+    assert (await preparer.prepare(KEY, encoded(picture()), EncodePlan(16_384))).patches.count == 24
 
 
 async def test_files_become_the_rows_that_the_tower_gives_them_alone(
@@ -102,7 +100,7 @@ async def test_files_become_the_rows_that_the_tower_gives_them_alone(
                 QueuedImage(
                     geometry.plan(*size).patches,
                     functools.partial(
-                        preparer.prepare, encoded(picture(*size)), EncodePlan(geometry.max_pixels)
+                        preparer.prepare, KEY, encoded(picture(*size)), EncodePlan(geometry.max_pixels)
                     ),
                 )
             )

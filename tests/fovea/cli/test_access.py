@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import stat
+import threading
 
 import pytest
 
 from fovea.access.files import CredentialFile
 from fovea.access.tls import TlsFiles
+from fovea.cli import token
 from fovea.cli.readiness import is_ready
 from fovea.server.identity import Identity, Role
 from fovea.server.tls import server_credentials
-from fovea.server.tokens import parse
+from fovea.server.tokens import entry, parse
 from tests.certificates import Authority
 from tests.fovea.client.fakes import served
 
@@ -88,6 +90,25 @@ def test_new_tokens_are_appended_to_the_file(fovea, tmp_path):
     assert roles == [*(("acme", role) for role in Role), ("b", Role.USER)]
     assert file.read_text().startswith("# a comment\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.toml", "tokens.toml"]
+
+
+def test_concurrent_commands_lose_no_entry(tmp_path, monkeypatch):
+    """The second begins after the first has read the file, and would be lost when the first replaces it."""
+    file, replace = tmp_path / "tokens.toml", token._replace
+    lines = [entry(name, Identity(name, Role.USER)) for name in ("first", "second")]
+    second = threading.Thread(target=token._append, args=(file, lines[1]))
+
+    def slow(path, text):
+        monkeypatch.setattr(token, "_replace", replace)
+        second.start()
+        second.join(0.2)  # without a lock, long enough for it to end
+        replace(path, text)
+
+    monkeypatch.setattr(token, "_replace", slow)
+    token._append(file, lines[0])
+    second.join()
+    known = parse(CredentialFile(file, "x"))
+    assert [known.identify(name).tenant for name in ("first", "second")] == ["first", "second"]
 
 
 def test_a_broken_token_file_is_left_alone(fovea, tmp_path):

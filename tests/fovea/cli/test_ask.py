@@ -193,7 +193,7 @@ def test_cache_stats_and_delete_read_well(fovea, encoder_address):
     assert "3 records, 3.0 MiB of 4.0 GiB" in result.stdout
     assert "9 hits (75%), 3 misses" in result.stdout
     result = fovea("cache", "delete", "sha256:" + "0" * 64, "--encoder", encoder_address)
-    assert "removed: uploads 1, row records 2, 4.0 KiB" in result.stdout
+    assert "removed: uploads 1, row records 2, 4.0 KiB; on disk: erased" in result.stdout
 
 
 def test_cache_delete_and_purge_name_encoders_that_did_not_confirm(fovea, decoder, decoder_address, tmp_path):
@@ -202,7 +202,7 @@ def test_cache_delete_and_purge_name_encoders_that_did_not_confirm(fovea, decode
     some = "sha256:" + "0" * 64
     result = fovea("cache", "delete", file, some, "--decoder", decoder_address)
     assert result.exit_code == 1
-    assert result.stdout.count("removed: uploads 1, row records 2, 4.0 KiB") == 2
+    assert result.stdout.count("removed: uploads 1, row records 2, 4.0 KiB; on disk: after compaction") == 2
     assert "not confirmed by b:1 (ENCODER_UNAVAILABLE)" in result.stdout
     assert decoder.deleted[1] == some
     result = fovea("cache", "purge", "acme", "--json", "--decoder", decoder_address)

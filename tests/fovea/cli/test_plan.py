@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from fovea.cli.drawing import LEGEND_HEIGHT, Cells, draw, heat
+from fovea.cli.pictures import as_shown
+from fovea.cli.show_tokens import _select
+from fovea.contract.plan import ALL_ROWS
 from tests.fovea.client.papers import pdf
 
 
@@ -76,3 +80,14 @@ def test_dropped_kept_and_ranked_tokens_are_drawn_differently():
     assert first[1] < second[1], "from red by yellow"
     assert max(cut) - min(cut) < 60, "grey"
     assert heat(Cells(4, 1, frozenset({1, 2}), ())) == {}
+
+
+def test_a_share_of_zero_is_not_a_missing_option():
+    assert _select(None, False, "scope") == ALL_ROWS
+    assert _select(0.0, False, "scope").keep == 0.0
+
+
+def test_grey_of_16_bits_is_drawn_as_grey(tmp_path):
+    path = tmp_path / "grey.png"
+    Image.fromarray(np.full((8, 8), 0x8000, np.uint16)).save(path)
+    assert as_shown(path, "grey.png").getpixel((4, 4)) == pytest.approx((128, 128, 128), abs=1)

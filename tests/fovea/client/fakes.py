@@ -33,7 +33,7 @@ from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
 from fovea.planning.counting import count_tokens
 from fovea.server import status
-from fovea.vision.v1 import rows_pb2
+from fovea.vision.v1 import image_pb2, rows_pb2
 
 REQUEST_ID = "request-1"
 LAYOUT = RowLayout(width=8, levels=3, dtype=RowDtype.BF16)
@@ -73,7 +73,10 @@ def facts_of(data: bytes) -> ImageFacts:
 
 def deletions() -> list[decoder_pb2.EncoderDeletion]:
     """Two encoders, of which only the first confirms."""
-    confirmed = decoder_pb2.EncoderDeletion(encoder="a:1", confirmed=True, uploads=1, records=2, bytes=4096)
+    erasure = image_pb2.ERASURE_AFTER_COMPACTION
+    confirmed = decoder_pb2.EncoderDeletion(
+        encoder="a:1", confirmed=True, uploads=1, records=2, bytes=4096, erasure=erasure
+    )
     return [confirmed, decoder_pb2.EncoderDeletion(encoder="b:1", reason="ENCODER_UNAVAILABLE")]
 
 
@@ -323,6 +326,7 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
             fingerprint="sha256:f",
             encoder="encoder-0",
         )
+        header.count.tokens = rows  # no image has as many; several chunks do
         yield encoder_pb2.EncodeResponse(header=header)
         for first, data in chunks(memoryview(self.data), LAYOUT):
             chunk = rows_pb2.RowChunk(
@@ -364,7 +368,8 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
 
     def DeleteImage(self, request, context):
         self.deleted.append(request.digest)
-        return encoder_pb2.DeleteImageResponse(uploads=1, records=2, bytes=4096)
+        erasure = image_pb2.ERASURE_ERASED
+        return encoder_pb2.DeleteImageResponse(uploads=1, records=2, bytes=4096, erasure=erasure)
 
     def PurgeTenant(self, request, context):
         self.deleted.append(request.tenant)

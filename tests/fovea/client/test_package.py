@@ -48,10 +48,10 @@ def test_the_examples_run_as_they_stand(example, decoder, capsys):
         code = re.sub(r"Client\(.*?\)", f"Client({address!r})", example)
         if "async " in code:
             scope: dict = {}
-            exec("async def main():\n" + textwrap.indent(code, "    "), scope)
+            exec("async def main():\n" + textwrap.indent(code, "    "), scope)  # noqa: S102
             asyncio.run(scope["main"]())
         else:
-            exec(code, {})
+            exec(code, {})  # noqa: S102
     assert "forty" in capsys.readouterr().out
 
 

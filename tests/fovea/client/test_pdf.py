@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import socket
 
 import pytest
 from PIL import Image
 
-from fovea.client import Budget
+from fovea.client import Budget, isolated
+from fovea.client import pdf as client_pdf
 from fovea.client.pdf import MAX_PAGES, PagesInvalid, PdfNotReadable, TooManyPages, is_pdf, pages, sizes
 from fovea.geometry import Geometry
+from fovea.nursery.limits import ChildLimits
 from fovea.planning.limit import pixel_limit
 from tests.fovea.client.papers import A4, pdf
 
@@ -77,3 +80,29 @@ def test_too_many_pages_name_the_limit():
 def test_unreadable_pdfs_raise_a_clear_error(data, why):
     with pytest.raises(PdfNotReadable, match=why):
         pages(data)
+
+
+@pytest.mark.parametrize(
+    ("words", "limits", "limit"),
+    [
+        ("LOOP", ChildLimits(0.2, 1 << 30), "0.2"),
+        ("ALLOCATE", ChildLimits(600, 1 << 26), f"{1 << 26:g}"),
+        ("11", ChildLimits(600, 1 << 30), f"{1 << 30:g}"),
+        ("9", ChildLimits(600, 1 << 30), f"{1 << 30:g}"),
+    ],
+)
+def test_a_pdf_that_ends_its_reader_raises_a_clear_error(words, limits, limit, monkeypatch):
+    monkeypatch.setattr(client_pdf, "READER", "tests.fovea.client.faulty_reader")
+    monkeypatch.setattr(isolated, "LIMITS", limits)
+    with pytest.raises(isolated.FileTooCostly) as caught:
+        pages(f"%PDF-1.4 {words}".encode())
+    assert caught.value.reason == "FILE_NOT_READABLE"
+    assert caught.value.metadata == {"path": "the PDF", "limit": limit}
+
+
+def test_a_reader_ends_with_its_caller():
+    """Its socket ends, whatever ends the caller."""
+    with isolated.isolated(client_pdf.READER, "the PDF") as reader:
+        reader.ask("open", THREE)
+        reader._data.shutdown(socket.SHUT_RDWR)
+        assert reader._process.wait(timeout=60) == 0

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from fovea.contract.cache import Deleted
+from fovea.contract.cache import Deleted, Erasure
 from fovea.contract.errors import ImageNotStored, RowsMismatch
 from fovea.contract.plan import EncodePlan, Reducer, RowSelection, plan_from_proto
 from fovea.contract.rows import digest
@@ -77,7 +77,21 @@ def _unknown_layout(message):
     return message
 
 
+def _other_total(message):
+    if message.WhichOneof("event") == "header":
+        message.header.count.tokens += 1
+    return message
+
+
+def _other_count(message):
+    if message.WhichOneof("event") == "summary":
+        message.summary.rows -= 1
+    return message
+
+
 TAMPERINGS = {
+    "some of the rows without indices": _other_total,
+    "other count in the summary": _other_count,
     "flipped bit": _of_chunk(_flip),
     "out of order": _of_chunk(_shift),
     "short chunk": _of_chunk(_shorten),
@@ -128,10 +142,10 @@ def test_a_deletion_takes_files_and_ids_and_names_who_did_not_confirm(
     digest = "sha256:" + hashlib.sha256(data).hexdigest()
     deletion = client.delete(data)
     assert (deletion.complete, deletion.unconfirmed) == (False, ("b:1",))
-    assert deletion.total == Deleted(1, 2, 4096)
+    assert deletion.total == Deleted(1, 2, 4096, Erasure.AFTER_COMPACTION)
     client.delete(SOME)
     client.purge("acme")
     assert decoder.deleted == [digest, SOME, "acme"]
-    encoder_client.delete(data)
+    assert encoder_client.delete(data).erasure is Erasure.ERASED
     assert encoder_client.purge("acme") == Deleted(3, 4, 8192)
     assert encoder.deleted == [digest, "acme"]

@@ -2665,6 +2665,28 @@ type DecoderLimits struct {
 	MaxInFlightBytes uint64 `protobuf:"varint,60,opt,name=max_in_flight_bytes,json=maxInFlightBytes,proto3" json:"max_in_flight_bytes,omitempty"`
 	// The most fields of a request, with those of its submessages.
 	MaxRequestFields uint32 `protobuf:"varint,61,opt,name=max_request_fields,json=maxRequestFields,proto3" json:"max_request_fields,omitempty"`
+	// The deadline that the queue assumes for a request that has none, in seconds.
+	DefaultDeadlineS uint32 `protobuf:"varint,70,opt,name=default_deadline_s,json=defaultDeadlineS,proto3" json:"default_deadline_s,omitempty"`
+	// The largest share of the time to its deadline that a request may wait, as estimated when it arrives.
+	MaxWaitShare float32 `protobuf:"fixed32,71,opt,name=max_wait_share,json=maxWaitShare,proto3" json:"max_wait_share,omitempty"`
+	// The most estimated tokens of requests that wait, of prompts and answers. 0 if there is no limit.
+	MaxWaitingTokens uint64 `protobuf:"varint,72,opt,name=max_waiting_tokens,json=maxWaitingTokens,proto3" json:"max_waiting_tokens,omitempty"`
+	// The most requests that prepare or prefill at once: their images are described and encoded meanwhile.
+	MaxPreparing uint32 `protobuf:"varint,73,opt,name=max_preparing,json=maxPreparing,proto3" json:"max_preparing,omitempty"`
+	// The most requests of a tenant at once. 0 if there is no limit.
+	MaxTenantRequests uint32 `protobuf:"varint,74,opt,name=max_tenant_requests,json=maxTenantRequests,proto3" json:"max_tenant_requests,omitempty"`
+	// The most images in the requests of a tenant at once. 0 if there is no limit.
+	MaxTenantImages uint32 `protobuf:"varint,75,opt,name=max_tenant_images,json=maxTenantImages,proto3" json:"max_tenant_images,omitempty"`
+	// The most connections. The server closes further connections at once.
+	MaxConnections uint32 `protobuf:"varint,80,opt,name=max_connections,json=maxConnections,proto3" json:"max_connections,omitempty"`
+	// The most calls that run on a connection. Clients wait with further calls.
+	MaxConnectionStreams uint32 `protobuf:"varint,81,opt,name=max_connection_streams,json=maxConnectionStreams,proto3" json:"max_connection_streams,omitempty"`
+	// Seconds after which the server closes a connection without calls.
+	ConnectionIdleS uint32 `protobuf:"varint,82,opt,name=connection_idle_s,json=connectionIdleS,proto3" json:"connection_idle_s,omitempty"`
+	// The largest metadata of a call, in bytes.
+	MaxMetadataBytes uint32 `protobuf:"varint,83,opt,name=max_metadata_bytes,json=maxMetadataBytes,proto3" json:"max_metadata_bytes,omitempty"`
+	// The most open streams of health and reflection together, which need no token.
+	MaxPublicStreams uint32 `protobuf:"varint,84,opt,name=max_public_streams,json=maxPublicStreams,proto3" json:"max_public_streams,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -2849,6 +2871,83 @@ func (x *DecoderLimits) GetMaxInFlightBytes() uint64 {
 func (x *DecoderLimits) GetMaxRequestFields() uint32 {
 	if x != nil {
 		return x.MaxRequestFields
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetDefaultDeadlineS() uint32 {
+	if x != nil {
+		return x.DefaultDeadlineS
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxWaitShare() float32 {
+	if x != nil {
+		return x.MaxWaitShare
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxWaitingTokens() uint64 {
+	if x != nil {
+		return x.MaxWaitingTokens
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxPreparing() uint32 {
+	if x != nil {
+		return x.MaxPreparing
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxTenantRequests() uint32 {
+	if x != nil {
+		return x.MaxTenantRequests
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxTenantImages() uint32 {
+	if x != nil {
+		return x.MaxTenantImages
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxConnections() uint32 {
+	if x != nil {
+		return x.MaxConnections
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxConnectionStreams() uint32 {
+	if x != nil {
+		return x.MaxConnectionStreams
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetConnectionIdleS() uint32 {
+	if x != nil {
+		return x.ConnectionIdleS
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxMetadataBytes() uint32 {
+	if x != nil {
+		return x.MaxMetadataBytes
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxPublicStreams() uint32 {
+	if x != nil {
+		return x.MaxPublicStreams
 	}
 	return 0
 }
@@ -3258,7 +3357,9 @@ type EncoderDeletion struct {
 	// The number of deleted row records.
 	Records uint32 `protobuf:"varint,5,opt,name=records,proto3" json:"records,omitempty"`
 	// Bytes freed.
-	Bytes         uint64 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Bytes uint64 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// What becomes of the deleted bytes on the encoder's disk.
+	Erasure       v1.Erasure `protobuf:"varint,7,opt,name=erasure,proto3,enum=fovea.vision.v1.Erasure" json:"erasure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3333,6 +3434,13 @@ func (x *EncoderDeletion) GetBytes() uint64 {
 		return x.Bytes
 	}
 	return 0
+}
+
+func (x *EncoderDeletion) GetErasure() v1.Erasure {
+	if x != nil {
+		return x.Erasure
+	}
+	return v1.Erasure(0)
 }
 
 // What was deleted, by encoder.
@@ -3650,7 +3758,8 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\bkv_bytes\x18\a \x01(\x04R\akvBytes\x12#\n" +
 	"\rprefill_flops\x18\b \x01(\x01R\fprefillFlops\x12!\n" +
 	"\ffits_context\x18\t \x01(\bR\vfitsContext\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xe8\x06\n" +
+	"\x14GetServerInfoRequest\"\xd2\n" +
+	"\n" +
 	"\rDecoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12\x1f\n" +
 	"\vmax_context\x18\x02 \x01(\rR\n" +
@@ -3681,7 +3790,18 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x17max_format_memory_bytes\x181 \x01(\x04R\x14maxFormatMemoryBytes\x12%\n" +
 	"\x0eformat_workers\x182 \x01(\rR\rformatWorkers\x12-\n" +
 	"\x13max_in_flight_bytes\x18< \x01(\x04R\x10maxInFlightBytes\x12,\n" +
-	"\x12max_request_fields\x18= \x01(\rR\x10maxRequestFields\"\x84\x01\n" +
+	"\x12max_request_fields\x18= \x01(\rR\x10maxRequestFields\x12,\n" +
+	"\x12default_deadline_s\x18F \x01(\rR\x10defaultDeadlineS\x12$\n" +
+	"\x0emax_wait_share\x18G \x01(\x02R\fmaxWaitShare\x12,\n" +
+	"\x12max_waiting_tokens\x18H \x01(\x04R\x10maxWaitingTokens\x12#\n" +
+	"\rmax_preparing\x18I \x01(\rR\fmaxPreparing\x12.\n" +
+	"\x13max_tenant_requests\x18J \x01(\rR\x11maxTenantRequests\x12*\n" +
+	"\x11max_tenant_images\x18K \x01(\rR\x0fmaxTenantImages\x12'\n" +
+	"\x0fmax_connections\x18P \x01(\rR\x0emaxConnections\x124\n" +
+	"\x16max_connection_streams\x18Q \x01(\rR\x14maxConnectionStreams\x12*\n" +
+	"\x11connection_idle_s\x18R \x01(\rR\x0fconnectionIdleS\x12,\n" +
+	"\x12max_metadata_bytes\x18S \x01(\rR\x10maxMetadataBytes\x12,\n" +
+	"\x12max_public_streams\x18T \x01(\rR\x10maxPublicStreams\"\x84\x01\n" +
 	"\vDecoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12$\n" +
@@ -3715,14 +3835,15 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\bencoders\x18\r \x03(\v2\x1d.fovea.decoder.v1.EncoderPeerR\bencoders\x12+\n" +
 	"\x12kv_bytes_per_token\x18\x0e \x01(\rR\x0fkvBytesPerToken\",\n" +
 	"\x12DeleteImageRequest\x12\x16\n" +
-	"\x06digest\x18\x01 \x01(\tR\x06digest\"\xab\x01\n" +
+	"\x06digest\x18\x01 \x01(\tR\x06digest\"\xdf\x01\n" +
 	"\x0fEncoderDeletion\x12\x18\n" +
 	"\aencoder\x18\x01 \x01(\tR\aencoder\x12\x1c\n" +
 	"\tconfirmed\x18\x02 \x01(\bR\tconfirmed\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
 	"\auploads\x18\x04 \x01(\rR\auploads\x12\x18\n" +
 	"\arecords\x18\x05 \x01(\rR\arecords\x12\x14\n" +
-	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\"T\n" +
+	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\x122\n" +
+	"\aerasure\x18\a \x01(\x0e2\x18.fovea.vision.v1.ErasureR\aerasure\"T\n" +
 	"\x13DeleteImageResponse\x12=\n" +
 	"\bencoders\x18\x01 \x03(\v2!.fovea.decoder.v1.EncoderDeletionR\bencoders\",\n" +
 	"\x12PurgeTenantRequest\x12\x16\n" +
@@ -3841,6 +3962,7 @@ var file_fovea_decoder_v1_decoder_proto_goTypes = []any{
 	(*v1.TokenCount)(nil),         // 48: fovea.vision.v1.TokenCount
 	(*ReceiptStep)(nil),           // 49: fovea.decoder.v1.ReceiptStep
 	(*v1.RowLayout)(nil),          // 50: fovea.vision.v1.RowLayout
+	(v1.Erasure)(0),               // 51: fovea.vision.v1.Erasure
 }
 var file_fovea_decoder_v1_decoder_proto_depIdxs = []int32{
 	7,  // 0: fovea.decoder.v1.PutImageRequest.header:type_name -> fovea.decoder.v1.PutImageHeader
@@ -3886,29 +4008,30 @@ var file_fovea_decoder_v1_decoder_proto_depIdxs = []int32{
 	35, // 40: fovea.decoder.v1.GetServerInfoResponse.load:type_name -> fovea.decoder.v1.DecoderLoad
 	6,  // 41: fovea.decoder.v1.GetServerInfoResponse.state:type_name -> fovea.decoder.v1.ServingState
 	36, // 42: fovea.decoder.v1.GetServerInfoResponse.encoders:type_name -> fovea.decoder.v1.EncoderPeer
-	39, // 43: fovea.decoder.v1.DeleteImageResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
-	39, // 44: fovea.decoder.v1.PurgeTenantResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
-	8,  // 45: fovea.decoder.v1.DecoderService.PutImage:input_type -> fovea.decoder.v1.PutImageRequest
-	10, // 46: fovea.decoder.v1.DecoderService.DescribeImage:input_type -> fovea.decoder.v1.DescribeImageRequest
-	21, // 47: fovea.decoder.v1.DecoderService.Generate:input_type -> fovea.decoder.v1.GenerateRequest
-	26, // 48: fovea.decoder.v1.DecoderService.Complete:input_type -> fovea.decoder.v1.CompleteRequest
-	28, // 49: fovea.decoder.v1.DecoderService.CountTokens:input_type -> fovea.decoder.v1.CountTokensRequest
-	38, // 50: fovea.decoder.v1.DecoderService.DeleteImage:input_type -> fovea.decoder.v1.DeleteImageRequest
-	41, // 51: fovea.decoder.v1.DecoderService.PurgeTenant:input_type -> fovea.decoder.v1.PurgeTenantRequest
-	33, // 52: fovea.decoder.v1.DecoderService.GetServerInfo:input_type -> fovea.decoder.v1.GetServerInfoRequest
-	9,  // 53: fovea.decoder.v1.DecoderService.PutImage:output_type -> fovea.decoder.v1.PutImageResponse
-	11, // 54: fovea.decoder.v1.DecoderService.DescribeImage:output_type -> fovea.decoder.v1.DescribeImageResponse
-	25, // 55: fovea.decoder.v1.DecoderService.Generate:output_type -> fovea.decoder.v1.GenerateResponse
-	27, // 56: fovea.decoder.v1.DecoderService.Complete:output_type -> fovea.decoder.v1.CompleteResponse
-	29, // 57: fovea.decoder.v1.DecoderService.CountTokens:output_type -> fovea.decoder.v1.CountTokensResponse
-	40, // 58: fovea.decoder.v1.DecoderService.DeleteImage:output_type -> fovea.decoder.v1.DeleteImageResponse
-	42, // 59: fovea.decoder.v1.DecoderService.PurgeTenant:output_type -> fovea.decoder.v1.PurgeTenantResponse
-	37, // 60: fovea.decoder.v1.DecoderService.GetServerInfo:output_type -> fovea.decoder.v1.GetServerInfoResponse
-	53, // [53:61] is the sub-list for method output_type
-	45, // [45:53] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	51, // 43: fovea.decoder.v1.EncoderDeletion.erasure:type_name -> fovea.vision.v1.Erasure
+	39, // 44: fovea.decoder.v1.DeleteImageResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
+	39, // 45: fovea.decoder.v1.PurgeTenantResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
+	8,  // 46: fovea.decoder.v1.DecoderService.PutImage:input_type -> fovea.decoder.v1.PutImageRequest
+	10, // 47: fovea.decoder.v1.DecoderService.DescribeImage:input_type -> fovea.decoder.v1.DescribeImageRequest
+	21, // 48: fovea.decoder.v1.DecoderService.Generate:input_type -> fovea.decoder.v1.GenerateRequest
+	26, // 49: fovea.decoder.v1.DecoderService.Complete:input_type -> fovea.decoder.v1.CompleteRequest
+	28, // 50: fovea.decoder.v1.DecoderService.CountTokens:input_type -> fovea.decoder.v1.CountTokensRequest
+	38, // 51: fovea.decoder.v1.DecoderService.DeleteImage:input_type -> fovea.decoder.v1.DeleteImageRequest
+	41, // 52: fovea.decoder.v1.DecoderService.PurgeTenant:input_type -> fovea.decoder.v1.PurgeTenantRequest
+	33, // 53: fovea.decoder.v1.DecoderService.GetServerInfo:input_type -> fovea.decoder.v1.GetServerInfoRequest
+	9,  // 54: fovea.decoder.v1.DecoderService.PutImage:output_type -> fovea.decoder.v1.PutImageResponse
+	11, // 55: fovea.decoder.v1.DecoderService.DescribeImage:output_type -> fovea.decoder.v1.DescribeImageResponse
+	25, // 56: fovea.decoder.v1.DecoderService.Generate:output_type -> fovea.decoder.v1.GenerateResponse
+	27, // 57: fovea.decoder.v1.DecoderService.Complete:output_type -> fovea.decoder.v1.CompleteResponse
+	29, // 58: fovea.decoder.v1.DecoderService.CountTokens:output_type -> fovea.decoder.v1.CountTokensResponse
+	40, // 59: fovea.decoder.v1.DecoderService.DeleteImage:output_type -> fovea.decoder.v1.DeleteImageResponse
+	42, // 60: fovea.decoder.v1.DecoderService.PurgeTenant:output_type -> fovea.decoder.v1.PurgeTenantResponse
+	37, // 61: fovea.decoder.v1.DecoderService.GetServerInfo:output_type -> fovea.decoder.v1.GetServerInfoResponse
+	54, // [54:62] is the sub-list for method output_type
+	46, // [46:54] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_fovea_decoder_v1_decoder_proto_init() }

@@ -1505,8 +1505,32 @@ type EncoderLimits struct {
 	MaxInFlightBytes uint64 `protobuf:"varint,60,opt,name=max_in_flight_bytes,json=maxInFlightBytes,proto3" json:"max_in_flight_bytes,omitempty"`
 	// The most fields of a request, with those of its submessages.
 	MaxRequestFields uint32 `protobuf:"varint,61,opt,name=max_request_fields,json=maxRequestFields,proto3" json:"max_request_fields,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The deadline that the queue assumes for an image that has none, in seconds.
+	DefaultDeadlineS uint32 `protobuf:"varint,70,opt,name=default_deadline_s,json=defaultDeadlineS,proto3" json:"default_deadline_s,omitempty"`
+	// The largest share of the time to its deadline that an image may wait, as estimated when it arrives.
+	MaxWaitShare float32 `protobuf:"fixed32,71,opt,name=max_wait_share,json=maxWaitShare,proto3" json:"max_wait_share,omitempty"`
+	// The most images of a tenant that wait or are computed at once. 0 if there is no limit.
+	MaxTenantImages uint32 `protobuf:"varint,75,opt,name=max_tenant_images,json=maxTenantImages,proto3" json:"max_tenant_images,omitempty"`
+	// The most connections. The server closes further connections at once.
+	MaxConnections uint32 `protobuf:"varint,80,opt,name=max_connections,json=maxConnections,proto3" json:"max_connections,omitempty"`
+	// The most calls that run on a connection. Clients wait with further calls.
+	MaxConnectionStreams uint32 `protobuf:"varint,81,opt,name=max_connection_streams,json=maxConnectionStreams,proto3" json:"max_connection_streams,omitempty"`
+	// Seconds after which the server closes a connection without calls.
+	ConnectionIdleS uint32 `protobuf:"varint,82,opt,name=connection_idle_s,json=connectionIdleS,proto3" json:"connection_idle_s,omitempty"`
+	// The largest metadata of a call, in bytes.
+	MaxMetadataBytes uint32 `protobuf:"varint,83,opt,name=max_metadata_bytes,json=maxMetadataBytes,proto3" json:"max_metadata_bytes,omitempty"`
+	// The most open streams of health and reflection together, which need no token.
+	MaxPublicStreams uint32 `protobuf:"varint,84,opt,name=max_public_streams,json=maxPublicStreams,proto3" json:"max_public_streams,omitempty"`
+	// The most images that are decoded at the same time.
+	DecodeWorkers uint32 `protobuf:"varint,76,opt,name=decode_workers,json=decodeWorkers,proto3" json:"decode_workers,omitempty"`
+	// Seconds of CPU that decoding an image may take.
+	MaxDecodeS float64 `protobuf:"fixed64,77,opt,name=max_decode_s,json=maxDecodeS,proto3" json:"max_decode_s,omitempty"`
+	// Bytes of memory that decoding an image may take.
+	MaxDecodeMemoryBytes uint64 `protobuf:"varint,78,opt,name=max_decode_memory_bytes,json=maxDecodeMemoryBytes,proto3" json:"max_decode_memory_bytes,omitempty"`
+	// The share of `cache_bytes` and of `uploads_bytes` that one tenant may fill; 0 is no limit.
+	TenantShare   float64 `protobuf:"fixed64,62,opt,name=tenant_share,json=tenantShare,proto3" json:"tenant_share,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EncoderLimits) Reset() {
@@ -1661,6 +1685,90 @@ func (x *EncoderLimits) GetMaxInFlightBytes() uint64 {
 func (x *EncoderLimits) GetMaxRequestFields() uint32 {
 	if x != nil {
 		return x.MaxRequestFields
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetDefaultDeadlineS() uint32 {
+	if x != nil {
+		return x.DefaultDeadlineS
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxWaitShare() float32 {
+	if x != nil {
+		return x.MaxWaitShare
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxTenantImages() uint32 {
+	if x != nil {
+		return x.MaxTenantImages
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxConnections() uint32 {
+	if x != nil {
+		return x.MaxConnections
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxConnectionStreams() uint32 {
+	if x != nil {
+		return x.MaxConnectionStreams
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetConnectionIdleS() uint32 {
+	if x != nil {
+		return x.ConnectionIdleS
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxMetadataBytes() uint32 {
+	if x != nil {
+		return x.MaxMetadataBytes
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxPublicStreams() uint32 {
+	if x != nil {
+		return x.MaxPublicStreams
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetDecodeWorkers() uint32 {
+	if x != nil {
+		return x.DecodeWorkers
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxDecodeS() float64 {
+	if x != nil {
+		return x.MaxDecodeS
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxDecodeMemoryBytes() uint64 {
+	if x != nil {
+		return x.MaxDecodeMemoryBytes
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetTenantShare() float64 {
+	if x != nil {
+		return x.TenantShare
 	}
 	return 0
 }
@@ -1938,7 +2046,9 @@ type DeleteImageResponse struct {
 	// The number of deleted row records.
 	Records uint32 `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`
 	// Bytes freed.
-	Bytes         uint64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Bytes uint64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// What becomes of the deleted bytes on the encoder's disk.
+	Erasure       v1.Erasure `protobuf:"varint,4,opt,name=erasure,proto3,enum=fovea.vision.v1.Erasure" json:"erasure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1992,6 +2102,13 @@ func (x *DeleteImageResponse) GetBytes() uint64 {
 		return x.Bytes
 	}
 	return 0
+}
+
+func (x *DeleteImageResponse) GetErasure() v1.Erasure {
+	if x != nil {
+		return x.Erasure
+	}
+	return v1.Erasure(0)
 }
 
 // Names a tenant to delete.
@@ -2048,7 +2165,9 @@ type PurgeTenantResponse struct {
 	// The number of deleted row records.
 	Records uint32 `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`
 	// Bytes freed.
-	Bytes         uint64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Bytes uint64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// What becomes of the deleted bytes on the encoder's disk.
+	Erasure       v1.Erasure `protobuf:"varint,4,opt,name=erasure,proto3,enum=fovea.vision.v1.Erasure" json:"erasure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2102,6 +2221,13 @@ func (x *PurgeTenantResponse) GetBytes() uint64 {
 		return x.Bytes
 	}
 	return 0
+}
+
+func (x *PurgeTenantResponse) GetErasure() v1.Erasure {
+	if x != nil {
+		return x.Erasure
+	}
+	return v1.Erasure(0)
 }
 
 // Requests the statistics of the store.
@@ -2378,7 +2504,7 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\v_max_pixels\"H\n" +
 	"\x13CountTokensResponse\x121\n" +
 	"\x05count\x18\x01 \x01(\v2\x1b.fovea.vision.v1.TokenCountR\x05count\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xb7\x05\n" +
+	"\x14GetServerInfoRequest\"\xc1\t\n" +
 	"\rEncoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12&\n" +
 	"\x0fmax_image_bytes\x18\x02 \x01(\rR\rmaxImageBytes\x12(\n" +
@@ -2402,7 +2528,20 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\rarena_lease_s\x18\x0f \x01(\rR\varenaLeaseS\x12\x15\n" +
 	"\x06idle_s\x18( \x01(\rR\x05idleS\x12-\n" +
 	"\x13max_in_flight_bytes\x18< \x01(\x04R\x10maxInFlightBytes\x12,\n" +
-	"\x12max_request_fields\x18= \x01(\rR\x10maxRequestFields\"[\n" +
+	"\x12max_request_fields\x18= \x01(\rR\x10maxRequestFields\x12,\n" +
+	"\x12default_deadline_s\x18F \x01(\rR\x10defaultDeadlineS\x12$\n" +
+	"\x0emax_wait_share\x18G \x01(\x02R\fmaxWaitShare\x12*\n" +
+	"\x11max_tenant_images\x18K \x01(\rR\x0fmaxTenantImages\x12'\n" +
+	"\x0fmax_connections\x18P \x01(\rR\x0emaxConnections\x124\n" +
+	"\x16max_connection_streams\x18Q \x01(\rR\x14maxConnectionStreams\x12*\n" +
+	"\x11connection_idle_s\x18R \x01(\rR\x0fconnectionIdleS\x12,\n" +
+	"\x12max_metadata_bytes\x18S \x01(\rR\x10maxMetadataBytes\x12,\n" +
+	"\x12max_public_streams\x18T \x01(\rR\x10maxPublicStreams\x12%\n" +
+	"\x0edecode_workers\x18L \x01(\rR\rdecodeWorkers\x12 \n" +
+	"\fmax_decode_s\x18M \x01(\x01R\n" +
+	"maxDecodeS\x125\n" +
+	"\x17max_decode_memory_bytes\x18N \x01(\x04R\x14maxDecodeMemoryBytes\x12!\n" +
+	"\ftenant_share\x18> \x01(\x01R\vtenantShare\"[\n" +
 	"\vEncoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12\x18\n" +
@@ -2423,17 +2562,19 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\x05dtype\x18\f \x01(\tR\x05dtype\x12\x14\n" +
 	"\x05arena\x18\r \x01(\tR\x05arena\",\n" +
 	"\x12DeleteImageRequest\x12\x16\n" +
-	"\x06digest\x18\x01 \x01(\tR\x06digest\"_\n" +
+	"\x06digest\x18\x01 \x01(\tR\x06digest\"\x93\x01\n" +
 	"\x13DeleteImageResponse\x12\x18\n" +
 	"\auploads\x18\x01 \x01(\rR\auploads\x12\x18\n" +
 	"\arecords\x18\x02 \x01(\rR\arecords\x12\x14\n" +
-	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\",\n" +
+	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x122\n" +
+	"\aerasure\x18\x04 \x01(\x0e2\x18.fovea.vision.v1.ErasureR\aerasure\",\n" +
 	"\x12PurgeTenantRequest\x12\x16\n" +
-	"\x06tenant\x18\x01 \x01(\tR\x06tenant\"_\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\"\x93\x01\n" +
 	"\x13PurgeTenantResponse\x12\x18\n" +
 	"\auploads\x18\x01 \x01(\rR\auploads\x12\x18\n" +
 	"\arecords\x18\x02 \x01(\rR\arecords\x12\x14\n" +
-	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\"\x16\n" +
+	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x122\n" +
+	"\aerasure\x18\x04 \x01(\x0e2\x18.fovea.vision.v1.ErasureR\aerasure\"\x16\n" +
 	"\x14GetCacheStatsRequest\"\x8b\x03\n" +
 	"\x15GetCacheStatsResponse\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\rR\arecords\x12!\n" +
@@ -2521,6 +2662,7 @@ var file_fovea_encoder_v1_encoder_proto_goTypes = []any{
 	(*v1.TokenCount)(nil),         // 35: fovea.vision.v1.TokenCount
 	(v1.RowSource)(0),             // 36: fovea.vision.v1.RowSource
 	(*v1.RowChunk)(nil),           // 37: fovea.vision.v1.RowChunk
+	(v1.Erasure)(0),               // 38: fovea.vision.v1.Erasure
 }
 var file_fovea_encoder_v1_encoder_proto_depIdxs = []int32{
 	1,  // 0: fovea.encoder.v1.PutImageRequest.header:type_name -> fovea.encoder.v1.PutImageHeader
@@ -2550,33 +2692,35 @@ var file_fovea_encoder_v1_encoder_proto_depIdxs = []int32{
 	22, // 24: fovea.encoder.v1.GetServerInfoResponse.limits:type_name -> fovea.encoder.v1.EncoderLimits
 	23, // 25: fovea.encoder.v1.GetServerInfoResponse.load:type_name -> fovea.encoder.v1.EncoderLoad
 	0,  // 26: fovea.encoder.v1.GetServerInfoResponse.state:type_name -> fovea.encoder.v1.ServingState
-	2,  // 27: fovea.encoder.v1.EncoderService.PutImage:input_type -> fovea.encoder.v1.PutImageRequest
-	4,  // 28: fovea.encoder.v1.EncoderService.DescribeImage:input_type -> fovea.encoder.v1.DescribeImageRequest
-	8,  // 29: fovea.encoder.v1.EncoderService.Encode:input_type -> fovea.encoder.v1.EncodeRequest
-	13, // 30: fovea.encoder.v1.EncoderService.PlaceRows:input_type -> fovea.encoder.v1.PlaceRowsRequest
-	15, // 31: fovea.encoder.v1.EncoderService.LeaseRows:input_type -> fovea.encoder.v1.LeaseRowsRequest
-	17, // 32: fovea.encoder.v1.EncoderService.ReleaseRows:input_type -> fovea.encoder.v1.ReleaseRowsRequest
-	19, // 33: fovea.encoder.v1.EncoderService.CountTokens:input_type -> fovea.encoder.v1.CountTokensRequest
-	21, // 34: fovea.encoder.v1.EncoderService.GetServerInfo:input_type -> fovea.encoder.v1.GetServerInfoRequest
-	25, // 35: fovea.encoder.v1.EncoderService.DeleteImage:input_type -> fovea.encoder.v1.DeleteImageRequest
-	27, // 36: fovea.encoder.v1.EncoderService.PurgeTenant:input_type -> fovea.encoder.v1.PurgeTenantRequest
-	29, // 37: fovea.encoder.v1.EncoderService.GetCacheStats:input_type -> fovea.encoder.v1.GetCacheStatsRequest
-	3,  // 38: fovea.encoder.v1.EncoderService.PutImage:output_type -> fovea.encoder.v1.PutImageResponse
-	5,  // 39: fovea.encoder.v1.EncoderService.DescribeImage:output_type -> fovea.encoder.v1.DescribeImageResponse
-	12, // 40: fovea.encoder.v1.EncoderService.Encode:output_type -> fovea.encoder.v1.EncodeResponse
-	14, // 41: fovea.encoder.v1.EncoderService.PlaceRows:output_type -> fovea.encoder.v1.PlaceRowsResponse
-	16, // 42: fovea.encoder.v1.EncoderService.LeaseRows:output_type -> fovea.encoder.v1.LeaseRowsResponse
-	18, // 43: fovea.encoder.v1.EncoderService.ReleaseRows:output_type -> fovea.encoder.v1.ReleaseRowsResponse
-	20, // 44: fovea.encoder.v1.EncoderService.CountTokens:output_type -> fovea.encoder.v1.CountTokensResponse
-	24, // 45: fovea.encoder.v1.EncoderService.GetServerInfo:output_type -> fovea.encoder.v1.GetServerInfoResponse
-	26, // 46: fovea.encoder.v1.EncoderService.DeleteImage:output_type -> fovea.encoder.v1.DeleteImageResponse
-	28, // 47: fovea.encoder.v1.EncoderService.PurgeTenant:output_type -> fovea.encoder.v1.PurgeTenantResponse
-	30, // 48: fovea.encoder.v1.EncoderService.GetCacheStats:output_type -> fovea.encoder.v1.GetCacheStatsResponse
-	38, // [38:49] is the sub-list for method output_type
-	27, // [27:38] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	38, // 27: fovea.encoder.v1.DeleteImageResponse.erasure:type_name -> fovea.vision.v1.Erasure
+	38, // 28: fovea.encoder.v1.PurgeTenantResponse.erasure:type_name -> fovea.vision.v1.Erasure
+	2,  // 29: fovea.encoder.v1.EncoderService.PutImage:input_type -> fovea.encoder.v1.PutImageRequest
+	4,  // 30: fovea.encoder.v1.EncoderService.DescribeImage:input_type -> fovea.encoder.v1.DescribeImageRequest
+	8,  // 31: fovea.encoder.v1.EncoderService.Encode:input_type -> fovea.encoder.v1.EncodeRequest
+	13, // 32: fovea.encoder.v1.EncoderService.PlaceRows:input_type -> fovea.encoder.v1.PlaceRowsRequest
+	15, // 33: fovea.encoder.v1.EncoderService.LeaseRows:input_type -> fovea.encoder.v1.LeaseRowsRequest
+	17, // 34: fovea.encoder.v1.EncoderService.ReleaseRows:input_type -> fovea.encoder.v1.ReleaseRowsRequest
+	19, // 35: fovea.encoder.v1.EncoderService.CountTokens:input_type -> fovea.encoder.v1.CountTokensRequest
+	21, // 36: fovea.encoder.v1.EncoderService.GetServerInfo:input_type -> fovea.encoder.v1.GetServerInfoRequest
+	25, // 37: fovea.encoder.v1.EncoderService.DeleteImage:input_type -> fovea.encoder.v1.DeleteImageRequest
+	27, // 38: fovea.encoder.v1.EncoderService.PurgeTenant:input_type -> fovea.encoder.v1.PurgeTenantRequest
+	29, // 39: fovea.encoder.v1.EncoderService.GetCacheStats:input_type -> fovea.encoder.v1.GetCacheStatsRequest
+	3,  // 40: fovea.encoder.v1.EncoderService.PutImage:output_type -> fovea.encoder.v1.PutImageResponse
+	5,  // 41: fovea.encoder.v1.EncoderService.DescribeImage:output_type -> fovea.encoder.v1.DescribeImageResponse
+	12, // 42: fovea.encoder.v1.EncoderService.Encode:output_type -> fovea.encoder.v1.EncodeResponse
+	14, // 43: fovea.encoder.v1.EncoderService.PlaceRows:output_type -> fovea.encoder.v1.PlaceRowsResponse
+	16, // 44: fovea.encoder.v1.EncoderService.LeaseRows:output_type -> fovea.encoder.v1.LeaseRowsResponse
+	18, // 45: fovea.encoder.v1.EncoderService.ReleaseRows:output_type -> fovea.encoder.v1.ReleaseRowsResponse
+	20, // 46: fovea.encoder.v1.EncoderService.CountTokens:output_type -> fovea.encoder.v1.CountTokensResponse
+	24, // 47: fovea.encoder.v1.EncoderService.GetServerInfo:output_type -> fovea.encoder.v1.GetServerInfoResponse
+	26, // 48: fovea.encoder.v1.EncoderService.DeleteImage:output_type -> fovea.encoder.v1.DeleteImageResponse
+	28, // 49: fovea.encoder.v1.EncoderService.PurgeTenant:output_type -> fovea.encoder.v1.PurgeTenantResponse
+	30, // 50: fovea.encoder.v1.EncoderService.GetCacheStats:output_type -> fovea.encoder.v1.GetCacheStatsResponse
+	40, // [40:51] is the sub-list for method output_type
+	29, // [29:40] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_fovea_encoder_v1_encoder_proto_init() }

@@ -62,9 +62,11 @@ const (
 	ErrorReason_ERROR_REASON_MAX_NEW_TOKENS_TOO_LARGE ErrorReason = 15
 	// INVALID_ARGUMENT: the request has more images than allowed.
 	ErrorReason_ERROR_REASON_TOO_MANY_IMAGES ErrorReason = 16
-	// RESOURCE_EXHAUSTED with RetryInfo: the encoder's queue is full.
+	// RESOURCE_EXHAUSTED with RetryInfo: too much work waits for the vision tower. `field`, `limit` and `actual` in the
+	// metadata say what would exceed its bound; with `wait_s`, it is the seconds that the image would wait.
 	ErrorReason_ERROR_REASON_ENCODER_BUSY ErrorReason = 17
-	// RESOURCE_EXHAUSTED with RetryInfo: the engine's queue is full.
+	// RESOURCE_EXHAUSTED with RetryInfo: too much work waits for the engine. `field`, `limit` and `actual` in the metadata
+	// say what would exceed its bound; with `wait_s`, it is the seconds that the request would wait.
 	ErrorReason_ERROR_REASON_ENGINE_BUSY ErrorReason = 18
 	// UNAVAILABLE with RetryInfo: no encoder could be reached.
 	ErrorReason_ERROR_REASON_ENCODER_UNAVAILABLE ErrorReason = 19
@@ -78,7 +80,8 @@ const (
 	ErrorReason_ERROR_REASON_NOT_READY ErrorReason = 23
 	// UNAVAILABLE: the engine has died, and the server is shutting down.
 	ErrorReason_ERROR_REASON_ENGINE_FAILED ErrorReason = 24
-	// DEADLINE_EXCEEDED: the caller's deadline passed before the work was done.
+	// DEADLINE_EXCEEDED: the caller's deadline passed before the work was done. With RetryInfo, the call left the queue
+	// because the work could no longer be done in time.
 	ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED ErrorReason = 25
 	// CANCELLED: the request was aborted.
 	ErrorReason_ERROR_REASON_ABORTED ErrorReason = 26
@@ -139,6 +142,16 @@ const (
 	ErrorReason_ERROR_REASON_TENANT_NOT_ALLOWED ErrorReason = 56
 	// RESOURCE_EXHAUSTED: the requests of running calls already hold as many bytes as the server allows. Retry later.
 	ErrorReason_ERROR_REASON_SERVER_BUSY ErrorReason = 57
+	// RESOURCE_EXHAUSTED with RetryInfo: the running calls of the caller's tenant hold as much as a tenant may. `field` in
+	// the metadata is the limit's name. Without RetryInfo, the request alone exceeds the limit.
+	ErrorReason_ERROR_REASON_TENANT_BUSY ErrorReason = 58
+	// RESOURCE_EXHAUSTED: as many streams of health and reflection are open as the server allows. Retry later.
+	ErrorReason_ERROR_REASON_TOO_MANY_STREAMS ErrorReason = 59
+	// INVALID_ARGUMENT: decoding the image takes more CPU time or memory than allowed. `limit` in the metadata is the allowed
+	// amount. After a second attempt the image is refused for some minutes without another.
+	ErrorReason_ERROR_REASON_IMAGE_TOO_COSTLY ErrorReason = 60
+	// INVALID_ARGUMENT: decoding the image has crashed two workers. It is refused for some minutes without another attempt.
+	ErrorReason_ERROR_REASON_IMAGE_CRASHES_DECODER ErrorReason = 61
 	// UNAVAILABLE with RetryInfo: the database of the ledger does not answer.
 	ErrorReason_ERROR_REASON_LEDGER_UNAVAILABLE ErrorReason = 70
 	// FAILED_PRECONDITION: the server keeps no ledger.
@@ -209,6 +222,10 @@ var (
 		55: "ERROR_REASON_ROLE_NOT_ALLOWED",
 		56: "ERROR_REASON_TENANT_NOT_ALLOWED",
 		57: "ERROR_REASON_SERVER_BUSY",
+		58: "ERROR_REASON_TENANT_BUSY",
+		59: "ERROR_REASON_TOO_MANY_STREAMS",
+		60: "ERROR_REASON_IMAGE_TOO_COSTLY",
+		61: "ERROR_REASON_IMAGE_CRASHES_DECODER",
 		70: "ERROR_REASON_LEDGER_UNAVAILABLE",
 		71: "ERROR_REASON_LEDGER_DISABLED",
 		72: "ERROR_REASON_QUOTA_EXCEEDED",
@@ -269,6 +286,10 @@ var (
 		"ERROR_REASON_ROLE_NOT_ALLOWED":           55,
 		"ERROR_REASON_TENANT_NOT_ALLOWED":         56,
 		"ERROR_REASON_SERVER_BUSY":                57,
+		"ERROR_REASON_TENANT_BUSY":                58,
+		"ERROR_REASON_TOO_MANY_STREAMS":           59,
+		"ERROR_REASON_IMAGE_TOO_COSTLY":           60,
+		"ERROR_REASON_IMAGE_CRASHES_DECODER":      61,
 		"ERROR_REASON_LEDGER_UNAVAILABLE":         70,
 		"ERROR_REASON_LEDGER_DISABLED":            71,
 		"ERROR_REASON_QUOTA_EXCEEDED":             72,
@@ -308,7 +329,7 @@ var File_fovea_vision_v1_errors_proto protoreflect.FileDescriptor
 
 const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xbb\x0f\n" +
+	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xc7\x10\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12!\n" +
@@ -363,7 +384,11 @@ const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\x1aERROR_REASON_TOKEN_UNKNOWN\x106\x12!\n" +
 	"\x1dERROR_REASON_ROLE_NOT_ALLOWED\x107\x12#\n" +
 	"\x1fERROR_REASON_TENANT_NOT_ALLOWED\x108\x12\x1c\n" +
-	"\x18ERROR_REASON_SERVER_BUSY\x109\x12#\n" +
+	"\x18ERROR_REASON_SERVER_BUSY\x109\x12\x1c\n" +
+	"\x18ERROR_REASON_TENANT_BUSY\x10:\x12!\n" +
+	"\x1dERROR_REASON_TOO_MANY_STREAMS\x10;\x12!\n" +
+	"\x1dERROR_REASON_IMAGE_TOO_COSTLY\x10<\x12&\n" +
+	"\"ERROR_REASON_IMAGE_CRASHES_DECODER\x10=\x12#\n" +
 	"\x1fERROR_REASON_LEDGER_UNAVAILABLE\x10F\x12 \n" +
 	"\x1cERROR_REASON_LEDGER_DISABLED\x10G\x12\x1f\n" +
 	"\x1bERROR_REASON_QUOTA_EXCEEDED\x10H\x12\x1e\n" +

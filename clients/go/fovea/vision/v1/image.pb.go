@@ -141,6 +141,60 @@ func (ImageKind) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_vision_v1_image_proto_rawDescGZIP(), []int{1}
 }
 
+// What becomes of the bytes of deleted records in the files of an encoder.
+type Erasure int32
+
+const (
+	// Not known.
+	Erasure_ERASURE_UNSPECIFIED Erasure = 0
+	// They are in none of its files.
+	Erasure_ERASURE_ERASED Erasure = 1
+	// They leave its files with the next compaction, which the deletion has requested. Repeat the deletion to learn whether
+	// it has happened.
+	Erasure_ERASURE_AFTER_COMPACTION Erasure = 2
+)
+
+// Enum value maps for Erasure.
+var (
+	Erasure_name = map[int32]string{
+		0: "ERASURE_UNSPECIFIED",
+		1: "ERASURE_ERASED",
+		2: "ERASURE_AFTER_COMPACTION",
+	}
+	Erasure_value = map[string]int32{
+		"ERASURE_UNSPECIFIED":      0,
+		"ERASURE_ERASED":           1,
+		"ERASURE_AFTER_COMPACTION": 2,
+	}
+)
+
+func (x Erasure) Enum() *Erasure {
+	p := new(Erasure)
+	*p = x
+	return p
+}
+
+func (x Erasure) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Erasure) Descriptor() protoreflect.EnumDescriptor {
+	return file_fovea_vision_v1_image_proto_enumTypes[2].Descriptor()
+}
+
+func (Erasure) Type() protoreflect.EnumType {
+	return &file_fovea_vision_v1_image_proto_enumTypes[2]
+}
+
+func (x Erasure) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Erasure.Descriptor instead.
+func (Erasure) EnumDescriptor() ([]byte, []int) {
+	return file_fovea_vision_v1_image_proto_rawDescGZIP(), []int{2}
+}
+
 // A size in pixels.
 type Size struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -534,7 +588,11 @@ const file_fovea_vision_v1_image_proto_rawDesc = "" +
 	"\x16IMAGE_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fIMAGE_KIND_TEXT\x10\x01\x12\x16\n" +
 	"\x12IMAGE_KIND_GRAPHIC\x10\x02\x12\x14\n" +
-	"\x10IMAGE_KIND_PHOTO\x10\x03B>\n" +
+	"\x10IMAGE_KIND_PHOTO\x10\x03*T\n" +
+	"\aErasure\x12\x17\n" +
+	"\x13ERASURE_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eERASURE_ERASED\x10\x01\x12\x1c\n" +
+	"\x18ERASURE_AFTER_COMPACTION\x10\x02B>\n" +
 	"\x13dev.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3"
 
 var (
@@ -549,23 +607,24 @@ func file_fovea_vision_v1_image_proto_rawDescGZIP() []byte {
 	return file_fovea_vision_v1_image_proto_rawDescData
 }
 
-var file_fovea_vision_v1_image_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_fovea_vision_v1_image_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_fovea_vision_v1_image_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_fovea_vision_v1_image_proto_goTypes = []any{
 	(ImageFormat)(0),   // 0: fovea.vision.v1.ImageFormat
 	(ImageKind)(0),     // 1: fovea.vision.v1.ImageKind
-	(*Size)(nil),       // 2: fovea.vision.v1.Size
-	(*GridThw)(nil),    // 3: fovea.vision.v1.GridThw
-	(*ImageFacts)(nil), // 4: fovea.vision.v1.ImageFacts
-	(*TokenCount)(nil), // 5: fovea.vision.v1.TokenCount
+	(Erasure)(0),       // 2: fovea.vision.v1.Erasure
+	(*Size)(nil),       // 3: fovea.vision.v1.Size
+	(*GridThw)(nil),    // 4: fovea.vision.v1.GridThw
+	(*ImageFacts)(nil), // 5: fovea.vision.v1.ImageFacts
+	(*TokenCount)(nil), // 6: fovea.vision.v1.TokenCount
 }
 var file_fovea_vision_v1_image_proto_depIdxs = []int32{
 	0, // 0: fovea.vision.v1.ImageFacts.format:type_name -> fovea.vision.v1.ImageFormat
-	2, // 1: fovea.vision.v1.ImageFacts.size:type_name -> fovea.vision.v1.Size
+	3, // 1: fovea.vision.v1.ImageFacts.size:type_name -> fovea.vision.v1.Size
 	1, // 2: fovea.vision.v1.ImageFacts.kind:type_name -> fovea.vision.v1.ImageKind
-	2, // 3: fovea.vision.v1.TokenCount.original:type_name -> fovea.vision.v1.Size
-	2, // 4: fovea.vision.v1.TokenCount.planned:type_name -> fovea.vision.v1.Size
-	3, // 5: fovea.vision.v1.TokenCount.grid:type_name -> fovea.vision.v1.GridThw
+	3, // 3: fovea.vision.v1.TokenCount.original:type_name -> fovea.vision.v1.Size
+	3, // 4: fovea.vision.v1.TokenCount.planned:type_name -> fovea.vision.v1.Size
+	4, // 5: fovea.vision.v1.TokenCount.grid:type_name -> fovea.vision.v1.GridThw
 	6, // [6:6] is the sub-list for method output_type
 	6, // [6:6] is the sub-list for method input_type
 	6, // [6:6] is the sub-list for extension type_name
@@ -583,7 +642,7 @@ func file_fovea_vision_v1_image_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fovea_vision_v1_image_proto_rawDesc), len(file_fovea_vision_v1_image_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -389,6 +389,11 @@ final class Convert {
         new Deleted(
             Integer.toUnsignedLong(message.getUploads()),
             Integer.toUnsignedLong(message.getRecords()),
-            message.getBytes()));
+            message.getBytes(),
+            erasure(message.getErasure())));
+  }
+
+  static Erasure erasure(dev.fovea.vision.v1.Erasure value) {
+    return value(Erasure.class, value, Erasure.UNKNOWN);
   }
 }

@@ -139,7 +139,8 @@ public final class FoveaEncoder implements AutoCloseable {
     return new Deleted(
         Integer.toUnsignedLong(reply.getUploads()),
         Integer.toUnsignedLong(reply.getRecords()),
-        reply.getBytes());
+        reply.getBytes(),
+        Convert.erasure(reply.getErasure()));
   }
 
   /** The contents of the store and its hit counts. */

@@ -2,6 +2,7 @@ package dev.fovea.client;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -96,7 +97,9 @@ class EncoderTest {
     assertEquals(before.uploads() - 1, after.uploads());
     var failure = assertThrows(FoveaException.class, () -> encoder.describe(digest));
     assertEquals(Reason.IMAGE_NOT_STORED, failure.reason());
-    assertEquals(new Deleted(0, 0, 0), encoder.delete(digest));
+    Deleted again = encoder.delete(digest);
+    assertEquals(0, again.uploads() + again.records() + again.bytes());
+    assertNotEquals(Erasure.UNKNOWN, again.erasure());
   }
 
   @Test

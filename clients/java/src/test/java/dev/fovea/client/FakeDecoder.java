@@ -111,7 +111,7 @@ final class FakeDecoder extends DecoderServiceGrpc.DecoderServiceImplBase implem
   private static List<dev.fovea.decoder.v1.EncoderDeletion> deletions() {
     var deletion = dev.fovea.decoder.v1.EncoderDeletion.newBuilder();
     return List.of(
-        deletion.setEncoder("a:1").setConfirmed(true).setUploads(1).setRecords(2).build(),
+        deletion.setEncoder("a:1").setConfirmed(true).setUploads(1).setRecords(2).setErasure(dev.fovea.vision.v1.Erasure.ERASURE_AFTER_COMPACTION).build(),
         deletion.clear().setEncoder("b:1").setReason("ENCODER_UNAVAILABLE").build());
   }
 

@@ -149,8 +149,8 @@ class WireTest {
   void deletionsNameTheEncodersThatDidNotConfirm() {
     var expected =
         List.of(
-            new EncoderDeletion("a:1", true, "", new Deleted(1, 2, 0)),
-            new EncoderDeletion("b:1", false, "ENCODER_UNAVAILABLE", new Deleted(0, 0, 0)));
+            new EncoderDeletion("a:1", true, "", new Deleted(1, 2, 0, Erasure.AFTER_COMPACTION)),
+            new EncoderDeletion("b:1", false, "ENCODER_UNAVAILABLE", new Deleted(0, 0, 0, Erasure.UNKNOWN)));
     assertEquals(expected, fovea.delete("sha256:00"));
     assertEquals(expected, fovea.purgeTenant("acme"));
     assertEquals(List.of("sha256:00", "acme"), server.deleted);

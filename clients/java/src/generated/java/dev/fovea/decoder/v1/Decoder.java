@@ -317,7 +317,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "ns_min\030\004 \001(\r\022\r\n\005exact\030\005 \001(\010\022\021\n\trow_bytes" +
       "\030\006 \001(\004\022\020\n\010kv_bytes\030\007 \001(\004\022\025\n\rprefill_flop" +
       "s\030\010 \001(\001\022\024\n\014fits_context\030\t \001(\010\"\026\n\024GetServ" +
-      "erInfoRequest\"\247\004\n\rDecoderLimits\022\031\n\021max_m" +
+      "erInfoRequest\"\322\006\n\rDecoderLimits\022\031\n\021max_m" +
       "essage_bytes\030\001 \001(\r\022\023\n\013max_context\030\002 \001(\r\022" +
       "\026\n\016max_new_tokens\030\003 \001(\r\022\036\n\026default_max_n" +
       "ew_tokens\030\004 \001(\r\022\022\n\nmax_images\030\005 \001(\r\022\032\n\022d" +
@@ -331,72 +331,81 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "ormat_s\0300 \001(\002\022\037\n\027max_format_memory_bytes" +
       "\0301 \001(\004\022\026\n\016format_workers\0302 \001(\r\022\033\n\023max_in" +
       "_flight_bytes\030< \001(\004\022\032\n\022max_request_field" +
-      "s\030= \001(\r\"Z\n\013DecoderLoad\022\017\n\007waiting\030\001 \001(\r\022" +
-      "\017\n\007running\030\002 \001(\r\022\026\n\016kv_blocks_used\030\003 \001(\r" +
-      "\022\021\n\tkv_blocks\030\004 \001(\r\"\233\001\n\013EncoderPeer\022\017\n\007a" +
-      "ddress\030\001 \001(\t\022\014\n\004name\030\002 \001(\t\022\021\n\treachable\030" +
-      "\003 \001(\010\022\023\n\013fingerprint\030\004 \001(\t\022\022\n\ncompatible" +
-      "\030\005 \001(\010\022\017\n\007waiting\030\006 \001(\r\022\017\n\007running\030\007 \001(\r" +
-      "\022\017\n\007encodes\030\010 \001(\r\"\260\003\n\025GetServerInfoRespo" +
-      "nse\022\017\n\007version\030\001 \001(\t\022\r\n\005model\030\002 \001(\t\022\023\n\013f" +
-      "ingerprint\030\003 \001(\t\022*\n\006layout\030\004 \001(\0132\032.fovea" +
-      ".vision.v1.RowLayout\022/\n\006limits\030\005 \001(\0132\037.f" +
-      "ovea.decoder.v1.DecoderLimits\022+\n\004load\030\006 " +
-      "\001(\0132\035.fovea.decoder.v1.DecoderLoad\022\020\n\010fe" +
-      "atures\030\007 \003(\t\022-\n\005state\030\010 \001(\0162\036.fovea.deco" +
-      "der.v1.ServingState\022\030\n\020loading_progress\030" +
-      "\t \001(\002\022\016\n\006engine\030\n \001(\t\022\021\n\tattention\030\013 \001(\t" +
-      "\022\r\n\005dtype\030\014 \001(\t\022/\n\010encoders\030\r \003(\0132\035.fove" +
-      "a.decoder.v1.EncoderPeer\022\032\n\022kv_bytes_per" +
-      "_token\030\016 \001(\r\"$\n\022DeleteImageRequest\022\016\n\006di" +
-      "gest\030\001 \001(\t\"v\n\017EncoderDeletion\022\017\n\007encoder" +
-      "\030\001 \001(\t\022\021\n\tconfirmed\030\002 \001(\010\022\016\n\006reason\030\003 \001(" +
-      "\t\022\017\n\007uploads\030\004 \001(\r\022\017\n\007records\030\005 \001(\r\022\r\n\005b" +
-      "ytes\030\006 \001(\004\"J\n\023DeleteImageResponse\0223\n\010enc" +
-      "oders\030\001 \003(\0132!.fovea.decoder.v1.EncoderDe" +
-      "letion\"$\n\022PurgeTenantRequest\022\016\n\006tenant\030\001" +
-      " \001(\t\"J\n\023PurgeTenantResponse\0223\n\010encoders\030" +
-      "\001 \003(\0132!.fovea.decoder.v1.EncoderDeletion" +
-      "*P\n\004Role\022\024\n\020ROLE_UNSPECIFIED\020\000\022\017\n\013ROLE_S" +
-      "YSTEM\020\001\022\r\n\tROLE_USER\020\002\022\022\n\016ROLE_ASSISTANT" +
-      "\020\003*R\n\006Detail\022\026\n\022DETAIL_UNSPECIFIED\020\000\022\016\n\n" +
-      "DETAIL_LOW\020\001\022\017\n\013DETAIL_HIGH\020\002\022\017\n\013DETAIL_" +
-      "AUTO\020\003*a\n\014OnOverBudget\022\036\n\032ON_OVER_BUDGET" +
-      "_UNSPECIFIED\020\000\022\026\n\022ON_OVER_BUDGET_FIT\020\001\022\031" +
-      "\n\025ON_OVER_BUDGET_REFUSE\020\002*b\n\014RepeatPolic" +
-      "y\022\035\n\031REPEAT_POLICY_UNSPECIFIED\020\000\022\026\n\022REPE" +
-      "AT_POLICY_KEEP\020\001\022\033\n\027REPEAT_POLICY_REFERE" +
-      "NCE\020\002*\227\001\n\rReductionMode\022\036\n\032REDUCTION_MOD" +
-      "E_UNSPECIFIED\020\000\022\026\n\022REDUCTION_MODE_OFF\020\001\022" +
-      "\032\n\026REDUCTION_MODE_ECONOMY\020\002\022\031\n\025REDUCTION" +
-      "_MODE_STRONG\020\003\022\027\n\023REDUCTION_MODE_AUTO\020\004*" +
-      "_\n\014FinishReason\022\035\n\031FINISH_REASON_UNSPECI" +
-      "FIED\020\000\022\026\n\022FINISH_REASON_STOP\020\001\022\030\n\024FINISH" +
-      "_REASON_LENGTH\020\002*\231\001\n\014ServingState\022\035\n\031SER" +
-      "VING_STATE_UNSPECIFIED\020\000\022\031\n\025SERVING_STAT" +
-      "E_LOADING\020\001\022\031\n\025SERVING_STATE_SERVING\020\002\022\032" +
-      "\n\026SERVING_STATE_DRAINING\020\003\022\030\n\024SERVING_ST" +
-      "ATE_FAILED\020\0042\345\005\n\016DecoderService\022S\n\010PutIm" +
-      "age\022!.fovea.decoder.v1.PutImageRequest\032\"" +
-      ".fovea.decoder.v1.PutImageResponse(\001\022`\n\r" +
-      "DescribeImage\022&.fovea.decoder.v1.Describ" +
-      "eImageRequest\032\'.fovea.decoder.v1.Describ" +
-      "eImageResponse\022S\n\010Generate\022!.fovea.decod" +
-      "er.v1.GenerateRequest\032\".fovea.decoder.v1" +
-      ".GenerateResponse0\001\022Q\n\010Complete\022!.fovea." +
-      "decoder.v1.CompleteRequest\032\".fovea.decod" +
-      "er.v1.CompleteResponse\022Z\n\013CountTokens\022$." +
-      "fovea.decoder.v1.CountTokensRequest\032%.fo" +
-      "vea.decoder.v1.CountTokensResponse\022Z\n\013De" +
-      "leteImage\022$.fovea.decoder.v1.DeleteImage" +
-      "Request\032%.fovea.decoder.v1.DeleteImageRe" +
-      "sponse\022Z\n\013PurgeTenant\022$.fovea.decoder.v1" +
-      ".PurgeTenantRequest\032%.fovea.decoder.v1.P" +
-      "urgeTenantResponse\022`\n\rGetServerInfo\022&.fo" +
-      "vea.decoder.v1.GetServerInfoRequest\032\'.fo" +
-      "vea.decoder.v1.GetServerInfoResponseBA\n\024" +
-      "dev.fovea.decoder.v1P\001Z\'fovea.dev/go/fov" +
-      "ea/decoder/v1;decoderv1b\006proto3"
+      "s\030= \001(\r\022\032\n\022default_deadline_s\030F \001(\r\022\026\n\016m" +
+      "ax_wait_share\030G \001(\002\022\032\n\022max_waiting_token" +
+      "s\030H \001(\004\022\025\n\rmax_preparing\030I \001(\r\022\033\n\023max_te" +
+      "nant_requests\030J \001(\r\022\031\n\021max_tenant_images" +
+      "\030K \001(\r\022\027\n\017max_connections\030P \001(\r\022\036\n\026max_c" +
+      "onnection_streams\030Q \001(\r\022\031\n\021connection_id" +
+      "le_s\030R \001(\r\022\032\n\022max_metadata_bytes\030S \001(\r\022\032" +
+      "\n\022max_public_streams\030T \001(\r\"Z\n\013DecoderLoa" +
+      "d\022\017\n\007waiting\030\001 \001(\r\022\017\n\007running\030\002 \001(\r\022\026\n\016k" +
+      "v_blocks_used\030\003 \001(\r\022\021\n\tkv_blocks\030\004 \001(\r\"\233" +
+      "\001\n\013EncoderPeer\022\017\n\007address\030\001 \001(\t\022\014\n\004name\030" +
+      "\002 \001(\t\022\021\n\treachable\030\003 \001(\010\022\023\n\013fingerprint\030" +
+      "\004 \001(\t\022\022\n\ncompatible\030\005 \001(\010\022\017\n\007waiting\030\006 \001" +
+      "(\r\022\017\n\007running\030\007 \001(\r\022\017\n\007encodes\030\010 \001(\r\"\260\003\n" +
+      "\025GetServerInfoResponse\022\017\n\007version\030\001 \001(\t\022" +
+      "\r\n\005model\030\002 \001(\t\022\023\n\013fingerprint\030\003 \001(\t\022*\n\006l" +
+      "ayout\030\004 \001(\0132\032.fovea.vision.v1.RowLayout\022" +
+      "/\n\006limits\030\005 \001(\0132\037.fovea.decoder.v1.Decod" +
+      "erLimits\022+\n\004load\030\006 \001(\0132\035.fovea.decoder.v" +
+      "1.DecoderLoad\022\020\n\010features\030\007 \003(\t\022-\n\005state" +
+      "\030\010 \001(\0162\036.fovea.decoder.v1.ServingState\022\030" +
+      "\n\020loading_progress\030\t \001(\002\022\016\n\006engine\030\n \001(\t" +
+      "\022\021\n\tattention\030\013 \001(\t\022\r\n\005dtype\030\014 \001(\t\022/\n\010en" +
+      "coders\030\r \003(\0132\035.fovea.decoder.v1.EncoderP" +
+      "eer\022\032\n\022kv_bytes_per_token\030\016 \001(\r\"$\n\022Delet" +
+      "eImageRequest\022\016\n\006digest\030\001 \001(\t\"\241\001\n\017Encode" +
+      "rDeletion\022\017\n\007encoder\030\001 \001(\t\022\021\n\tconfirmed\030" +
+      "\002 \001(\010\022\016\n\006reason\030\003 \001(\t\022\017\n\007uploads\030\004 \001(\r\022\017" +
+      "\n\007records\030\005 \001(\r\022\r\n\005bytes\030\006 \001(\004\022)\n\007erasur" +
+      "e\030\007 \001(\0162\030.fovea.vision.v1.Erasure\"J\n\023Del" +
+      "eteImageResponse\0223\n\010encoders\030\001 \003(\0132!.fov" +
+      "ea.decoder.v1.EncoderDeletion\"$\n\022PurgeTe" +
+      "nantRequest\022\016\n\006tenant\030\001 \001(\t\"J\n\023PurgeTena" +
+      "ntResponse\0223\n\010encoders\030\001 \003(\0132!.fovea.dec" +
+      "oder.v1.EncoderDeletion*P\n\004Role\022\024\n\020ROLE_" +
+      "UNSPECIFIED\020\000\022\017\n\013ROLE_SYSTEM\020\001\022\r\n\tROLE_U" +
+      "SER\020\002\022\022\n\016ROLE_ASSISTANT\020\003*R\n\006Detail\022\026\n\022D" +
+      "ETAIL_UNSPECIFIED\020\000\022\016\n\nDETAIL_LOW\020\001\022\017\n\013D" +
+      "ETAIL_HIGH\020\002\022\017\n\013DETAIL_AUTO\020\003*a\n\014OnOverB" +
+      "udget\022\036\n\032ON_OVER_BUDGET_UNSPECIFIED\020\000\022\026\n" +
+      "\022ON_OVER_BUDGET_FIT\020\001\022\031\n\025ON_OVER_BUDGET_" +
+      "REFUSE\020\002*b\n\014RepeatPolicy\022\035\n\031REPEAT_POLIC" +
+      "Y_UNSPECIFIED\020\000\022\026\n\022REPEAT_POLICY_KEEP\020\001\022" +
+      "\033\n\027REPEAT_POLICY_REFERENCE\020\002*\227\001\n\rReducti" +
+      "onMode\022\036\n\032REDUCTION_MODE_UNSPECIFIED\020\000\022\026" +
+      "\n\022REDUCTION_MODE_OFF\020\001\022\032\n\026REDUCTION_MODE" +
+      "_ECONOMY\020\002\022\031\n\025REDUCTION_MODE_STRONG\020\003\022\027\n" +
+      "\023REDUCTION_MODE_AUTO\020\004*_\n\014FinishReason\022\035" +
+      "\n\031FINISH_REASON_UNSPECIFIED\020\000\022\026\n\022FINISH_" +
+      "REASON_STOP\020\001\022\030\n\024FINISH_REASON_LENGTH\020\002*" +
+      "\231\001\n\014ServingState\022\035\n\031SERVING_STATE_UNSPEC" +
+      "IFIED\020\000\022\031\n\025SERVING_STATE_LOADING\020\001\022\031\n\025SE" +
+      "RVING_STATE_SERVING\020\002\022\032\n\026SERVING_STATE_D" +
+      "RAINING\020\003\022\030\n\024SERVING_STATE_FAILED\020\0042\345\005\n\016" +
+      "DecoderService\022S\n\010PutImage\022!.fovea.decod" +
+      "er.v1.PutImageRequest\032\".fovea.decoder.v1" +
+      ".PutImageResponse(\001\022`\n\rDescribeImage\022&.f" +
+      "ovea.decoder.v1.DescribeImageRequest\032\'.f" +
+      "ovea.decoder.v1.DescribeImageResponse\022S\n" +
+      "\010Generate\022!.fovea.decoder.v1.GenerateReq" +
+      "uest\032\".fovea.decoder.v1.GenerateResponse" +
+      "0\001\022Q\n\010Complete\022!.fovea.decoder.v1.Comple" +
+      "teRequest\032\".fovea.decoder.v1.CompleteRes" +
+      "ponse\022Z\n\013CountTokens\022$.fovea.decoder.v1." +
+      "CountTokensRequest\032%.fovea.decoder.v1.Co" +
+      "untTokensResponse\022Z\n\013DeleteImage\022$.fovea" +
+      ".decoder.v1.DeleteImageRequest\032%.fovea.d" +
+      "ecoder.v1.DeleteImageResponse\022Z\n\013PurgeTe" +
+      "nant\022$.fovea.decoder.v1.PurgeTenantReque" +
+      "st\032%.fovea.decoder.v1.PurgeTenantRespons" +
+      "e\022`\n\rGetServerInfo\022&.fovea.decoder.v1.Ge" +
+      "tServerInfoRequest\032\'.fovea.decoder.v1.Ge" +
+      "tServerInfoResponseBA\n\024dev.fovea.decoder" +
+      ".v1P\001Z\'fovea.dev/go/fovea/decoder/v1;dec" +
+      "oderv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -573,7 +582,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_DecoderLimits_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_DecoderLimits_descriptor,
-        new java.lang.String[] { "MaxMessageBytes", "MaxContext", "MaxNewTokens", "DefaultMaxNewTokens", "MaxImages", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxRunning", "MaxWaiting", "MaxStopStrings", "MaxImageBytes", "RowCacheBytes", "RowCacheS", "MaxFormatBytes", "IdleS", "EncoderTimeoutS", "MaxFormatS", "MaxFormatMemoryBytes", "FormatWorkers", "MaxInFlightBytes", "MaxRequestFields", });
+        new java.lang.String[] { "MaxMessageBytes", "MaxContext", "MaxNewTokens", "DefaultMaxNewTokens", "MaxImages", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxRunning", "MaxWaiting", "MaxStopStrings", "MaxImageBytes", "RowCacheBytes", "RowCacheS", "MaxFormatBytes", "IdleS", "EncoderTimeoutS", "MaxFormatS", "MaxFormatMemoryBytes", "FormatWorkers", "MaxInFlightBytes", "MaxRequestFields", "DefaultDeadlineS", "MaxWaitShare", "MaxWaitingTokens", "MaxPreparing", "MaxTenantRequests", "MaxTenantImages", "MaxConnections", "MaxConnectionStreams", "ConnectionIdleS", "MaxMetadataBytes", "MaxPublicStreams", });
     internal_static_fovea_decoder_v1_DecoderLoad_descriptor =
       getDescriptor().getMessageType(28);
     internal_static_fovea_decoder_v1_DecoderLoad_fieldAccessorTable = new
@@ -603,7 +612,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_EncoderDeletion_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_EncoderDeletion_descriptor,
-        new java.lang.String[] { "Encoder", "Confirmed", "Reason", "Uploads", "Records", "Bytes", });
+        new java.lang.String[] { "Encoder", "Confirmed", "Reason", "Uploads", "Records", "Bytes", "Erasure", });
     internal_static_fovea_decoder_v1_DeleteImageResponse_descriptor =
       getDescriptor().getMessageType(33);
     internal_static_fovea_decoder_v1_DeleteImageResponse_fieldAccessorTable = new

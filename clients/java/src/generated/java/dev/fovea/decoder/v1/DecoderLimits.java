@@ -382,6 +382,171 @@ private static final long serialVersionUID = 0L;
     return maxRequestFields_;
   }
 
+  public static final int DEFAULT_DEADLINE_S_FIELD_NUMBER = 70;
+  private int defaultDeadlineS_ = 0;
+  /**
+   * <pre>
+   * The deadline that the queue assumes for a request that has none, in seconds.
+   * </pre>
+   *
+   * <code>uint32 default_deadline_s = 70;</code>
+   * @return The defaultDeadlineS.
+   */
+  @java.lang.Override
+  public int getDefaultDeadlineS() {
+    return defaultDeadlineS_;
+  }
+
+  public static final int MAX_WAIT_SHARE_FIELD_NUMBER = 71;
+  private float maxWaitShare_ = 0F;
+  /**
+   * <pre>
+   * The largest share of the time to its deadline that a request may wait, as estimated when it arrives.
+   * </pre>
+   *
+   * <code>float max_wait_share = 71;</code>
+   * @return The maxWaitShare.
+   */
+  @java.lang.Override
+  public float getMaxWaitShare() {
+    return maxWaitShare_;
+  }
+
+  public static final int MAX_WAITING_TOKENS_FIELD_NUMBER = 72;
+  private long maxWaitingTokens_ = 0L;
+  /**
+   * <pre>
+   * The most estimated tokens of requests that wait, of prompts and answers. 0 if there is no limit.
+   * </pre>
+   *
+   * <code>uint64 max_waiting_tokens = 72;</code>
+   * @return The maxWaitingTokens.
+   */
+  @java.lang.Override
+  public long getMaxWaitingTokens() {
+    return maxWaitingTokens_;
+  }
+
+  public static final int MAX_PREPARING_FIELD_NUMBER = 73;
+  private int maxPreparing_ = 0;
+  /**
+   * <pre>
+   * The most requests that prepare or prefill at once: their images are described and encoded meanwhile.
+   * </pre>
+   *
+   * <code>uint32 max_preparing = 73;</code>
+   * @return The maxPreparing.
+   */
+  @java.lang.Override
+  public int getMaxPreparing() {
+    return maxPreparing_;
+  }
+
+  public static final int MAX_TENANT_REQUESTS_FIELD_NUMBER = 74;
+  private int maxTenantRequests_ = 0;
+  /**
+   * <pre>
+   * The most requests of a tenant at once. 0 if there is no limit.
+   * </pre>
+   *
+   * <code>uint32 max_tenant_requests = 74;</code>
+   * @return The maxTenantRequests.
+   */
+  @java.lang.Override
+  public int getMaxTenantRequests() {
+    return maxTenantRequests_;
+  }
+
+  public static final int MAX_TENANT_IMAGES_FIELD_NUMBER = 75;
+  private int maxTenantImages_ = 0;
+  /**
+   * <pre>
+   * The most images in the requests of a tenant at once. 0 if there is no limit.
+   * </pre>
+   *
+   * <code>uint32 max_tenant_images = 75;</code>
+   * @return The maxTenantImages.
+   */
+  @java.lang.Override
+  public int getMaxTenantImages() {
+    return maxTenantImages_;
+  }
+
+  public static final int MAX_CONNECTIONS_FIELD_NUMBER = 80;
+  private int maxConnections_ = 0;
+  /**
+   * <pre>
+   * The most connections. The server closes further connections at once.
+   * </pre>
+   *
+   * <code>uint32 max_connections = 80;</code>
+   * @return The maxConnections.
+   */
+  @java.lang.Override
+  public int getMaxConnections() {
+    return maxConnections_;
+  }
+
+  public static final int MAX_CONNECTION_STREAMS_FIELD_NUMBER = 81;
+  private int maxConnectionStreams_ = 0;
+  /**
+   * <pre>
+   * The most calls that run on a connection. Clients wait with further calls.
+   * </pre>
+   *
+   * <code>uint32 max_connection_streams = 81;</code>
+   * @return The maxConnectionStreams.
+   */
+  @java.lang.Override
+  public int getMaxConnectionStreams() {
+    return maxConnectionStreams_;
+  }
+
+  public static final int CONNECTION_IDLE_S_FIELD_NUMBER = 82;
+  private int connectionIdleS_ = 0;
+  /**
+   * <pre>
+   * Seconds after which the server closes a connection without calls.
+   * </pre>
+   *
+   * <code>uint32 connection_idle_s = 82;</code>
+   * @return The connectionIdleS.
+   */
+  @java.lang.Override
+  public int getConnectionIdleS() {
+    return connectionIdleS_;
+  }
+
+  public static final int MAX_METADATA_BYTES_FIELD_NUMBER = 83;
+  private int maxMetadataBytes_ = 0;
+  /**
+   * <pre>
+   * The largest metadata of a call, in bytes.
+   * </pre>
+   *
+   * <code>uint32 max_metadata_bytes = 83;</code>
+   * @return The maxMetadataBytes.
+   */
+  @java.lang.Override
+  public int getMaxMetadataBytes() {
+    return maxMetadataBytes_;
+  }
+
+  public static final int MAX_PUBLIC_STREAMS_FIELD_NUMBER = 84;
+  private int maxPublicStreams_ = 0;
+  /**
+   * <pre>
+   * The most open streams of health and reflection together, which need no token.
+   * </pre>
+   *
+   * <code>uint32 max_public_streams = 84;</code>
+   * @return The maxPublicStreams.
+   */
+  @java.lang.Override
+  public int getMaxPublicStreams() {
+    return maxPublicStreams_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -461,6 +626,39 @@ private static final long serialVersionUID = 0L;
     }
     if (maxRequestFields_ != 0) {
       output.writeUInt32(61, maxRequestFields_);
+    }
+    if (defaultDeadlineS_ != 0) {
+      output.writeUInt32(70, defaultDeadlineS_);
+    }
+    if (java.lang.Float.floatToRawIntBits(maxWaitShare_) != 0) {
+      output.writeFloat(71, maxWaitShare_);
+    }
+    if (maxWaitingTokens_ != 0L) {
+      output.writeUInt64(72, maxWaitingTokens_);
+    }
+    if (maxPreparing_ != 0) {
+      output.writeUInt32(73, maxPreparing_);
+    }
+    if (maxTenantRequests_ != 0) {
+      output.writeUInt32(74, maxTenantRequests_);
+    }
+    if (maxTenantImages_ != 0) {
+      output.writeUInt32(75, maxTenantImages_);
+    }
+    if (maxConnections_ != 0) {
+      output.writeUInt32(80, maxConnections_);
+    }
+    if (maxConnectionStreams_ != 0) {
+      output.writeUInt32(81, maxConnectionStreams_);
+    }
+    if (connectionIdleS_ != 0) {
+      output.writeUInt32(82, connectionIdleS_);
+    }
+    if (maxMetadataBytes_ != 0) {
+      output.writeUInt32(83, maxMetadataBytes_);
+    }
+    if (maxPublicStreams_ != 0) {
+      output.writeUInt32(84, maxPublicStreams_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -554,6 +752,54 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(61, maxRequestFields_);
     }
+    if (defaultDeadlineS_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(70, defaultDeadlineS_);
+    }
+    if (java.lang.Float.floatToRawIntBits(maxWaitShare_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeFloatSize(71, maxWaitShare_);
+    }
+    if (maxWaitingTokens_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(72, maxWaitingTokens_);
+    }
+    if (maxPreparing_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(73, maxPreparing_);
+    }
+    if (maxTenantRequests_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(74, maxTenantRequests_);
+    }
+    if (maxTenantImages_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(75, maxTenantImages_);
+    }
+    if (maxConnections_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(80, maxConnections_);
+    }
+    if (maxConnectionStreams_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(81, maxConnectionStreams_);
+    }
+    if (connectionIdleS_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(82, connectionIdleS_);
+    }
+    if (maxMetadataBytes_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(83, maxMetadataBytes_);
+    }
+    return size;
+  }
+  private int computeSerializedSize_1() {
+    int size = 0;
+    if (maxPublicStreams_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(84, maxPublicStreams_);
+    }
     return size;
   }
   @java.lang.Override
@@ -563,6 +809,7 @@ private static final long serialVersionUID = 0L;
 
     size = 0;
     size += computeSerializedSize_0();
+    size += computeSerializedSize_1();
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -623,6 +870,29 @@ private static final long serialVersionUID = 0L;
         != other.getMaxInFlightBytes()) return false;
     if (getMaxRequestFields()
         != other.getMaxRequestFields()) return false;
+    if (getDefaultDeadlineS()
+        != other.getDefaultDeadlineS()) return false;
+    if (java.lang.Float.floatToIntBits(getMaxWaitShare())
+        != java.lang.Float.floatToIntBits(
+            other.getMaxWaitShare())) return false;
+    if (getMaxWaitingTokens()
+        != other.getMaxWaitingTokens()) return false;
+    if (getMaxPreparing()
+        != other.getMaxPreparing()) return false;
+    if (getMaxTenantRequests()
+        != other.getMaxTenantRequests()) return false;
+    if (getMaxTenantImages()
+        != other.getMaxTenantImages()) return false;
+    if (getMaxConnections()
+        != other.getMaxConnections()) return false;
+    if (getMaxConnectionStreams()
+        != other.getMaxConnectionStreams()) return false;
+    if (getConnectionIdleS()
+        != other.getConnectionIdleS()) return false;
+    if (getMaxMetadataBytes()
+        != other.getMaxMetadataBytes()) return false;
+    if (getMaxPublicStreams()
+        != other.getMaxPublicStreams()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -682,6 +952,30 @@ private static final long serialVersionUID = 0L;
         getMaxInFlightBytes());
     hash = (37 * hash) + MAX_REQUEST_FIELDS_FIELD_NUMBER;
     hash = (53 * hash) + getMaxRequestFields();
+    hash = (37 * hash) + DEFAULT_DEADLINE_S_FIELD_NUMBER;
+    hash = (53 * hash) + getDefaultDeadlineS();
+    hash = (37 * hash) + MAX_WAIT_SHARE_FIELD_NUMBER;
+    hash = (53 * hash) + java.lang.Float.floatToIntBits(
+        getMaxWaitShare());
+    hash = (37 * hash) + MAX_WAITING_TOKENS_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getMaxWaitingTokens());
+    hash = (37 * hash) + MAX_PREPARING_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxPreparing();
+    hash = (37 * hash) + MAX_TENANT_REQUESTS_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxTenantRequests();
+    hash = (37 * hash) + MAX_TENANT_IMAGES_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxTenantImages();
+    hash = (37 * hash) + MAX_CONNECTIONS_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxConnections();
+    hash = (37 * hash) + MAX_CONNECTION_STREAMS_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxConnectionStreams();
+    hash = (37 * hash) + CONNECTION_IDLE_S_FIELD_NUMBER;
+    hash = (53 * hash) + getConnectionIdleS();
+    hash = (37 * hash) + MAX_METADATA_BYTES_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxMetadataBytes();
+    hash = (37 * hash) + MAX_PUBLIC_STREAMS_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxPublicStreams();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -817,6 +1111,7 @@ private static final long serialVersionUID = 0L;
     public Builder clear() {
       super.clear();
       bitField0_ = 0;
+      bitField1_ = 0;
       maxMessageBytes_ = 0;
       maxContext_ = 0;
       maxNewTokens_ = 0;
@@ -839,6 +1134,17 @@ private static final long serialVersionUID = 0L;
       formatWorkers_ = 0;
       maxInFlightBytes_ = 0L;
       maxRequestFields_ = 0;
+      defaultDeadlineS_ = 0;
+      maxWaitShare_ = 0F;
+      maxWaitingTokens_ = 0L;
+      maxPreparing_ = 0;
+      maxTenantRequests_ = 0;
+      maxTenantImages_ = 0;
+      maxConnections_ = 0;
+      maxConnectionStreams_ = 0;
+      connectionIdleS_ = 0;
+      maxMetadataBytes_ = 0;
+      maxPublicStreams_ = 0;
       return this;
     }
 
@@ -866,6 +1172,7 @@ private static final long serialVersionUID = 0L;
     public dev.fovea.decoder.v1.DecoderLimits buildPartial() {
       dev.fovea.decoder.v1.DecoderLimits result = new dev.fovea.decoder.v1.DecoderLimits(this);
       if (bitField0_ != 0) { buildPartial0(result); }
+      if (bitField1_ != 0) { buildPartial1(result); }
       onBuilt();
       return result;
     }
@@ -937,6 +1244,43 @@ private static final long serialVersionUID = 0L;
       }
       if (((from_bitField0_ & 0x00200000) != 0)) {
         result.maxRequestFields_ = maxRequestFields_;
+      }
+      if (((from_bitField0_ & 0x00400000) != 0)) {
+        result.defaultDeadlineS_ = defaultDeadlineS_;
+      }
+      if (((from_bitField0_ & 0x00800000) != 0)) {
+        result.maxWaitShare_ = maxWaitShare_;
+      }
+      if (((from_bitField0_ & 0x01000000) != 0)) {
+        result.maxWaitingTokens_ = maxWaitingTokens_;
+      }
+      if (((from_bitField0_ & 0x02000000) != 0)) {
+        result.maxPreparing_ = maxPreparing_;
+      }
+      if (((from_bitField0_ & 0x04000000) != 0)) {
+        result.maxTenantRequests_ = maxTenantRequests_;
+      }
+      if (((from_bitField0_ & 0x08000000) != 0)) {
+        result.maxTenantImages_ = maxTenantImages_;
+      }
+      if (((from_bitField0_ & 0x10000000) != 0)) {
+        result.maxConnections_ = maxConnections_;
+      }
+      if (((from_bitField0_ & 0x20000000) != 0)) {
+        result.maxConnectionStreams_ = maxConnectionStreams_;
+      }
+      if (((from_bitField0_ & 0x40000000) != 0)) {
+        result.connectionIdleS_ = connectionIdleS_;
+      }
+      if (((from_bitField0_ & 0x80000000) != 0)) {
+        result.maxMetadataBytes_ = maxMetadataBytes_;
+      }
+    }
+
+    private void buildPartial1(dev.fovea.decoder.v1.DecoderLimits result) {
+      int from_bitField1_ = bitField1_;
+      if (((from_bitField1_ & 0x00000001) != 0)) {
+        result.maxPublicStreams_ = maxPublicStreams_;
       }
     }
 
@@ -1017,6 +1361,39 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getMaxRequestFields() != 0) {
         setMaxRequestFields(other.getMaxRequestFields());
+      }
+      if (other.getDefaultDeadlineS() != 0) {
+        setDefaultDeadlineS(other.getDefaultDeadlineS());
+      }
+      if (java.lang.Float.floatToRawIntBits(other.getMaxWaitShare()) != 0) {
+        setMaxWaitShare(other.getMaxWaitShare());
+      }
+      if (other.getMaxWaitingTokens() != 0L) {
+        setMaxWaitingTokens(other.getMaxWaitingTokens());
+      }
+      if (other.getMaxPreparing() != 0) {
+        setMaxPreparing(other.getMaxPreparing());
+      }
+      if (other.getMaxTenantRequests() != 0) {
+        setMaxTenantRequests(other.getMaxTenantRequests());
+      }
+      if (other.getMaxTenantImages() != 0) {
+        setMaxTenantImages(other.getMaxTenantImages());
+      }
+      if (other.getMaxConnections() != 0) {
+        setMaxConnections(other.getMaxConnections());
+      }
+      if (other.getMaxConnectionStreams() != 0) {
+        setMaxConnectionStreams(other.getMaxConnectionStreams());
+      }
+      if (other.getConnectionIdleS() != 0) {
+        setConnectionIdleS(other.getConnectionIdleS());
+      }
+      if (other.getMaxMetadataBytes() != 0) {
+        setMaxMetadataBytes(other.getMaxMetadataBytes());
+      }
+      if (other.getMaxPublicStreams() != 0) {
+        setMaxPublicStreams(other.getMaxPublicStreams());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1154,6 +1531,61 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00200000;
               break;
             } // case 488
+            case 560: {
+              defaultDeadlineS_ = input.readUInt32();
+              bitField0_ |= 0x00400000;
+              break;
+            } // case 560
+            case 573: {
+              maxWaitShare_ = input.readFloat();
+              bitField0_ |= 0x00800000;
+              break;
+            } // case 573
+            case 576: {
+              maxWaitingTokens_ = input.readUInt64();
+              bitField0_ |= 0x01000000;
+              break;
+            } // case 576
+            case 584: {
+              maxPreparing_ = input.readUInt32();
+              bitField0_ |= 0x02000000;
+              break;
+            } // case 584
+            case 592: {
+              maxTenantRequests_ = input.readUInt32();
+              bitField0_ |= 0x04000000;
+              break;
+            } // case 592
+            case 600: {
+              maxTenantImages_ = input.readUInt32();
+              bitField0_ |= 0x08000000;
+              break;
+            } // case 600
+            case 640: {
+              maxConnections_ = input.readUInt32();
+              bitField0_ |= 0x10000000;
+              break;
+            } // case 640
+            case 648: {
+              maxConnectionStreams_ = input.readUInt32();
+              bitField0_ |= 0x20000000;
+              break;
+            } // case 648
+            case 656: {
+              connectionIdleS_ = input.readUInt32();
+              bitField0_ |= 0x40000000;
+              break;
+            } // case 656
+            case 664: {
+              maxMetadataBytes_ = input.readUInt32();
+              bitField0_ |= 0x80000000;
+              break;
+            } // case 664
+            case 672: {
+              maxPublicStreams_ = input.readUInt32();
+              bitField1_ |= 0x00000001;
+              break;
+            } // case 672
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1170,6 +1602,7 @@ private static final long serialVersionUID = 0L;
       return this;
     }
     private int bitField0_;
+    private int bitField1_;
 
     private int maxMessageBytes_ ;
     /**
@@ -2135,6 +2568,490 @@ private static final long serialVersionUID = 0L;
     public Builder clearMaxRequestFields() {
       bitField0_ = (bitField0_ & ~0x00200000);
       maxRequestFields_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int defaultDeadlineS_ ;
+    /**
+     * <pre>
+     * The deadline that the queue assumes for a request that has none, in seconds.
+     * </pre>
+     *
+     * <code>uint32 default_deadline_s = 70;</code>
+     * @return The defaultDeadlineS.
+     */
+    @java.lang.Override
+    public int getDefaultDeadlineS() {
+      return defaultDeadlineS_;
+    }
+    /**
+     * <pre>
+     * The deadline that the queue assumes for a request that has none, in seconds.
+     * </pre>
+     *
+     * <code>uint32 default_deadline_s = 70;</code>
+     * @param value The defaultDeadlineS to set.
+     * @return This builder for chaining.
+     */
+    public Builder setDefaultDeadlineS(int value) {
+
+      defaultDeadlineS_ = value;
+      bitField0_ |= 0x00400000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The deadline that the queue assumes for a request that has none, in seconds.
+     * </pre>
+     *
+     * <code>uint32 default_deadline_s = 70;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearDefaultDeadlineS() {
+      bitField0_ = (bitField0_ & ~0x00400000);
+      defaultDeadlineS_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private float maxWaitShare_ ;
+    /**
+     * <pre>
+     * The largest share of the time to its deadline that a request may wait, as estimated when it arrives.
+     * </pre>
+     *
+     * <code>float max_wait_share = 71;</code>
+     * @return The maxWaitShare.
+     */
+    @java.lang.Override
+    public float getMaxWaitShare() {
+      return maxWaitShare_;
+    }
+    /**
+     * <pre>
+     * The largest share of the time to its deadline that a request may wait, as estimated when it arrives.
+     * </pre>
+     *
+     * <code>float max_wait_share = 71;</code>
+     * @param value The maxWaitShare to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxWaitShare(float value) {
+
+      maxWaitShare_ = value;
+      bitField0_ |= 0x00800000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The largest share of the time to its deadline that a request may wait, as estimated when it arrives.
+     * </pre>
+     *
+     * <code>float max_wait_share = 71;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxWaitShare() {
+      bitField0_ = (bitField0_ & ~0x00800000);
+      maxWaitShare_ = 0F;
+      onChanged();
+      return this;
+    }
+
+    private long maxWaitingTokens_ ;
+    /**
+     * <pre>
+     * The most estimated tokens of requests that wait, of prompts and answers. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint64 max_waiting_tokens = 72;</code>
+     * @return The maxWaitingTokens.
+     */
+    @java.lang.Override
+    public long getMaxWaitingTokens() {
+      return maxWaitingTokens_;
+    }
+    /**
+     * <pre>
+     * The most estimated tokens of requests that wait, of prompts and answers. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint64 max_waiting_tokens = 72;</code>
+     * @param value The maxWaitingTokens to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxWaitingTokens(long value) {
+
+      maxWaitingTokens_ = value;
+      bitField0_ |= 0x01000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most estimated tokens of requests that wait, of prompts and answers. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint64 max_waiting_tokens = 72;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxWaitingTokens() {
+      bitField0_ = (bitField0_ & ~0x01000000);
+      maxWaitingTokens_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private int maxPreparing_ ;
+    /**
+     * <pre>
+     * The most requests that prepare or prefill at once: their images are described and encoded meanwhile.
+     * </pre>
+     *
+     * <code>uint32 max_preparing = 73;</code>
+     * @return The maxPreparing.
+     */
+    @java.lang.Override
+    public int getMaxPreparing() {
+      return maxPreparing_;
+    }
+    /**
+     * <pre>
+     * The most requests that prepare or prefill at once: their images are described and encoded meanwhile.
+     * </pre>
+     *
+     * <code>uint32 max_preparing = 73;</code>
+     * @param value The maxPreparing to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxPreparing(int value) {
+
+      maxPreparing_ = value;
+      bitField0_ |= 0x02000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most requests that prepare or prefill at once: their images are described and encoded meanwhile.
+     * </pre>
+     *
+     * <code>uint32 max_preparing = 73;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxPreparing() {
+      bitField0_ = (bitField0_ & ~0x02000000);
+      maxPreparing_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxTenantRequests_ ;
+    /**
+     * <pre>
+     * The most requests of a tenant at once. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint32 max_tenant_requests = 74;</code>
+     * @return The maxTenantRequests.
+     */
+    @java.lang.Override
+    public int getMaxTenantRequests() {
+      return maxTenantRequests_;
+    }
+    /**
+     * <pre>
+     * The most requests of a tenant at once. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint32 max_tenant_requests = 74;</code>
+     * @param value The maxTenantRequests to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxTenantRequests(int value) {
+
+      maxTenantRequests_ = value;
+      bitField0_ |= 0x04000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most requests of a tenant at once. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint32 max_tenant_requests = 74;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxTenantRequests() {
+      bitField0_ = (bitField0_ & ~0x04000000);
+      maxTenantRequests_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxTenantImages_ ;
+    /**
+     * <pre>
+     * The most images in the requests of a tenant at once. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint32 max_tenant_images = 75;</code>
+     * @return The maxTenantImages.
+     */
+    @java.lang.Override
+    public int getMaxTenantImages() {
+      return maxTenantImages_;
+    }
+    /**
+     * <pre>
+     * The most images in the requests of a tenant at once. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint32 max_tenant_images = 75;</code>
+     * @param value The maxTenantImages to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxTenantImages(int value) {
+
+      maxTenantImages_ = value;
+      bitField0_ |= 0x08000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most images in the requests of a tenant at once. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint32 max_tenant_images = 75;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxTenantImages() {
+      bitField0_ = (bitField0_ & ~0x08000000);
+      maxTenantImages_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxConnections_ ;
+    /**
+     * <pre>
+     * The most connections. The server closes further connections at once.
+     * </pre>
+     *
+     * <code>uint32 max_connections = 80;</code>
+     * @return The maxConnections.
+     */
+    @java.lang.Override
+    public int getMaxConnections() {
+      return maxConnections_;
+    }
+    /**
+     * <pre>
+     * The most connections. The server closes further connections at once.
+     * </pre>
+     *
+     * <code>uint32 max_connections = 80;</code>
+     * @param value The maxConnections to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxConnections(int value) {
+
+      maxConnections_ = value;
+      bitField0_ |= 0x10000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most connections. The server closes further connections at once.
+     * </pre>
+     *
+     * <code>uint32 max_connections = 80;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxConnections() {
+      bitField0_ = (bitField0_ & ~0x10000000);
+      maxConnections_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxConnectionStreams_ ;
+    /**
+     * <pre>
+     * The most calls that run on a connection. Clients wait with further calls.
+     * </pre>
+     *
+     * <code>uint32 max_connection_streams = 81;</code>
+     * @return The maxConnectionStreams.
+     */
+    @java.lang.Override
+    public int getMaxConnectionStreams() {
+      return maxConnectionStreams_;
+    }
+    /**
+     * <pre>
+     * The most calls that run on a connection. Clients wait with further calls.
+     * </pre>
+     *
+     * <code>uint32 max_connection_streams = 81;</code>
+     * @param value The maxConnectionStreams to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxConnectionStreams(int value) {
+
+      maxConnectionStreams_ = value;
+      bitField0_ |= 0x20000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most calls that run on a connection. Clients wait with further calls.
+     * </pre>
+     *
+     * <code>uint32 max_connection_streams = 81;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxConnectionStreams() {
+      bitField0_ = (bitField0_ & ~0x20000000);
+      maxConnectionStreams_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int connectionIdleS_ ;
+    /**
+     * <pre>
+     * Seconds after which the server closes a connection without calls.
+     * </pre>
+     *
+     * <code>uint32 connection_idle_s = 82;</code>
+     * @return The connectionIdleS.
+     */
+    @java.lang.Override
+    public int getConnectionIdleS() {
+      return connectionIdleS_;
+    }
+    /**
+     * <pre>
+     * Seconds after which the server closes a connection without calls.
+     * </pre>
+     *
+     * <code>uint32 connection_idle_s = 82;</code>
+     * @param value The connectionIdleS to set.
+     * @return This builder for chaining.
+     */
+    public Builder setConnectionIdleS(int value) {
+
+      connectionIdleS_ = value;
+      bitField0_ |= 0x40000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Seconds after which the server closes a connection without calls.
+     * </pre>
+     *
+     * <code>uint32 connection_idle_s = 82;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearConnectionIdleS() {
+      bitField0_ = (bitField0_ & ~0x40000000);
+      connectionIdleS_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxMetadataBytes_ ;
+    /**
+     * <pre>
+     * The largest metadata of a call, in bytes.
+     * </pre>
+     *
+     * <code>uint32 max_metadata_bytes = 83;</code>
+     * @return The maxMetadataBytes.
+     */
+    @java.lang.Override
+    public int getMaxMetadataBytes() {
+      return maxMetadataBytes_;
+    }
+    /**
+     * <pre>
+     * The largest metadata of a call, in bytes.
+     * </pre>
+     *
+     * <code>uint32 max_metadata_bytes = 83;</code>
+     * @param value The maxMetadataBytes to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxMetadataBytes(int value) {
+
+      maxMetadataBytes_ = value;
+      bitField0_ |= 0x80000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The largest metadata of a call, in bytes.
+     * </pre>
+     *
+     * <code>uint32 max_metadata_bytes = 83;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxMetadataBytes() {
+      bitField0_ = (bitField0_ & ~0x80000000);
+      maxMetadataBytes_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxPublicStreams_ ;
+    /**
+     * <pre>
+     * The most open streams of health and reflection together, which need no token.
+     * </pre>
+     *
+     * <code>uint32 max_public_streams = 84;</code>
+     * @return The maxPublicStreams.
+     */
+    @java.lang.Override
+    public int getMaxPublicStreams() {
+      return maxPublicStreams_;
+    }
+    /**
+     * <pre>
+     * The most open streams of health and reflection together, which need no token.
+     * </pre>
+     *
+     * <code>uint32 max_public_streams = 84;</code>
+     * @param value The maxPublicStreams to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxPublicStreams(int value) {
+
+      maxPublicStreams_ = value;
+      bitField1_ |= 0x00000001;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most open streams of health and reflection together, which need no token.
+     * </pre>
+     *
+     * <code>uint32 max_public_streams = 84;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxPublicStreams() {
+      bitField1_ = (bitField1_ & ~0x00000001);
+      maxPublicStreams_ = 0;
       onChanged();
       return this;
     }

@@ -229,4 +229,114 @@ public interface DecoderLimitsOrBuilder extends
    * @return The maxRequestFields.
    */
   int getMaxRequestFields();
+
+  /**
+   * <pre>
+   * The deadline that the queue assumes for a request that has none, in seconds.
+   * </pre>
+   *
+   * <code>uint32 default_deadline_s = 70;</code>
+   * @return The defaultDeadlineS.
+   */
+  int getDefaultDeadlineS();
+
+  /**
+   * <pre>
+   * The largest share of the time to its deadline that a request may wait, as estimated when it arrives.
+   * </pre>
+   *
+   * <code>float max_wait_share = 71;</code>
+   * @return The maxWaitShare.
+   */
+  float getMaxWaitShare();
+
+  /**
+   * <pre>
+   * The most estimated tokens of requests that wait, of prompts and answers. 0 if there is no limit.
+   * </pre>
+   *
+   * <code>uint64 max_waiting_tokens = 72;</code>
+   * @return The maxWaitingTokens.
+   */
+  long getMaxWaitingTokens();
+
+  /**
+   * <pre>
+   * The most requests that prepare or prefill at once: their images are described and encoded meanwhile.
+   * </pre>
+   *
+   * <code>uint32 max_preparing = 73;</code>
+   * @return The maxPreparing.
+   */
+  int getMaxPreparing();
+
+  /**
+   * <pre>
+   * The most requests of a tenant at once. 0 if there is no limit.
+   * </pre>
+   *
+   * <code>uint32 max_tenant_requests = 74;</code>
+   * @return The maxTenantRequests.
+   */
+  int getMaxTenantRequests();
+
+  /**
+   * <pre>
+   * The most images in the requests of a tenant at once. 0 if there is no limit.
+   * </pre>
+   *
+   * <code>uint32 max_tenant_images = 75;</code>
+   * @return The maxTenantImages.
+   */
+  int getMaxTenantImages();
+
+  /**
+   * <pre>
+   * The most connections. The server closes further connections at once.
+   * </pre>
+   *
+   * <code>uint32 max_connections = 80;</code>
+   * @return The maxConnections.
+   */
+  int getMaxConnections();
+
+  /**
+   * <pre>
+   * The most calls that run on a connection. Clients wait with further calls.
+   * </pre>
+   *
+   * <code>uint32 max_connection_streams = 81;</code>
+   * @return The maxConnectionStreams.
+   */
+  int getMaxConnectionStreams();
+
+  /**
+   * <pre>
+   * Seconds after which the server closes a connection without calls.
+   * </pre>
+   *
+   * <code>uint32 connection_idle_s = 82;</code>
+   * @return The connectionIdleS.
+   */
+  int getConnectionIdleS();
+
+  /**
+   * <pre>
+   * The largest metadata of a call, in bytes.
+   * </pre>
+   *
+   * <code>uint32 max_metadata_bytes = 83;</code>
+   * @return The maxMetadataBytes.
+   */
+  int getMaxMetadataBytes();
+
+  /**
+   * <pre>
+   * The most open streams of health and reflection together, which need no token.
+   * </pre>
+   *
+   * <code>uint32 max_public_streams = 84;</code>
+   * @return The maxPublicStreams.
+   */
+  int getMaxPublicStreams();
 }

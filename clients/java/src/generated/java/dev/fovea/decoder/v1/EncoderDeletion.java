@@ -34,6 +34,7 @@ private static final long serialVersionUID = 0L;
   private EncoderDeletion() {
     encoder_ = "";
     reason_ = "";
+    erasure_ = 0;
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -208,6 +209,32 @@ private static final long serialVersionUID = 0L;
     return bytes_;
   }
 
+  public static final int ERASURE_FIELD_NUMBER = 7;
+  private int erasure_ = 0;
+  /**
+   * <pre>
+   * What becomes of the deleted bytes on the encoder's disk.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.Erasure erasure = 7;</code>
+   * @return The enum numeric value on the wire for erasure.
+   */
+  @java.lang.Override public int getErasureValue() {
+    return erasure_;
+  }
+  /**
+   * <pre>
+   * What becomes of the deleted bytes on the encoder's disk.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.Erasure erasure = 7;</code>
+   * @return The erasure.
+   */
+  @java.lang.Override public dev.fovea.vision.v1.Erasure getErasure() {
+    dev.fovea.vision.v1.Erasure result = dev.fovea.vision.v1.Erasure.forNumber(erasure_);
+    return result == null ? dev.fovea.vision.v1.Erasure.UNRECOGNIZED : result;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -240,6 +267,9 @@ private static final long serialVersionUID = 0L;
     if (bytes_ != 0L) {
       output.writeUInt64(6, bytes_);
     }
+    if (erasure_ != dev.fovea.vision.v1.Erasure.ERASURE_UNSPECIFIED.getNumber()) {
+      output.writeEnum(7, erasure_);
+    }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
@@ -265,6 +295,10 @@ private static final long serialVersionUID = 0L;
     if (bytes_ != 0L) {
       size += com.google.protobuf.CodedOutputStream
         .computeUInt64Size(6, bytes_);
+    }
+    if (erasure_ != dev.fovea.vision.v1.Erasure.ERASURE_UNSPECIFIED.getNumber()) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeEnumSize(7, erasure_);
     }
     return size;
   }
@@ -302,6 +336,7 @@ private static final long serialVersionUID = 0L;
         != other.getRecords()) return false;
     if (getBytes()
         != other.getBytes()) return false;
+    if (erasure_ != other.erasure_) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -327,6 +362,8 @@ private static final long serialVersionUID = 0L;
     hash = (37 * hash) + BYTES_FIELD_NUMBER;
     hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
         getBytes());
+    hash = (37 * hash) + ERASURE_FIELD_NUMBER;
+    hash = (53 * hash) + erasure_;
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -468,6 +505,7 @@ private static final long serialVersionUID = 0L;
       uploads_ = 0;
       records_ = 0;
       bytes_ = 0L;
+      erasure_ = 0;
       return this;
     }
 
@@ -519,6 +557,9 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000020) != 0)) {
         result.bytes_ = bytes_;
       }
+      if (((from_bitField0_ & 0x00000040) != 0)) {
+        result.erasure_ = erasure_;
+      }
     }
 
     @java.lang.Override
@@ -554,6 +595,9 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getBytes() != 0L) {
         setBytes(other.getBytes());
+      }
+      if (other.erasure_ != 0) {
+        setErasureValue(other.getErasureValue());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -611,6 +655,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000020;
               break;
             } // case 48
+            case 56: {
+              erasure_ = input.readEnum();
+              bitField0_ |= 0x00000040;
+              break;
+            } // case 56
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -984,6 +1033,78 @@ private static final long serialVersionUID = 0L;
     public Builder clearBytes() {
       bitField0_ = (bitField0_ & ~0x00000020);
       bytes_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private int erasure_ = 0;
+    /**
+     * <pre>
+     * What becomes of the deleted bytes on the encoder's disk.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.Erasure erasure = 7;</code>
+     * @return The enum numeric value on the wire for erasure.
+     */
+    @java.lang.Override public int getErasureValue() {
+      return erasure_;
+    }
+    /**
+     * <pre>
+     * What becomes of the deleted bytes on the encoder's disk.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.Erasure erasure = 7;</code>
+     * @param value The enum numeric value on the wire for erasure to set.
+     * @return This builder for chaining.
+     */
+    public Builder setErasureValue(int value) {
+      erasure_ = value;
+      bitField0_ |= 0x00000040;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * What becomes of the deleted bytes on the encoder's disk.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.Erasure erasure = 7;</code>
+     * @return The erasure.
+     */
+    @java.lang.Override
+    public dev.fovea.vision.v1.Erasure getErasure() {
+      dev.fovea.vision.v1.Erasure result = dev.fovea.vision.v1.Erasure.forNumber(erasure_);
+      return result == null ? dev.fovea.vision.v1.Erasure.UNRECOGNIZED : result;
+    }
+    /**
+     * <pre>
+     * What becomes of the deleted bytes on the encoder's disk.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.Erasure erasure = 7;</code>
+     * @param value The erasure to set.
+     * @throws IllegalArgumentException if UNRECOGNIZED is provided.
+     * @return This builder for chaining.
+     */
+    public Builder setErasure(dev.fovea.vision.v1.Erasure value) {
+      if (value == null) { throw new NullPointerException(); }
+      bitField0_ |= 0x00000040;
+      erasure_ = value.getNumber();
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * What becomes of the deleted bytes on the encoder's disk.
+     * </pre>
+     *
+     * <code>.fovea.vision.v1.Erasure erasure = 7;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearErasure() {
+      bitField0_ = (bitField0_ & ~0x00000040);
+      erasure_ = 0;
       onChanged();
       return this;
     }

@@ -39,4 +39,23 @@ public interface DeleteImageResponseOrBuilder extends
    * @return The bytes.
    */
   long getBytes();
+
+  /**
+   * <pre>
+   * What becomes of the deleted bytes on the encoder's disk.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.Erasure erasure = 4;</code>
+   * @return The enum numeric value on the wire for erasure.
+   */
+  int getErasureValue();
+  /**
+   * <pre>
+   * What becomes of the deleted bytes on the encoder's disk.
+   * </pre>
+   *
+   * <code>.fovea.vision.v1.Erasure erasure = 4;</code>
+   * @return The erasure.
+   */
+  dev.fovea.vision.v1.Erasure getErasure();
 }

@@ -245,7 +245,7 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
       "ight\030\002 \001(\r\022\027\n\nmax_pixels\030\003 \001(\rH\000\210\001\001B\r\n\013_" +
       "max_pixels\"A\n\023CountTokensResponse\022*\n\005cou" +
       "nt\030\001 \001(\0132\033.fovea.vision.v1.TokenCount\"\026\n" +
-      "\024GetServerInfoRequest\"\272\003\n\rEncoderLimits\022" +
+      "\024GetServerInfoRequest\"\372\005\n\rEncoderLimits\022" +
       "\031\n\021max_message_bytes\030\001 \001(\r\022\027\n\017max_image_" +
       "bytes\030\002 \001(\r\022\030\n\020max_image_pixels\030\003 \001(\r\022\026\n" +
       "\016max_image_side\030\004 \001(\r\022\030\n\020max_image_aspec" +
@@ -256,7 +256,15 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
       "\030\014 \001(\004\022\025\n\ruploads_bytes\030\r \001(\004\022\023\n\013arena_b" +
       "ytes\030\016 \001(\004\022\025\n\rarena_lease_s\030\017 \001(\r\022\016\n\006idl" +
       "e_s\030( \001(\r\022\033\n\023max_in_flight_bytes\030< \001(\004\022\032" +
-      "\n\022max_request_fields\030= \001(\r\"@\n\013EncoderLoa" +
+      "\n\022max_request_fields\030= \001(\r\022\032\n\022default_de" +
+      "adline_s\030F \001(\r\022\026\n\016max_wait_share\030G \001(\002\022\031" +
+      "\n\021max_tenant_images\030K \001(\r\022\027\n\017max_connect" +
+      "ions\030P \001(\r\022\036\n\026max_connection_streams\030Q \001" +
+      "(\r\022\031\n\021connection_idle_s\030R \001(\r\022\032\n\022max_met" +
+      "adata_bytes\030S \001(\r\022\032\n\022max_public_streams\030" +
+      "T \001(\r\022\026\n\016decode_workers\030L \001(\r\022\024\n\014max_dec" +
+      "ode_s\030M \001(\001\022\037\n\027max_decode_memory_bytes\030N" +
+      " \001(\004\022\024\n\014tenant_share\030> \001(\001\"@\n\013EncoderLoa" +
       "d\022\017\n\007waiting\030\001 \001(\r\022\017\n\007running\030\002 \001(\r\022\017\n\007e" +
       "ncodes\030\003 \001(\r\"\355\002\n\025GetServerInfoResponse\022\017" +
       "\n\007version\030\001 \001(\t\022\014\n\004name\030\002 \001(\t\022\r\n\005model\030\003" +
@@ -268,50 +276,52 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
       "ovea.encoder.v1.ServingState\022\030\n\020loading_" +
       "progress\030\n \001(\002\022\016\n\006device\030\013 \001(\t\022\r\n\005dtype\030" +
       "\014 \001(\t\022\r\n\005arena\030\r \001(\t\"$\n\022DeleteImageReque" +
-      "st\022\016\n\006digest\030\001 \001(\t\"F\n\023DeleteImageRespons" +
+      "st\022\016\n\006digest\030\001 \001(\t\"q\n\023DeleteImageRespons" +
       "e\022\017\n\007uploads\030\001 \001(\r\022\017\n\007records\030\002 \001(\r\022\r\n\005b" +
-      "ytes\030\003 \001(\004\"$\n\022PurgeTenantRequest\022\016\n\006tena" +
-      "nt\030\001 \001(\t\"F\n\023PurgeTenantResponse\022\017\n\007uploa" +
-      "ds\030\001 \001(\r\022\017\n\007records\030\002 \001(\r\022\r\n\005bytes\030\003 \001(\004" +
-      "\"\026\n\024GetCacheStatsRequest\"\201\002\n\025GetCacheSta" +
-      "tsResponse\022\017\n\007records\030\001 \001(\r\022\024\n\014record_by" +
-      "tes\030\002 \001(\004\022\035\n\025record_capacity_bytes\030\003 \001(\004" +
-      "\022\017\n\007uploads\030\004 \001(\r\022\024\n\014upload_bytes\030\005 \001(\004\022" +
-      "\035\n\025upload_capacity_bytes\030\006 \001(\004\022\014\n\004hits\030\007" +
-      " \001(\r\022\016\n\006misses\030\010 \001(\r\022\021\n\tevictions\030\t \001(\r\022" +
-      "\025\n\rfailed_checks\030\n \001(\r\022\024\n\014skipped_puts\030\013" +
-      " \001(\r*\231\001\n\014ServingState\022\035\n\031SERVING_STATE_U" +
-      "NSPECIFIED\020\000\022\031\n\025SERVING_STATE_LOADING\020\001\022" +
-      "\031\n\025SERVING_STATE_SERVING\020\002\022\032\n\026SERVING_ST" +
-      "ATE_DRAINING\020\003\022\030\n\024SERVING_STATE_FAILED\020\004" +
-      "2\366\007\n\016EncoderService\022S\n\010PutImage\022!.fovea." +
-      "encoder.v1.PutImageRequest\032\".fovea.encod" +
-      "er.v1.PutImageResponse(\001\022`\n\rDescribeImag" +
-      "e\022&.fovea.encoder.v1.DescribeImageReques" +
-      "t\032\'.fovea.encoder.v1.DescribeImageRespon" +
-      "se\022M\n\006Encode\022\037.fovea.encoder.v1.EncodeRe" +
-      "quest\032 .fovea.encoder.v1.EncodeResponse0" +
-      "\001\022T\n\tPlaceRows\022\".fovea.encoder.v1.PlaceR" +
-      "owsRequest\032#.fovea.encoder.v1.PlaceRowsR" +
-      "esponse\022T\n\tLeaseRows\022\".fovea.encoder.v1." +
-      "LeaseRowsRequest\032#.fovea.encoder.v1.Leas" +
-      "eRowsResponse\022Z\n\013ReleaseRows\022$.fovea.enc" +
-      "oder.v1.ReleaseRowsRequest\032%.fovea.encod" +
-      "er.v1.ReleaseRowsResponse\022Z\n\013CountTokens" +
-      "\022$.fovea.encoder.v1.CountTokensRequest\032%" +
-      ".fovea.encoder.v1.CountTokensResponse\022`\n" +
-      "\rGetServerInfo\022&.fovea.encoder.v1.GetSer" +
-      "verInfoRequest\032\'.fovea.encoder.v1.GetSer" +
-      "verInfoResponse\022Z\n\013DeleteImage\022$.fovea.e" +
-      "ncoder.v1.DeleteImageRequest\032%.fovea.enc" +
-      "oder.v1.DeleteImageResponse\022Z\n\013PurgeTena" +
-      "nt\022$.fovea.encoder.v1.PurgeTenantRequest" +
-      "\032%.fovea.encoder.v1.PurgeTenantResponse\022" +
-      "`\n\rGetCacheStats\022&.fovea.encoder.v1.GetC" +
-      "acheStatsRequest\032\'.fovea.encoder.v1.GetC" +
-      "acheStatsResponseBA\n\024dev.fovea.encoder.v" +
-      "1P\001Z\'fovea.dev/go/fovea/encoder/v1;encod" +
-      "erv1b\006proto3"
+      "ytes\030\003 \001(\004\022)\n\007erasure\030\004 \001(\0162\030.fovea.visi" +
+      "on.v1.Erasure\"$\n\022PurgeTenantRequest\022\016\n\006t" +
+      "enant\030\001 \001(\t\"q\n\023PurgeTenantResponse\022\017\n\007up" +
+      "loads\030\001 \001(\r\022\017\n\007records\030\002 \001(\r\022\r\n\005bytes\030\003 " +
+      "\001(\004\022)\n\007erasure\030\004 \001(\0162\030.fovea.vision.v1.E" +
+      "rasure\"\026\n\024GetCacheStatsRequest\"\201\002\n\025GetCa" +
+      "cheStatsResponse\022\017\n\007records\030\001 \001(\r\022\024\n\014rec" +
+      "ord_bytes\030\002 \001(\004\022\035\n\025record_capacity_bytes" +
+      "\030\003 \001(\004\022\017\n\007uploads\030\004 \001(\r\022\024\n\014upload_bytes\030" +
+      "\005 \001(\004\022\035\n\025upload_capacity_bytes\030\006 \001(\004\022\014\n\004" +
+      "hits\030\007 \001(\r\022\016\n\006misses\030\010 \001(\r\022\021\n\tevictions\030" +
+      "\t \001(\r\022\025\n\rfailed_checks\030\n \001(\r\022\024\n\014skipped_" +
+      "puts\030\013 \001(\r*\231\001\n\014ServingState\022\035\n\031SERVING_S" +
+      "TATE_UNSPECIFIED\020\000\022\031\n\025SERVING_STATE_LOAD" +
+      "ING\020\001\022\031\n\025SERVING_STATE_SERVING\020\002\022\032\n\026SERV" +
+      "ING_STATE_DRAINING\020\003\022\030\n\024SERVING_STATE_FA" +
+      "ILED\020\0042\366\007\n\016EncoderService\022S\n\010PutImage\022!." +
+      "fovea.encoder.v1.PutImageRequest\032\".fovea" +
+      ".encoder.v1.PutImageResponse(\001\022`\n\rDescri" +
+      "beImage\022&.fovea.encoder.v1.DescribeImage" +
+      "Request\032\'.fovea.encoder.v1.DescribeImage" +
+      "Response\022M\n\006Encode\022\037.fovea.encoder.v1.En" +
+      "codeRequest\032 .fovea.encoder.v1.EncodeRes" +
+      "ponse0\001\022T\n\tPlaceRows\022\".fovea.encoder.v1." +
+      "PlaceRowsRequest\032#.fovea.encoder.v1.Plac" +
+      "eRowsResponse\022T\n\tLeaseRows\022\".fovea.encod" +
+      "er.v1.LeaseRowsRequest\032#.fovea.encoder.v" +
+      "1.LeaseRowsResponse\022Z\n\013ReleaseRows\022$.fov" +
+      "ea.encoder.v1.ReleaseRowsRequest\032%.fovea" +
+      ".encoder.v1.ReleaseRowsResponse\022Z\n\013Count" +
+      "Tokens\022$.fovea.encoder.v1.CountTokensReq" +
+      "uest\032%.fovea.encoder.v1.CountTokensRespo" +
+      "nse\022`\n\rGetServerInfo\022&.fovea.encoder.v1." +
+      "GetServerInfoRequest\032\'.fovea.encoder.v1." +
+      "GetServerInfoResponse\022Z\n\013DeleteImage\022$.f" +
+      "ovea.encoder.v1.DeleteImageRequest\032%.fov" +
+      "ea.encoder.v1.DeleteImageResponse\022Z\n\013Pur" +
+      "geTenant\022$.fovea.encoder.v1.PurgeTenantR" +
+      "equest\032%.fovea.encoder.v1.PurgeTenantRes" +
+      "ponse\022`\n\rGetCacheStats\022&.fovea.encoder.v" +
+      "1.GetCacheStatsRequest\032\'.fovea.encoder.v" +
+      "1.GetCacheStatsResponseBA\n\024dev.fovea.enc" +
+      "oder.v1P\001Z\'fovea.dev/go/fovea/encoder/v1" +
+      ";encoderv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -451,7 +461,7 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_encoder_v1_EncoderLimits_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_EncoderLimits_descriptor,
-        new java.lang.String[] { "MaxMessageBytes", "MaxImageBytes", "MaxImagePixels", "MaxImageSide", "MaxImageAspect", "MaxJpegScans", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxBatchPatches", "MaxQueue", "CacheBytes", "UploadsBytes", "ArenaBytes", "ArenaLeaseS", "IdleS", "MaxInFlightBytes", "MaxRequestFields", });
+        new java.lang.String[] { "MaxMessageBytes", "MaxImageBytes", "MaxImagePixels", "MaxImageSide", "MaxImageAspect", "MaxJpegScans", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxBatchPatches", "MaxQueue", "CacheBytes", "UploadsBytes", "ArenaBytes", "ArenaLeaseS", "IdleS", "MaxInFlightBytes", "MaxRequestFields", "DefaultDeadlineS", "MaxWaitShare", "MaxTenantImages", "MaxConnections", "MaxConnectionStreams", "ConnectionIdleS", "MaxMetadataBytes", "MaxPublicStreams", "DecodeWorkers", "MaxDecodeS", "MaxDecodeMemoryBytes", "TenantShare", });
     internal_static_fovea_encoder_v1_EncoderLoad_descriptor =
       getDescriptor().getMessageType(22);
     internal_static_fovea_encoder_v1_EncoderLoad_fieldAccessorTable = new
@@ -475,7 +485,7 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_encoder_v1_DeleteImageResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_DeleteImageResponse_descriptor,
-        new java.lang.String[] { "Uploads", "Records", "Bytes", });
+        new java.lang.String[] { "Uploads", "Records", "Bytes", "Erasure", });
     internal_static_fovea_encoder_v1_PurgeTenantRequest_descriptor =
       getDescriptor().getMessageType(26);
     internal_static_fovea_encoder_v1_PurgeTenantRequest_fieldAccessorTable = new
@@ -487,7 +497,7 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_encoder_v1_PurgeTenantResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_PurgeTenantResponse_descriptor,
-        new java.lang.String[] { "Uploads", "Records", "Bytes", });
+        new java.lang.String[] { "Uploads", "Records", "Bytes", "Erasure", });
     internal_static_fovea_encoder_v1_GetCacheStatsRequest_descriptor =
       getDescriptor().getMessageType(28);
     internal_static_fovea_encoder_v1_GetCacheStatsRequest_fieldAccessorTable = new

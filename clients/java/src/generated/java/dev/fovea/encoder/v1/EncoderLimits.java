@@ -322,6 +322,186 @@ private static final long serialVersionUID = 0L;
     return maxRequestFields_;
   }
 
+  public static final int DEFAULT_DEADLINE_S_FIELD_NUMBER = 70;
+  private int defaultDeadlineS_ = 0;
+  /**
+   * <pre>
+   * The deadline that the queue assumes for an image that has none, in seconds.
+   * </pre>
+   *
+   * <code>uint32 default_deadline_s = 70;</code>
+   * @return The defaultDeadlineS.
+   */
+  @java.lang.Override
+  public int getDefaultDeadlineS() {
+    return defaultDeadlineS_;
+  }
+
+  public static final int MAX_WAIT_SHARE_FIELD_NUMBER = 71;
+  private float maxWaitShare_ = 0F;
+  /**
+   * <pre>
+   * The largest share of the time to its deadline that an image may wait, as estimated when it arrives.
+   * </pre>
+   *
+   * <code>float max_wait_share = 71;</code>
+   * @return The maxWaitShare.
+   */
+  @java.lang.Override
+  public float getMaxWaitShare() {
+    return maxWaitShare_;
+  }
+
+  public static final int MAX_TENANT_IMAGES_FIELD_NUMBER = 75;
+  private int maxTenantImages_ = 0;
+  /**
+   * <pre>
+   * The most images of a tenant that wait or are computed at once. 0 if there is no limit.
+   * </pre>
+   *
+   * <code>uint32 max_tenant_images = 75;</code>
+   * @return The maxTenantImages.
+   */
+  @java.lang.Override
+  public int getMaxTenantImages() {
+    return maxTenantImages_;
+  }
+
+  public static final int MAX_CONNECTIONS_FIELD_NUMBER = 80;
+  private int maxConnections_ = 0;
+  /**
+   * <pre>
+   * The most connections. The server closes further connections at once.
+   * </pre>
+   *
+   * <code>uint32 max_connections = 80;</code>
+   * @return The maxConnections.
+   */
+  @java.lang.Override
+  public int getMaxConnections() {
+    return maxConnections_;
+  }
+
+  public static final int MAX_CONNECTION_STREAMS_FIELD_NUMBER = 81;
+  private int maxConnectionStreams_ = 0;
+  /**
+   * <pre>
+   * The most calls that run on a connection. Clients wait with further calls.
+   * </pre>
+   *
+   * <code>uint32 max_connection_streams = 81;</code>
+   * @return The maxConnectionStreams.
+   */
+  @java.lang.Override
+  public int getMaxConnectionStreams() {
+    return maxConnectionStreams_;
+  }
+
+  public static final int CONNECTION_IDLE_S_FIELD_NUMBER = 82;
+  private int connectionIdleS_ = 0;
+  /**
+   * <pre>
+   * Seconds after which the server closes a connection without calls.
+   * </pre>
+   *
+   * <code>uint32 connection_idle_s = 82;</code>
+   * @return The connectionIdleS.
+   */
+  @java.lang.Override
+  public int getConnectionIdleS() {
+    return connectionIdleS_;
+  }
+
+  public static final int MAX_METADATA_BYTES_FIELD_NUMBER = 83;
+  private int maxMetadataBytes_ = 0;
+  /**
+   * <pre>
+   * The largest metadata of a call, in bytes.
+   * </pre>
+   *
+   * <code>uint32 max_metadata_bytes = 83;</code>
+   * @return The maxMetadataBytes.
+   */
+  @java.lang.Override
+  public int getMaxMetadataBytes() {
+    return maxMetadataBytes_;
+  }
+
+  public static final int MAX_PUBLIC_STREAMS_FIELD_NUMBER = 84;
+  private int maxPublicStreams_ = 0;
+  /**
+   * <pre>
+   * The most open streams of health and reflection together, which need no token.
+   * </pre>
+   *
+   * <code>uint32 max_public_streams = 84;</code>
+   * @return The maxPublicStreams.
+   */
+  @java.lang.Override
+  public int getMaxPublicStreams() {
+    return maxPublicStreams_;
+  }
+
+  public static final int DECODE_WORKERS_FIELD_NUMBER = 76;
+  private int decodeWorkers_ = 0;
+  /**
+   * <pre>
+   * The most images that are decoded at the same time.
+   * </pre>
+   *
+   * <code>uint32 decode_workers = 76;</code>
+   * @return The decodeWorkers.
+   */
+  @java.lang.Override
+  public int getDecodeWorkers() {
+    return decodeWorkers_;
+  }
+
+  public static final int MAX_DECODE_S_FIELD_NUMBER = 77;
+  private double maxDecodeS_ = 0D;
+  /**
+   * <pre>
+   * Seconds of CPU that decoding an image may take.
+   * </pre>
+   *
+   * <code>double max_decode_s = 77;</code>
+   * @return The maxDecodeS.
+   */
+  @java.lang.Override
+  public double getMaxDecodeS() {
+    return maxDecodeS_;
+  }
+
+  public static final int MAX_DECODE_MEMORY_BYTES_FIELD_NUMBER = 78;
+  private long maxDecodeMemoryBytes_ = 0L;
+  /**
+   * <pre>
+   * Bytes of memory that decoding an image may take.
+   * </pre>
+   *
+   * <code>uint64 max_decode_memory_bytes = 78;</code>
+   * @return The maxDecodeMemoryBytes.
+   */
+  @java.lang.Override
+  public long getMaxDecodeMemoryBytes() {
+    return maxDecodeMemoryBytes_;
+  }
+
+  public static final int TENANT_SHARE_FIELD_NUMBER = 62;
+  private double tenantShare_ = 0D;
+  /**
+   * <pre>
+   * The share of `cache_bytes` and of `uploads_bytes` that one tenant may fill; 0 is no limit.
+   * </pre>
+   *
+   * <code>double tenant_share = 62;</code>
+   * @return The tenantShare.
+   */
+  @java.lang.Override
+  public double getTenantShare() {
+    return tenantShare_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -389,6 +569,42 @@ private static final long serialVersionUID = 0L;
     }
     if (maxRequestFields_ != 0) {
       output.writeUInt32(61, maxRequestFields_);
+    }
+    if (java.lang.Double.doubleToRawLongBits(tenantShare_) != 0) {
+      output.writeDouble(62, tenantShare_);
+    }
+    if (defaultDeadlineS_ != 0) {
+      output.writeUInt32(70, defaultDeadlineS_);
+    }
+    if (java.lang.Float.floatToRawIntBits(maxWaitShare_) != 0) {
+      output.writeFloat(71, maxWaitShare_);
+    }
+    if (maxTenantImages_ != 0) {
+      output.writeUInt32(75, maxTenantImages_);
+    }
+    if (decodeWorkers_ != 0) {
+      output.writeUInt32(76, decodeWorkers_);
+    }
+    if (java.lang.Double.doubleToRawLongBits(maxDecodeS_) != 0) {
+      output.writeDouble(77, maxDecodeS_);
+    }
+    if (maxDecodeMemoryBytes_ != 0L) {
+      output.writeUInt64(78, maxDecodeMemoryBytes_);
+    }
+    if (maxConnections_ != 0) {
+      output.writeUInt32(80, maxConnections_);
+    }
+    if (maxConnectionStreams_ != 0) {
+      output.writeUInt32(81, maxConnectionStreams_);
+    }
+    if (connectionIdleS_ != 0) {
+      output.writeUInt32(82, connectionIdleS_);
+    }
+    if (maxMetadataBytes_ != 0) {
+      output.writeUInt32(83, maxMetadataBytes_);
+    }
+    if (maxPublicStreams_ != 0) {
+      output.writeUInt32(84, maxPublicStreams_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -466,6 +682,54 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(61, maxRequestFields_);
     }
+    if (java.lang.Double.doubleToRawLongBits(tenantShare_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeDoubleSize(62, tenantShare_);
+    }
+    if (defaultDeadlineS_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(70, defaultDeadlineS_);
+    }
+    if (java.lang.Float.floatToRawIntBits(maxWaitShare_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeFloatSize(71, maxWaitShare_);
+    }
+    if (maxTenantImages_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(75, maxTenantImages_);
+    }
+    if (decodeWorkers_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(76, decodeWorkers_);
+    }
+    if (java.lang.Double.doubleToRawLongBits(maxDecodeS_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeDoubleSize(77, maxDecodeS_);
+    }
+    if (maxDecodeMemoryBytes_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(78, maxDecodeMemoryBytes_);
+    }
+    if (maxConnections_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(80, maxConnections_);
+    }
+    if (maxConnectionStreams_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(81, maxConnectionStreams_);
+    }
+    if (connectionIdleS_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(82, connectionIdleS_);
+    }
+    if (maxMetadataBytes_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(83, maxMetadataBytes_);
+    }
+    if (maxPublicStreams_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(84, maxPublicStreams_);
+    }
     return size;
   }
   @java.lang.Override
@@ -526,6 +790,33 @@ private static final long serialVersionUID = 0L;
         != other.getMaxInFlightBytes()) return false;
     if (getMaxRequestFields()
         != other.getMaxRequestFields()) return false;
+    if (getDefaultDeadlineS()
+        != other.getDefaultDeadlineS()) return false;
+    if (java.lang.Float.floatToIntBits(getMaxWaitShare())
+        != java.lang.Float.floatToIntBits(
+            other.getMaxWaitShare())) return false;
+    if (getMaxTenantImages()
+        != other.getMaxTenantImages()) return false;
+    if (getMaxConnections()
+        != other.getMaxConnections()) return false;
+    if (getMaxConnectionStreams()
+        != other.getMaxConnectionStreams()) return false;
+    if (getConnectionIdleS()
+        != other.getConnectionIdleS()) return false;
+    if (getMaxMetadataBytes()
+        != other.getMaxMetadataBytes()) return false;
+    if (getMaxPublicStreams()
+        != other.getMaxPublicStreams()) return false;
+    if (getDecodeWorkers()
+        != other.getDecodeWorkers()) return false;
+    if (java.lang.Double.doubleToLongBits(getMaxDecodeS())
+        != java.lang.Double.doubleToLongBits(
+            other.getMaxDecodeS())) return false;
+    if (getMaxDecodeMemoryBytes()
+        != other.getMaxDecodeMemoryBytes()) return false;
+    if (java.lang.Double.doubleToLongBits(getTenantShare())
+        != java.lang.Double.doubleToLongBits(
+            other.getTenantShare())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -577,6 +868,34 @@ private static final long serialVersionUID = 0L;
         getMaxInFlightBytes());
     hash = (37 * hash) + MAX_REQUEST_FIELDS_FIELD_NUMBER;
     hash = (53 * hash) + getMaxRequestFields();
+    hash = (37 * hash) + DEFAULT_DEADLINE_S_FIELD_NUMBER;
+    hash = (53 * hash) + getDefaultDeadlineS();
+    hash = (37 * hash) + MAX_WAIT_SHARE_FIELD_NUMBER;
+    hash = (53 * hash) + java.lang.Float.floatToIntBits(
+        getMaxWaitShare());
+    hash = (37 * hash) + MAX_TENANT_IMAGES_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxTenantImages();
+    hash = (37 * hash) + MAX_CONNECTIONS_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxConnections();
+    hash = (37 * hash) + MAX_CONNECTION_STREAMS_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxConnectionStreams();
+    hash = (37 * hash) + CONNECTION_IDLE_S_FIELD_NUMBER;
+    hash = (53 * hash) + getConnectionIdleS();
+    hash = (37 * hash) + MAX_METADATA_BYTES_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxMetadataBytes();
+    hash = (37 * hash) + MAX_PUBLIC_STREAMS_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxPublicStreams();
+    hash = (37 * hash) + DECODE_WORKERS_FIELD_NUMBER;
+    hash = (53 * hash) + getDecodeWorkers();
+    hash = (37 * hash) + MAX_DECODE_S_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        java.lang.Double.doubleToLongBits(getMaxDecodeS()));
+    hash = (37 * hash) + MAX_DECODE_MEMORY_BYTES_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getMaxDecodeMemoryBytes());
+    hash = (37 * hash) + TENANT_SHARE_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        java.lang.Double.doubleToLongBits(getTenantShare()));
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -730,6 +1049,18 @@ private static final long serialVersionUID = 0L;
       idleS_ = 0;
       maxInFlightBytes_ = 0L;
       maxRequestFields_ = 0;
+      defaultDeadlineS_ = 0;
+      maxWaitShare_ = 0F;
+      maxTenantImages_ = 0;
+      maxConnections_ = 0;
+      maxConnectionStreams_ = 0;
+      connectionIdleS_ = 0;
+      maxMetadataBytes_ = 0;
+      maxPublicStreams_ = 0;
+      decodeWorkers_ = 0;
+      maxDecodeS_ = 0D;
+      maxDecodeMemoryBytes_ = 0L;
+      tenantShare_ = 0D;
       return this;
     }
 
@@ -817,6 +1148,42 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00020000) != 0)) {
         result.maxRequestFields_ = maxRequestFields_;
       }
+      if (((from_bitField0_ & 0x00040000) != 0)) {
+        result.defaultDeadlineS_ = defaultDeadlineS_;
+      }
+      if (((from_bitField0_ & 0x00080000) != 0)) {
+        result.maxWaitShare_ = maxWaitShare_;
+      }
+      if (((from_bitField0_ & 0x00100000) != 0)) {
+        result.maxTenantImages_ = maxTenantImages_;
+      }
+      if (((from_bitField0_ & 0x00200000) != 0)) {
+        result.maxConnections_ = maxConnections_;
+      }
+      if (((from_bitField0_ & 0x00400000) != 0)) {
+        result.maxConnectionStreams_ = maxConnectionStreams_;
+      }
+      if (((from_bitField0_ & 0x00800000) != 0)) {
+        result.connectionIdleS_ = connectionIdleS_;
+      }
+      if (((from_bitField0_ & 0x01000000) != 0)) {
+        result.maxMetadataBytes_ = maxMetadataBytes_;
+      }
+      if (((from_bitField0_ & 0x02000000) != 0)) {
+        result.maxPublicStreams_ = maxPublicStreams_;
+      }
+      if (((from_bitField0_ & 0x04000000) != 0)) {
+        result.decodeWorkers_ = decodeWorkers_;
+      }
+      if (((from_bitField0_ & 0x08000000) != 0)) {
+        result.maxDecodeS_ = maxDecodeS_;
+      }
+      if (((from_bitField0_ & 0x10000000) != 0)) {
+        result.maxDecodeMemoryBytes_ = maxDecodeMemoryBytes_;
+      }
+      if (((from_bitField0_ & 0x20000000) != 0)) {
+        result.tenantShare_ = tenantShare_;
+      }
     }
 
     @java.lang.Override
@@ -884,6 +1251,42 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getMaxRequestFields() != 0) {
         setMaxRequestFields(other.getMaxRequestFields());
+      }
+      if (other.getDefaultDeadlineS() != 0) {
+        setDefaultDeadlineS(other.getDefaultDeadlineS());
+      }
+      if (java.lang.Float.floatToRawIntBits(other.getMaxWaitShare()) != 0) {
+        setMaxWaitShare(other.getMaxWaitShare());
+      }
+      if (other.getMaxTenantImages() != 0) {
+        setMaxTenantImages(other.getMaxTenantImages());
+      }
+      if (other.getMaxConnections() != 0) {
+        setMaxConnections(other.getMaxConnections());
+      }
+      if (other.getMaxConnectionStreams() != 0) {
+        setMaxConnectionStreams(other.getMaxConnectionStreams());
+      }
+      if (other.getConnectionIdleS() != 0) {
+        setConnectionIdleS(other.getConnectionIdleS());
+      }
+      if (other.getMaxMetadataBytes() != 0) {
+        setMaxMetadataBytes(other.getMaxMetadataBytes());
+      }
+      if (other.getMaxPublicStreams() != 0) {
+        setMaxPublicStreams(other.getMaxPublicStreams());
+      }
+      if (other.getDecodeWorkers() != 0) {
+        setDecodeWorkers(other.getDecodeWorkers());
+      }
+      if (java.lang.Double.doubleToRawLongBits(other.getMaxDecodeS()) != 0) {
+        setMaxDecodeS(other.getMaxDecodeS());
+      }
+      if (other.getMaxDecodeMemoryBytes() != 0L) {
+        setMaxDecodeMemoryBytes(other.getMaxDecodeMemoryBytes());
+      }
+      if (java.lang.Double.doubleToRawLongBits(other.getTenantShare()) != 0) {
+        setTenantShare(other.getTenantShare());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1001,6 +1404,66 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00020000;
               break;
             } // case 488
+            case 497: {
+              tenantShare_ = input.readDouble();
+              bitField0_ |= 0x20000000;
+              break;
+            } // case 497
+            case 560: {
+              defaultDeadlineS_ = input.readUInt32();
+              bitField0_ |= 0x00040000;
+              break;
+            } // case 560
+            case 573: {
+              maxWaitShare_ = input.readFloat();
+              bitField0_ |= 0x00080000;
+              break;
+            } // case 573
+            case 600: {
+              maxTenantImages_ = input.readUInt32();
+              bitField0_ |= 0x00100000;
+              break;
+            } // case 600
+            case 608: {
+              decodeWorkers_ = input.readUInt32();
+              bitField0_ |= 0x04000000;
+              break;
+            } // case 608
+            case 617: {
+              maxDecodeS_ = input.readDouble();
+              bitField0_ |= 0x08000000;
+              break;
+            } // case 617
+            case 624: {
+              maxDecodeMemoryBytes_ = input.readUInt64();
+              bitField0_ |= 0x10000000;
+              break;
+            } // case 624
+            case 640: {
+              maxConnections_ = input.readUInt32();
+              bitField0_ |= 0x00200000;
+              break;
+            } // case 640
+            case 648: {
+              maxConnectionStreams_ = input.readUInt32();
+              bitField0_ |= 0x00400000;
+              break;
+            } // case 648
+            case 656: {
+              connectionIdleS_ = input.readUInt32();
+              bitField0_ |= 0x00800000;
+              break;
+            } // case 656
+            case 664: {
+              maxMetadataBytes_ = input.readUInt32();
+              bitField0_ |= 0x01000000;
+              break;
+            } // case 664
+            case 672: {
+              maxPublicStreams_ = input.readUInt32();
+              bitField0_ |= 0x02000000;
+              break;
+            } // case 672
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1806,6 +2269,534 @@ private static final long serialVersionUID = 0L;
     public Builder clearMaxRequestFields() {
       bitField0_ = (bitField0_ & ~0x00020000);
       maxRequestFields_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int defaultDeadlineS_ ;
+    /**
+     * <pre>
+     * The deadline that the queue assumes for an image that has none, in seconds.
+     * </pre>
+     *
+     * <code>uint32 default_deadline_s = 70;</code>
+     * @return The defaultDeadlineS.
+     */
+    @java.lang.Override
+    public int getDefaultDeadlineS() {
+      return defaultDeadlineS_;
+    }
+    /**
+     * <pre>
+     * The deadline that the queue assumes for an image that has none, in seconds.
+     * </pre>
+     *
+     * <code>uint32 default_deadline_s = 70;</code>
+     * @param value The defaultDeadlineS to set.
+     * @return This builder for chaining.
+     */
+    public Builder setDefaultDeadlineS(int value) {
+
+      defaultDeadlineS_ = value;
+      bitField0_ |= 0x00040000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The deadline that the queue assumes for an image that has none, in seconds.
+     * </pre>
+     *
+     * <code>uint32 default_deadline_s = 70;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearDefaultDeadlineS() {
+      bitField0_ = (bitField0_ & ~0x00040000);
+      defaultDeadlineS_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private float maxWaitShare_ ;
+    /**
+     * <pre>
+     * The largest share of the time to its deadline that an image may wait, as estimated when it arrives.
+     * </pre>
+     *
+     * <code>float max_wait_share = 71;</code>
+     * @return The maxWaitShare.
+     */
+    @java.lang.Override
+    public float getMaxWaitShare() {
+      return maxWaitShare_;
+    }
+    /**
+     * <pre>
+     * The largest share of the time to its deadline that an image may wait, as estimated when it arrives.
+     * </pre>
+     *
+     * <code>float max_wait_share = 71;</code>
+     * @param value The maxWaitShare to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxWaitShare(float value) {
+
+      maxWaitShare_ = value;
+      bitField0_ |= 0x00080000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The largest share of the time to its deadline that an image may wait, as estimated when it arrives.
+     * </pre>
+     *
+     * <code>float max_wait_share = 71;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxWaitShare() {
+      bitField0_ = (bitField0_ & ~0x00080000);
+      maxWaitShare_ = 0F;
+      onChanged();
+      return this;
+    }
+
+    private int maxTenantImages_ ;
+    /**
+     * <pre>
+     * The most images of a tenant that wait or are computed at once. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint32 max_tenant_images = 75;</code>
+     * @return The maxTenantImages.
+     */
+    @java.lang.Override
+    public int getMaxTenantImages() {
+      return maxTenantImages_;
+    }
+    /**
+     * <pre>
+     * The most images of a tenant that wait or are computed at once. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint32 max_tenant_images = 75;</code>
+     * @param value The maxTenantImages to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxTenantImages(int value) {
+
+      maxTenantImages_ = value;
+      bitField0_ |= 0x00100000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most images of a tenant that wait or are computed at once. 0 if there is no limit.
+     * </pre>
+     *
+     * <code>uint32 max_tenant_images = 75;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxTenantImages() {
+      bitField0_ = (bitField0_ & ~0x00100000);
+      maxTenantImages_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxConnections_ ;
+    /**
+     * <pre>
+     * The most connections. The server closes further connections at once.
+     * </pre>
+     *
+     * <code>uint32 max_connections = 80;</code>
+     * @return The maxConnections.
+     */
+    @java.lang.Override
+    public int getMaxConnections() {
+      return maxConnections_;
+    }
+    /**
+     * <pre>
+     * The most connections. The server closes further connections at once.
+     * </pre>
+     *
+     * <code>uint32 max_connections = 80;</code>
+     * @param value The maxConnections to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxConnections(int value) {
+
+      maxConnections_ = value;
+      bitField0_ |= 0x00200000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most connections. The server closes further connections at once.
+     * </pre>
+     *
+     * <code>uint32 max_connections = 80;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxConnections() {
+      bitField0_ = (bitField0_ & ~0x00200000);
+      maxConnections_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxConnectionStreams_ ;
+    /**
+     * <pre>
+     * The most calls that run on a connection. Clients wait with further calls.
+     * </pre>
+     *
+     * <code>uint32 max_connection_streams = 81;</code>
+     * @return The maxConnectionStreams.
+     */
+    @java.lang.Override
+    public int getMaxConnectionStreams() {
+      return maxConnectionStreams_;
+    }
+    /**
+     * <pre>
+     * The most calls that run on a connection. Clients wait with further calls.
+     * </pre>
+     *
+     * <code>uint32 max_connection_streams = 81;</code>
+     * @param value The maxConnectionStreams to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxConnectionStreams(int value) {
+
+      maxConnectionStreams_ = value;
+      bitField0_ |= 0x00400000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most calls that run on a connection. Clients wait with further calls.
+     * </pre>
+     *
+     * <code>uint32 max_connection_streams = 81;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxConnectionStreams() {
+      bitField0_ = (bitField0_ & ~0x00400000);
+      maxConnectionStreams_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int connectionIdleS_ ;
+    /**
+     * <pre>
+     * Seconds after which the server closes a connection without calls.
+     * </pre>
+     *
+     * <code>uint32 connection_idle_s = 82;</code>
+     * @return The connectionIdleS.
+     */
+    @java.lang.Override
+    public int getConnectionIdleS() {
+      return connectionIdleS_;
+    }
+    /**
+     * <pre>
+     * Seconds after which the server closes a connection without calls.
+     * </pre>
+     *
+     * <code>uint32 connection_idle_s = 82;</code>
+     * @param value The connectionIdleS to set.
+     * @return This builder for chaining.
+     */
+    public Builder setConnectionIdleS(int value) {
+
+      connectionIdleS_ = value;
+      bitField0_ |= 0x00800000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Seconds after which the server closes a connection without calls.
+     * </pre>
+     *
+     * <code>uint32 connection_idle_s = 82;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearConnectionIdleS() {
+      bitField0_ = (bitField0_ & ~0x00800000);
+      connectionIdleS_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxMetadataBytes_ ;
+    /**
+     * <pre>
+     * The largest metadata of a call, in bytes.
+     * </pre>
+     *
+     * <code>uint32 max_metadata_bytes = 83;</code>
+     * @return The maxMetadataBytes.
+     */
+    @java.lang.Override
+    public int getMaxMetadataBytes() {
+      return maxMetadataBytes_;
+    }
+    /**
+     * <pre>
+     * The largest metadata of a call, in bytes.
+     * </pre>
+     *
+     * <code>uint32 max_metadata_bytes = 83;</code>
+     * @param value The maxMetadataBytes to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxMetadataBytes(int value) {
+
+      maxMetadataBytes_ = value;
+      bitField0_ |= 0x01000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The largest metadata of a call, in bytes.
+     * </pre>
+     *
+     * <code>uint32 max_metadata_bytes = 83;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxMetadataBytes() {
+      bitField0_ = (bitField0_ & ~0x01000000);
+      maxMetadataBytes_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxPublicStreams_ ;
+    /**
+     * <pre>
+     * The most open streams of health and reflection together, which need no token.
+     * </pre>
+     *
+     * <code>uint32 max_public_streams = 84;</code>
+     * @return The maxPublicStreams.
+     */
+    @java.lang.Override
+    public int getMaxPublicStreams() {
+      return maxPublicStreams_;
+    }
+    /**
+     * <pre>
+     * The most open streams of health and reflection together, which need no token.
+     * </pre>
+     *
+     * <code>uint32 max_public_streams = 84;</code>
+     * @param value The maxPublicStreams to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxPublicStreams(int value) {
+
+      maxPublicStreams_ = value;
+      bitField0_ |= 0x02000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most open streams of health and reflection together, which need no token.
+     * </pre>
+     *
+     * <code>uint32 max_public_streams = 84;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxPublicStreams() {
+      bitField0_ = (bitField0_ & ~0x02000000);
+      maxPublicStreams_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int decodeWorkers_ ;
+    /**
+     * <pre>
+     * The most images that are decoded at the same time.
+     * </pre>
+     *
+     * <code>uint32 decode_workers = 76;</code>
+     * @return The decodeWorkers.
+     */
+    @java.lang.Override
+    public int getDecodeWorkers() {
+      return decodeWorkers_;
+    }
+    /**
+     * <pre>
+     * The most images that are decoded at the same time.
+     * </pre>
+     *
+     * <code>uint32 decode_workers = 76;</code>
+     * @param value The decodeWorkers to set.
+     * @return This builder for chaining.
+     */
+    public Builder setDecodeWorkers(int value) {
+
+      decodeWorkers_ = value;
+      bitField0_ |= 0x04000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most images that are decoded at the same time.
+     * </pre>
+     *
+     * <code>uint32 decode_workers = 76;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearDecodeWorkers() {
+      bitField0_ = (bitField0_ & ~0x04000000);
+      decodeWorkers_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private double maxDecodeS_ ;
+    /**
+     * <pre>
+     * Seconds of CPU that decoding an image may take.
+     * </pre>
+     *
+     * <code>double max_decode_s = 77;</code>
+     * @return The maxDecodeS.
+     */
+    @java.lang.Override
+    public double getMaxDecodeS() {
+      return maxDecodeS_;
+    }
+    /**
+     * <pre>
+     * Seconds of CPU that decoding an image may take.
+     * </pre>
+     *
+     * <code>double max_decode_s = 77;</code>
+     * @param value The maxDecodeS to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxDecodeS(double value) {
+
+      maxDecodeS_ = value;
+      bitField0_ |= 0x08000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Seconds of CPU that decoding an image may take.
+     * </pre>
+     *
+     * <code>double max_decode_s = 77;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxDecodeS() {
+      bitField0_ = (bitField0_ & ~0x08000000);
+      maxDecodeS_ = 0D;
+      onChanged();
+      return this;
+    }
+
+    private long maxDecodeMemoryBytes_ ;
+    /**
+     * <pre>
+     * Bytes of memory that decoding an image may take.
+     * </pre>
+     *
+     * <code>uint64 max_decode_memory_bytes = 78;</code>
+     * @return The maxDecodeMemoryBytes.
+     */
+    @java.lang.Override
+    public long getMaxDecodeMemoryBytes() {
+      return maxDecodeMemoryBytes_;
+    }
+    /**
+     * <pre>
+     * Bytes of memory that decoding an image may take.
+     * </pre>
+     *
+     * <code>uint64 max_decode_memory_bytes = 78;</code>
+     * @param value The maxDecodeMemoryBytes to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxDecodeMemoryBytes(long value) {
+
+      maxDecodeMemoryBytes_ = value;
+      bitField0_ |= 0x10000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Bytes of memory that decoding an image may take.
+     * </pre>
+     *
+     * <code>uint64 max_decode_memory_bytes = 78;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxDecodeMemoryBytes() {
+      bitField0_ = (bitField0_ & ~0x10000000);
+      maxDecodeMemoryBytes_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private double tenantShare_ ;
+    /**
+     * <pre>
+     * The share of `cache_bytes` and of `uploads_bytes` that one tenant may fill; 0 is no limit.
+     * </pre>
+     *
+     * <code>double tenant_share = 62;</code>
+     * @return The tenantShare.
+     */
+    @java.lang.Override
+    public double getTenantShare() {
+      return tenantShare_;
+    }
+    /**
+     * <pre>
+     * The share of `cache_bytes` and of `uploads_bytes` that one tenant may fill; 0 is no limit.
+     * </pre>
+     *
+     * <code>double tenant_share = 62;</code>
+     * @param value The tenantShare to set.
+     * @return This builder for chaining.
+     */
+    public Builder setTenantShare(double value) {
+
+      tenantShare_ = value;
+      bitField0_ |= 0x20000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The share of `cache_bytes` and of `uploads_bytes` that one tenant may fill; 0 is no limit.
+     * </pre>
+     *
+     * <code>double tenant_share = 62;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearTenantShare() {
+      bitField0_ = (bitField0_ & ~0x20000000);
+      tenantShare_ = 0D;
       onChanged();
       return this;
     }

@@ -189,4 +189,124 @@ public interface EncoderLimitsOrBuilder extends
    * @return The maxRequestFields.
    */
   int getMaxRequestFields();
+
+  /**
+   * <pre>
+   * The deadline that the queue assumes for an image that has none, in seconds.
+   * </pre>
+   *
+   * <code>uint32 default_deadline_s = 70;</code>
+   * @return The defaultDeadlineS.
+   */
+  int getDefaultDeadlineS();
+
+  /**
+   * <pre>
+   * The largest share of the time to its deadline that an image may wait, as estimated when it arrives.
+   * </pre>
+   *
+   * <code>float max_wait_share = 71;</code>
+   * @return The maxWaitShare.
+   */
+  float getMaxWaitShare();
+
+  /**
+   * <pre>
+   * The most images of a tenant that wait or are computed at once. 0 if there is no limit.
+   * </pre>
+   *
+   * <code>uint32 max_tenant_images = 75;</code>
+   * @return The maxTenantImages.
+   */
+  int getMaxTenantImages();
+
+  /**
+   * <pre>
+   * The most connections. The server closes further connections at once.
+   * </pre>
+   *
+   * <code>uint32 max_connections = 80;</code>
+   * @return The maxConnections.
+   */
+  int getMaxConnections();
+
+  /**
+   * <pre>
+   * The most calls that run on a connection. Clients wait with further calls.
+   * </pre>
+   *
+   * <code>uint32 max_connection_streams = 81;</code>
+   * @return The maxConnectionStreams.
+   */
+  int getMaxConnectionStreams();
+
+  /**
+   * <pre>
+   * Seconds after which the server closes a connection without calls.
+   * </pre>
+   *
+   * <code>uint32 connection_idle_s = 82;</code>
+   * @return The connectionIdleS.
+   */
+  int getConnectionIdleS();
+
+  /**
+   * <pre>
+   * The largest metadata of a call, in bytes.
+   * </pre>
+   *
+   * <code>uint32 max_metadata_bytes = 83;</code>
+   * @return The maxMetadataBytes.
+   */
+  int getMaxMetadataBytes();
+
+  /**
+   * <pre>
+   * The most open streams of health and reflection together, which need no token.
+   * </pre>
+   *
+   * <code>uint32 max_public_streams = 84;</code>
+   * @return The maxPublicStreams.
+   */
+  int getMaxPublicStreams();
+
+  /**
+   * <pre>
+   * The most images that are decoded at the same time.
+   * </pre>
+   *
+   * <code>uint32 decode_workers = 76;</code>
+   * @return The decodeWorkers.
+   */
+  int getDecodeWorkers();
+
+  /**
+   * <pre>
+   * Seconds of CPU that decoding an image may take.
+   * </pre>
+   *
+   * <code>double max_decode_s = 77;</code>
+   * @return The maxDecodeS.
+   */
+  double getMaxDecodeS();
+
+  /**
+   * <pre>
+   * Bytes of memory that decoding an image may take.
+   * </pre>
+   *
+   * <code>uint64 max_decode_memory_bytes = 78;</code>
+   * @return The maxDecodeMemoryBytes.
+   */
+  long getMaxDecodeMemoryBytes();
+
+  /**
+   * <pre>
+   * The share of `cache_bytes` and of `uploads_bytes` that one tenant may fill; 0 is no limit.
+   * </pre>
+   *
+   * <code>double tenant_share = 62;</code>
+   * @return The tenantShare.
+   */
+  double getTenantShare();
 }

@@ -154,7 +154,8 @@ public enum ErrorReason
   ERROR_REASON_TOO_MANY_IMAGES(16),
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED with RetryInfo: the encoder's queue is full.
+   * RESOURCE_EXHAUSTED with RetryInfo: too much work waits for the vision tower. `field`, `limit` and `actual` in the
+   * metadata say what would exceed its bound; with `wait_s`, it is the seconds that the image would wait.
    * </pre>
    *
    * <code>ERROR_REASON_ENCODER_BUSY = 17;</code>
@@ -162,7 +163,8 @@ public enum ErrorReason
   ERROR_REASON_ENCODER_BUSY(17),
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED with RetryInfo: the engine's queue is full.
+   * RESOURCE_EXHAUSTED with RetryInfo: too much work waits for the engine. `field`, `limit` and `actual` in the metadata
+   * say what would exceed its bound; with `wait_s`, it is the seconds that the request would wait.
    * </pre>
    *
    * <code>ERROR_REASON_ENGINE_BUSY = 18;</code>
@@ -218,7 +220,8 @@ public enum ErrorReason
   ERROR_REASON_ENGINE_FAILED(24),
   /**
    * <pre>
-   * DEADLINE_EXCEEDED: the caller's deadline passed before the work was done.
+   * DEADLINE_EXCEEDED: the caller's deadline passed before the work was done. With RetryInfo, the call left the queue
+   * because the work could no longer be done in time.
    * </pre>
    *
    * <code>ERROR_REASON_DEADLINE_EXCEEDED = 25;</code>
@@ -447,6 +450,40 @@ public enum ErrorReason
   ERROR_REASON_SERVER_BUSY(57),
   /**
    * <pre>
+   * RESOURCE_EXHAUSTED with RetryInfo: the running calls of the caller's tenant hold as much as a tenant may. `field` in
+   * the metadata is the limit's name. Without RetryInfo, the request alone exceeds the limit.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TENANT_BUSY = 58;</code>
+   */
+  ERROR_REASON_TENANT_BUSY(58),
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED: as many streams of health and reflection are open as the server allows. Retry later.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TOO_MANY_STREAMS = 59;</code>
+   */
+  ERROR_REASON_TOO_MANY_STREAMS(59),
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: decoding the image takes more CPU time or memory than allowed. `limit` in the metadata is the allowed
+   * amount. After a second attempt the image is refused for some minutes without another.
+   * </pre>
+   *
+   * <code>ERROR_REASON_IMAGE_TOO_COSTLY = 60;</code>
+   */
+  ERROR_REASON_IMAGE_TOO_COSTLY(60),
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: decoding the image has crashed two workers. It is refused for some minutes without another attempt.
+   * </pre>
+   *
+   * <code>ERROR_REASON_IMAGE_CRASHES_DECODER = 61;</code>
+   */
+  ERROR_REASON_IMAGE_CRASHES_DECODER(61),
+  /**
+   * <pre>
    * UNAVAILABLE with RetryInfo: the database of the ledger does not answer.
    * </pre>
    *
@@ -637,7 +674,8 @@ public enum ErrorReason
   public static final int ERROR_REASON_TOO_MANY_IMAGES_VALUE = 16;
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED with RetryInfo: the encoder's queue is full.
+   * RESOURCE_EXHAUSTED with RetryInfo: too much work waits for the vision tower. `field`, `limit` and `actual` in the
+   * metadata say what would exceed its bound; with `wait_s`, it is the seconds that the image would wait.
    * </pre>
    *
    * <code>ERROR_REASON_ENCODER_BUSY = 17;</code>
@@ -645,7 +683,8 @@ public enum ErrorReason
   public static final int ERROR_REASON_ENCODER_BUSY_VALUE = 17;
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED with RetryInfo: the engine's queue is full.
+   * RESOURCE_EXHAUSTED with RetryInfo: too much work waits for the engine. `field`, `limit` and `actual` in the metadata
+   * say what would exceed its bound; with `wait_s`, it is the seconds that the request would wait.
    * </pre>
    *
    * <code>ERROR_REASON_ENGINE_BUSY = 18;</code>
@@ -701,7 +740,8 @@ public enum ErrorReason
   public static final int ERROR_REASON_ENGINE_FAILED_VALUE = 24;
   /**
    * <pre>
-   * DEADLINE_EXCEEDED: the caller's deadline passed before the work was done.
+   * DEADLINE_EXCEEDED: the caller's deadline passed before the work was done. With RetryInfo, the call left the queue
+   * because the work could no longer be done in time.
    * </pre>
    *
    * <code>ERROR_REASON_DEADLINE_EXCEEDED = 25;</code>
@@ -930,6 +970,40 @@ public enum ErrorReason
   public static final int ERROR_REASON_SERVER_BUSY_VALUE = 57;
   /**
    * <pre>
+   * RESOURCE_EXHAUSTED with RetryInfo: the running calls of the caller's tenant hold as much as a tenant may. `field` in
+   * the metadata is the limit's name. Without RetryInfo, the request alone exceeds the limit.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TENANT_BUSY = 58;</code>
+   */
+  public static final int ERROR_REASON_TENANT_BUSY_VALUE = 58;
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED: as many streams of health and reflection are open as the server allows. Retry later.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TOO_MANY_STREAMS = 59;</code>
+   */
+  public static final int ERROR_REASON_TOO_MANY_STREAMS_VALUE = 59;
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: decoding the image takes more CPU time or memory than allowed. `limit` in the metadata is the allowed
+   * amount. After a second attempt the image is refused for some minutes without another.
+   * </pre>
+   *
+   * <code>ERROR_REASON_IMAGE_TOO_COSTLY = 60;</code>
+   */
+  public static final int ERROR_REASON_IMAGE_TOO_COSTLY_VALUE = 60;
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: decoding the image has crashed two workers. It is refused for some minutes without another attempt.
+   * </pre>
+   *
+   * <code>ERROR_REASON_IMAGE_CRASHES_DECODER = 61;</code>
+   */
+  public static final int ERROR_REASON_IMAGE_CRASHES_DECODER_VALUE = 61;
+  /**
+   * <pre>
    * UNAVAILABLE with RetryInfo: the database of the ledger does not answer.
    * </pre>
    *
@@ -1049,6 +1123,10 @@ public enum ErrorReason
       case 55: return ERROR_REASON_ROLE_NOT_ALLOWED;
       case 56: return ERROR_REASON_TENANT_NOT_ALLOWED;
       case 57: return ERROR_REASON_SERVER_BUSY;
+      case 58: return ERROR_REASON_TENANT_BUSY;
+      case 59: return ERROR_REASON_TOO_MANY_STREAMS;
+      case 60: return ERROR_REASON_IMAGE_TOO_COSTLY;
+      case 61: return ERROR_REASON_IMAGE_CRASHES_DECODER;
       case 70: return ERROR_REASON_LEDGER_UNAVAILABLE;
       case 71: return ERROR_REASON_LEDGER_DISABLED;
       case 72: return ERROR_REASON_QUOTA_EXCEEDED;

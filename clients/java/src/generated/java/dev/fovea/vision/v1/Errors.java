@@ -36,7 +36,7 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
   static {
     java.lang.String[] descriptorData = {
       "\n\034fovea/vision/v1/errors.proto\022\017fovea.vi" +
-      "sion.v1*\273\017\n\013ErrorReason\022\034\n\030ERROR_REASON_" +
+      "sion.v1*\307\020\n\013ErrorReason\022\034\n\030ERROR_REASON_" +
       "UNSPECIFIED\020\000\022\031\n\025ERROR_REASON_INTERNAL\020\001" +
       "\022!\n\035ERROR_REASON_INVALID_ARGUMENT\020\002\022\033\n\027E" +
       "RROR_REASON_NOT_SERVED\020\003\022!\n\035ERROR_REASON" +
@@ -81,13 +81,17 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
       "SING\0205\022\036\n\032ERROR_REASON_TOKEN_UNKNOWN\0206\022!" +
       "\n\035ERROR_REASON_ROLE_NOT_ALLOWED\0207\022#\n\037ERR" +
       "OR_REASON_TENANT_NOT_ALLOWED\0208\022\034\n\030ERROR_" +
-      "REASON_SERVER_BUSY\0209\022#\n\037ERROR_REASON_LED" +
-      "GER_UNAVAILABLE\020F\022 \n\034ERROR_REASON_LEDGER" +
-      "_DISABLED\020G\022\037\n\033ERROR_REASON_QUOTA_EXCEED" +
-      "ED\020H\022\036\n\032ERROR_REASON_QUOTE_INVALID\020I\022\037\n\033" +
-      "ERROR_REASON_QUOTE_EXCEEDED\020JB>\n\023dev.fov" +
-      "ea.vision.v1P\001Z%fovea.dev/go/fovea/visio" +
-      "n/v1;visionv1b\006proto3"
+      "REASON_SERVER_BUSY\0209\022\034\n\030ERROR_REASON_TEN" +
+      "ANT_BUSY\020:\022!\n\035ERROR_REASON_TOO_MANY_STRE" +
+      "AMS\020;\022!\n\035ERROR_REASON_IMAGE_TOO_COSTLY\020<" +
+      "\022&\n\"ERROR_REASON_IMAGE_CRASHES_DECODER\020=" +
+      "\022#\n\037ERROR_REASON_LEDGER_UNAVAILABLE\020F\022 \n" +
+      "\034ERROR_REASON_LEDGER_DISABLED\020G\022\037\n\033ERROR" +
+      "_REASON_QUOTA_EXCEEDED\020H\022\036\n\032ERROR_REASON" +
+      "_QUOTE_INVALID\020I\022\037\n\033ERROR_REASON_QUOTE_E" +
+      "XCEEDED\020JB>\n\023dev.fovea.vision.v1P\001Z%fove" +
+      "a.dev/go/fovea/vision/v1;visionv1b\006proto" +
+      "3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,

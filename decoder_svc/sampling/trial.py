@@ -1,0 +1,83 @@
+"""Tries a format in a child process: it may take any time and memory, and only a trial shows how much.
+
+Runs as `python -m decoder_svc.sampling.trial`, which loads the tokens once; imported only for `Verdict`.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import sys
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from decoder_svc.sampling.keywords import TooCostly, Unenforceable
+from fovea.nursery import frames
+from fovea.nursery.limits import ChildLimits
+from fovea.nursery.server import Nursery
+
+if TYPE_CHECKING:
+    from llguidance import LLTokenizer
+
+NICENESS = 5  # the engine's steps have priority
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The result of a trial: the grammar's `source`, or why the format is `refused`, or what is too `costly`
+    with limit and value, or the signal of which the child `died` (its exit status if below 0).
+    """
+
+    source: str = ""
+    refused: str = ""
+    costly: tuple[str, float, float] | None = None
+    died: int = 0
+
+    def packed(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def parse(cls, reply: bytes | bytearray) -> Verdict:
+        return cls(**json.loads(reply))
+
+
+def judge(tokenizer: LLTokenizer, kind: str, source: list[str]) -> Verdict:
+    """Takes any time and memory, so it runs in a child."""
+    from decoder_svc.sampling.grammar import compiled, grammar_source
+
+    try:
+        grammar = grammar_source(kind, source)
+        compiled(tokenizer, grammar)
+    except Unenforceable as error:
+        return Verdict(refused=str(error))
+    except TooCostly as error:
+        return Verdict(costly=(error.what, error.limit, error.actual))
+    except MemoryError:
+        return Verdict(died=signal.SIGABRT)
+    return Verdict(source=grammar)
+
+
+def serve(tokenizer: LLTokenizer, caller: socket.socket) -> None:
+    """The child: reads a format and answers."""
+    with caller.makefile("rb") as incoming:
+        request = frames.read(incoming)
+    if request is not None:
+        verdict = judge(tokenizer, *json.loads(request[1])).packed()
+        caller.sendall(frames.packed({}, len(verdict)) + verdict)
+
+
+def main(control_fd: str, settings: str, limits: str) -> None:
+    from decoder_svc.sampling import grammar  # noqa: F401  loaded once, outside of the limits of children
+    from decoder_svc.sampling.trie import TokenSet
+
+    folder, vocab_size, eos_ids = json.loads(settings)["tokens"]
+    tokenizer = TokenSet(Path(folder), vocab_size, frozenset(eos_ids)).load()
+    control = socket.socket(fileno=int(control_fd))
+    Nursery(control, partial(serve, tokenizer), ChildLimits(**json.loads(limits)), NICENESS).run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
