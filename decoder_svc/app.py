@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -173,18 +174,18 @@ class Components:
     dummy_layout: RowLayout
 
 
+def _register(components: Components, quotes: QuoteSigner, server: grpc.aio.Server) -> None:
+    """Add both services to the server."""
+    decoder_pb2_grpc.add_DecoderServiceServicer_to_server(DecoderService(components.state, quotes), server)
+    usage_pb2_grpc.add_UsageServiceServicer_to_server(UsageService(components.ledger), server)
+
+
 async def _run(
     chosen: DecoderSettings, components: Components, registry: CollectorRegistry, lookup: Lookup
 ) -> None:
     state, engine, pool = components.state, components.engine, components.pool
     model, ledger = state.description.model, components.ledger
-
     quotes = QuoteSigner(chosen.quote_s, chosen.credential("quote_key_file"))
-
-    def register(server: grpc.aio.Server) -> None:
-        decoder_pb2_grpc.add_DecoderServiceServicer_to_server(DecoderService(state, quotes), server)
-        usage_pb2_grpc.add_UsageServiceServicer_to_server(UsageService(ledger), server)
-
     process = ServerProcess(
         Binding(
             chosen.listen,
@@ -196,7 +197,7 @@ async def _run(
             (components.recorder.layer,),
         ),
         SERVICE,
-        register,
+        partial(_register, components, quotes),
         registry,
         (USAGE_SERVICE,),
     )
