@@ -9,6 +9,7 @@ import structlog
 
 from bench.parts.usage import traffic
 from decoder_svc.ledger.anomalies import AnomalyWatch
+from decoder_svc.ledger.drift import LevelDrift
 from fovea.contract.usage import AnomalyKind
 
 SEEDS, CALM, WITHIN = 50, 200, 20
@@ -58,3 +59,11 @@ def test_memory_is_bounded() -> None:
     for number, each in enumerate(traffic(dice, 3000, AnomalyKind.NEW_IMAGES)):
         watch.watch(replace(each, tenant=f"t{number}"))
     assert len(watch._series) <= 1024
+
+
+def test_a_few_outliers_raise_no_alarm() -> None:
+    """However far out they are."""
+    drift = LevelDrift()
+    for _ in range(CALM):
+        assert not drift.push(40)
+    assert not any(drift.push(1e12) for _ in range(3))
