@@ -19,7 +19,7 @@ from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 SIDE = 160
 WORDS = "red blue green dark light round long near wide old new cold warm deep thin soft"
 CONTENT = re.compile(
-    r"facts\.|digest|text$|token_ids|finish_reason|matched_stop|output_tokens|request_id|request-id|amount"
+    r"facts\.|digest|quote\.token|text$|token_ids|finish_reason|matched_stop|output_tokens|request_id|request-id|amount"
     r"|alternatives"
 )
 """Follows from the pixels, the answer or the call: the members of a pair differ whoever holds them."""
