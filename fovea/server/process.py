@@ -11,13 +11,14 @@ import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Info, ProcessCollector
 
 from fovea.address import Address
 from fovea.server.access import Access
@@ -81,6 +82,9 @@ class ServerProcess:
         more_services: Sequence[str] = (),
     ) -> None:
         self._binding = binding
+        ProcessCollector(registry=registry)
+        build = Info("fovea_build", "The service and its version.", registry=registry)
+        build.info({"service": service, "version": version("fovea")})
         services = (service, *more_services)
         self._health = Health(("", *services, "readiness"), ("liveness",))
         public = PublicStreams(binding.connections.max_public_streams)

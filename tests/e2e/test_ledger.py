@@ -206,3 +206,10 @@ async def test_a_long_list_is_fetched_page_by_page(house: House) -> None:
                 await asyncio.sleep(0.05)
     own = [each for each in listed if each.request_id == message.request_id]
     assert len(own) == len({each.id for each in own}) == 130
+
+
+async def test_both_services_export_their_version_and_their_process(house: House) -> None:
+    for service in (house.encoder_side, house.decoder_side):
+        samples = await scrape(service.metrics)
+        assert samples["fovea_build_info", "", ""] == 1
+        assert samples["process_resident_memory_bytes", "", ""] > 0
