@@ -333,7 +333,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "_flight_bytes\030< \001(\004\022\032\n\022max_request_field" +
       "s\030= \001(\r\022\032\n\022default_deadline_s\030F \001(\r\022\026\n\016m" +
       "ax_wait_share\030G \001(\002\022\032\n\022max_waiting_token" +
-      "s\030H \001(\004\022\025\n\rmax_preparing\030I \001(\r\022\033\n\023max_te" +
+      "s\030H \001(\r\022\025\n\rmax_preparing\030I \001(\r\022\033\n\023max_te" +
       "nant_requests\030J \001(\r\022\031\n\021max_tenant_images" +
       "\030K \001(\r\022\027\n\017max_connections\030P \001(\r\022\036\n\026max_c" +
       "onnection_streams\030Q \001(\r\022\031\n\021connection_id" +
