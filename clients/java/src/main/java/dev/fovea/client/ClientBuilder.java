@@ -29,8 +29,8 @@ public final class ClientBuilder<C> {
   }
 
   /**
-   * Sends a bearer token with every call. The empty token is none. Without TLS, {@link #build} refuses
-   * another machine, because anyone on the way could read the token.
+   * Sends a bearer token with every call. The empty token is none. Without TLS, {@link #build}
+   * refuses another machine, because anyone on the way could read the token.
    */
   public ClientBuilder<C> token(String token) {
     this.token = token == null ? "" : token;
@@ -38,8 +38,8 @@ public final class ClientBuilder<C> {
   }
 
   /**
-   * As {@link #token}, for networks that encrypt by themselves, such as a service mesh: the token is
-   * sent without TLS to any machine.
+   * As {@link #token}, for networks that encrypt by themselves, such as a service mesh: the token
+   * is sent without TLS to any machine.
    */
   public ClientBuilder<C> plaintextToken(String token) {
     plaintextToken = true;
@@ -69,8 +69,8 @@ public final class ClientBuilder<C> {
   }
 
   /**
-   * The client; it connects with its first call, and again after a loss. Fails with INVALID_ARGUMENT
-   * if the token cannot be sent.
+   * The client; it connects with its first call, and again after a loss. Fails with
+   * INVALID_ARGUMENT if the token cannot be sent.
    */
   public C build() {
     checkToken();

@@ -68,7 +68,13 @@ class TlsTest {
 
   @ParameterizedTest
   @ValueSource(
-      strings = {"localhost:1", "127.0.0.2:1", "[::1]:1", "dns:///127.0.0.1:1", "unix:///tmp/socket"})
+      strings = {
+        "localhost:1",
+        "127.0.0.2:1",
+        "[::1]:1",
+        "dns:///127.0.0.1:1",
+        "unix:///tmp/socket"
+      })
   void aTokenIsSentOnThisMachineWithoutTls(String address) {
     assertTrue(ClientBuilder.isLoopback(address));
   }
