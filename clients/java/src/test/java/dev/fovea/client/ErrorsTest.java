@@ -83,7 +83,7 @@ class ErrorsTest {
 
   private static Link link(House house) {
     return new Link(
-        house.decoder.address, InsecureChannelCredentials.create(), null, Duration.ofMinutes(1));
+        house.decoder.address, InsecureChannelCredentials.create(), "", Duration.ofMinutes(1));
   }
 
   private static byte[] half(byte[] file) {
