@@ -16,7 +16,7 @@ import structlog
 from encoder_svc.core import EncodedRows, EncodeJob, RowIdentity
 from encoder_svc.permits import WritePermits
 from encoder_svc.single_flight import SingleFlight
-from encoder_svc.store.core import GridIndices, StoredRows
+from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.uploads import Uploads
@@ -24,6 +24,7 @@ from encoder_svc.vision.batcher import Batcher
 from encoder_svc.vision.output import Timings
 from encoder_svc.vision.prepare import ImagePreparer, PreparedImage
 from encoder_svc.vision.queued_image import QueuedImage
+from fovea.contract.row_stream import GridIndices
 from fovea.contract.rows import RowOrigin, digest
 
 log = structlog.get_logger()

@@ -15,7 +15,6 @@ from encoder_svc.errors import ArenaOff
 from encoder_svc.leases import ArenaUse, RowLease, RowLeases
 from encoder_svc.permits import WritePermits
 from encoder_svc.store.amounts import Amount
-from encoder_svc.store.core import TenantStats
 from encoder_svc.store.keys import RowKey
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.tenant import Tenant
@@ -204,11 +203,11 @@ class ServiceState:
         if self._encoder is not None:
             self._encoder.rankings.drop(matches)
 
-    async def cache_stats(self, tenant: Tenant | None = None) -> CacheStats:
-        """Of what a tenant has stored, or of the whole store. Events of shared rows count for no tenant."""
+    async def cache_stats(self) -> CacheStats:
+        """The sums over all tenants."""
         stats = await asyncio.to_thread(self._store.stats)
-        own = stats.total if tenant is None else stats.tenants.get(tenant.uploads, TenantStats())
-        rows, uploads = own.rows, own.uploads
+        total = stats.total
+        rows, uploads = total.rows, total.uploads
         return CacheStats(
             records=rows.records,
             record_bytes=rows.bytes,

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from encoder_svc.store.core import GridIndices
 from encoder_svc.vision.attention import Packing, choose
 from encoder_svc.vision.block import Block
 from encoder_svc.vision.positions import PositionTables
 from encoder_svc.vision.saliency import saliency
+from fovea.contract.row_stream import GridIndices
 
 
 @dataclass(frozen=True, eq=False)
