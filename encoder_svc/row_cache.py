@@ -25,6 +25,7 @@ from encoder_svc.vision.output import Timings
 from encoder_svc.vision.prepare import ImagePreparer, PreparedImage
 from encoder_svc.vision.queued_image import QueuedImage
 from fovea.contract.rows import RowOrigin, digest
+from fovea.logs import Repeats
 
 log = structlog.get_logger()
 
@@ -47,6 +48,7 @@ class RowCache:
         self._store = store
         self._preparer = preparer
         self._permits = permits
+        self._warnings = Repeats()
         # By row key, and whether the computation also yields saliency.
         self._computations: SingleFlight[tuple[RowKey, bool], EncodedRows] = SingleFlight()
         self._queued: dict[tuple[RowKey, bool], QueuedImage] = {}
@@ -142,5 +144,5 @@ class RowCache:
             if not permitted:
                 return
             put = await asyncio.to_thread(self._store.put, job.key, job.fields, computed.rows)
-        if not put.stored and put.skipped != "off":
+        if not put.stored and put.skipped != "off" and self._warnings.passes(put.skipped):
             log.warning("rows_not_stored", why=put.skipped, bytes=computed.rows.data.nbytes)
