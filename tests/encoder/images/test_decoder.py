@@ -140,7 +140,7 @@ async def test_an_idle_worker_that_died_is_replaced() -> None:
         await decoder.facts(key(GOOD), GOOD)
         (pid,) = children(decoder.nursery_pid)
         os.kill(pid, signal.SIGKILL)
-        await until(lambda: not children(decoder.nursery_pid))
+        await until(lambda: not decoder._idle[0].alive, seconds=60)
         await decoder.facts(key(GOOD), GOOD)
         assert not decoder._refused._records, "no image is blamed"
 
