@@ -1,10 +1,10 @@
-"""The assembly of the encoder, in order: settings, logs, checkpoint, store, server, tower, ready."""
+"""The assembly of the encoder, in order: settings, logs, checkpoint, server, store, tower, ready."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -94,7 +94,7 @@ def _describe(config: EncoderSettings, geometry: Geometry) -> EncoderDescription
 
 
 async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
-    """Open the store and bind, then load the tower, so that health and GetServerInfo answer meanwhile.
+    """Bind, so that health and GetServerInfo answer while the store opens and the tower loads.
 
     `record_crash` takes the fault handler of the whole process, so that the next start knows whether the
     store's code was killed by a signal.
@@ -104,18 +104,13 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
     geometry = Geometry.from_checkpoint(config.model)
     description = _describe(config, geometry)
     threads = min(config.decode_threads, cores())
-    upkeep = Upkeep(config.store_check_s, config.compaction_s)
-    policy = UploadPolicy(config.max_image_bytes, config.upload_ttl_s)
     with (
-        await asyncio.to_thread(LmdbStore, config.cache_dir, config.store_limits, upkeep) as store,
+        ExitStack() as opened,
         closing(_decoder(config)) as decoder,
         closing(ImagePreparer(decoder, geometry, threads)) as preparer,
     ):
-        if record_crash:
-            store.record_crash()
-        uploads = Uploads(store, decoder, policy)
         permits = WritePermits()
-        state = ServiceState(description, store, uploads, permits)
+        state = ServiceState(description, permits)
         registry = CollectorRegistry()
         metrics = EncoderMetrics(registry, state)
         process = ServerProcess(
@@ -133,6 +128,11 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
         )
 
         async def load() -> Encoder:
+            store = opened.enter_context(await asyncio.to_thread(_open_store, config))
+            if record_crash:
+                store.record_crash()
+            uploads = Uploads(store, decoder, UploadPolicy(config.max_image_bytes, config.upload_ttl_s))
+            state.open_store(store, uploads)
             tower = await _load_tower(config, state)
             identity = await asyncio.to_thread(_identity, config, description, tower)
             batcher = _start_batcher(config, tower, identity)
@@ -141,6 +141,11 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
             return Encoder(jobs, cache, Rankings(store, permits, metrics.ranked))
 
         await _serve(config, state, process, load)
+
+
+def _open_store(config: EncoderSettings) -> LmdbStore:
+    upkeep = Upkeep(config.store_check_s, config.compaction_s)
+    return LmdbStore(config.cache_dir, config.store_limits, upkeep)
 
 
 def _decoder(config: EncoderSettings) -> Decoder:

@@ -26,6 +26,7 @@ from encoder_svc.vision.prepare import ImagePreparer, PreparedImage
 from encoder_svc.vision.queued_image import QueuedImage
 from fovea.contract.row_stream import GridIndices
 from fovea.contract.rows import RowOrigin, digest
+from fovea.logs import Repeats
 
 log = structlog.get_logger()
 
@@ -48,6 +49,7 @@ class RowCache:
         self._store = store
         self._preparer = preparer
         self._permits = permits
+        self._warnings = Repeats()
         # By row key, and whether the computation also yields saliency.
         self._computations: SingleFlight[tuple[RowKey, bool], EncodedRows] = SingleFlight()
         self._queued: dict[tuple[RowKey, bool], QueuedImage] = {}
@@ -143,5 +145,5 @@ class RowCache:
             if not permitted:
                 return
             put = await asyncio.to_thread(self._store.put, job.key, job.fields, computed.rows)
-        if not put.stored and put.skipped != "off":
+        if not put.stored and put.skipped != "off" and self._warnings.passes(put.skipped):
             log.warning("rows_not_stored", why=put.skipped, bytes=computed.rows.data.nbytes)

@@ -85,20 +85,22 @@ class EncoderDescription:
 
 
 class ServiceState:
-    """The encoder process. `open` admits calls for rows once the tower has run a dummy image."""
+    """The encoder process. `open_store` admits uploads, and `open` calls for rows once the tower has run a
+    dummy image.
+    """
 
-    def __init__(
-        self, description: EncoderDescription, store: LmdbStore, uploads: Uploads, permits: WritePermits
-    ) -> None:
+    def __init__(self, description: EncoderDescription, permits: WritePermits) -> None:
         self.description = description
         self.version = version("fovea")
         self.progress = 0.0
         self.draining = False
-        self.uploads = uploads
-        self._store = store
+        self._opened: tuple[LmdbStore, Uploads] | None = None
         self._permits = permits
         self._encoder: Encoder | None = None
         self._leases: RowLeases | None = None
+
+    def open_store(self, store: LmdbStore, uploads: Uploads) -> None:
+        self._opened = store, uploads
 
     def open(self, encoder: Encoder, leases: RowLeases | None) -> None:
         self._encoder = encoder
@@ -107,6 +109,21 @@ class ServiceState:
 
     def tenant(self, name: str) -> Tenant:
         return Tenant.of(name, self.description.shares_rows)
+
+    @property
+    def uploads(self) -> Uploads:
+        """Raises NotReady until `open_store`."""
+        return self._stored[1]
+
+    @property
+    def _store(self) -> LmdbStore:
+        return self._stored[0]
+
+    @property
+    def _stored(self) -> tuple[LmdbStore, Uploads]:
+        if self._opened is None:
+            raise NotReady(self.progress)
+        return self._opened
 
     @property
     def encoder(self) -> Encoder:
@@ -139,7 +156,7 @@ class ServiceState:
     @property
     def erasure_due(self) -> bool:
         """Whether deleted bytes wait for a compaction of the store."""
-        return self._store.erasure_due
+        return self._opened is not None and self._store.erasure_due
 
     def arena_use(self) -> ArenaUse:
         return self._leases.use() if self._leases else ArenaUse()

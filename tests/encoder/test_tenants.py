@@ -39,7 +39,8 @@ async def parts(tmp_path: Path) -> AsyncIterator[Parts]:
 def state_of(parts: Parts) -> ServiceState:
     """The state of a service over these parts."""
     description: Any = None
-    state = ServiceState(description, parts.store, parts.uploads, parts.permits)
+    state = ServiceState(description, parts.permits)
+    state.open_store(parts.store, parts.uploads)
     state.open(parts.encoder, None)
     return state
 
