@@ -121,7 +121,7 @@ class Answerer:
         began = time.monotonic()
         self._check(request)
         check_sampling(request.sampling, self._engine.limits)
-        work = Work.of(request, self._model.geometry)
+        work = Work.of(request, self._model.geometry, self._engine.limits.max_context)
         async with (
             self._admission.turn(request.tenant, work, deadline) as ticket,
             aclosing(self._admitted(request, encoders, deadline, began, ticket)) as events,
@@ -151,6 +151,7 @@ class Answerer:
             except EncoderChanged:
                 if spoken or attempt == ATTEMPTS:
                     raise
+                ticket.retake()  # an engine that failed the attempt has freed it
 
     async def _attempt(
         self, prepared: PreparedRequest, encoders: Fleet, deadline: Deadline, began: float, ticket: Ticket

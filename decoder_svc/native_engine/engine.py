@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -105,8 +105,12 @@ class NativeEngine(BaseEngine[NativeCall]):
         return self._running().description
 
     def load(self) -> EngineLoad:
-        """All zeros until the engine has started."""
-        return self._loaded.worker.load() if self._loaded else EngineLoad(0, 0, 0, 0, 0)
+        """All zeros until the engine has started. Calls that the worker does not run yet are waiting."""
+        if self._loaded is None:
+            return EngineLoad(0, 0, 0, 0, 0)
+        load, held = self._loaded.worker.load(), self.held
+        running = min(load.running, held)
+        return replace(load, running=running, waiting=held - running)
 
     async def probe(self, prompt: Prompt) -> int:
         """A hint: other requests may evict the blocks before the prompt is submitted."""

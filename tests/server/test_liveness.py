@@ -28,7 +28,7 @@ class Model:
         self.dummies += 1
         if self.refusals:
             self.refusals -= 1
-            raise EncoderBusy(1, 1, 1.0)
+            raise EncoderBusy("max_queue", 1, 2, 1.0)
         await self.works.wait()
         self.progress += 1
 

@@ -582,3 +582,23 @@ async def test_a_tenant_has_at_most_its_images_in_the_batcher(tower: FakeTower, 
     await asyncio.gather(*held, other)
     await batcher.encode(deadlined(work, 5, 300.0, tenant="a"))
     await batcher.close()
+
+
+async def test_a_dummy_needs_no_room_and_no_figure_counts_it(
+    batcher: SharingBatcher, work: Preparations
+) -> None:
+    """All room is held by images whose preparation takes long, and the queue is full."""
+    work.hold.clear()
+    calls = [asyncio.create_task(batcher.share(n, 16, work.of(n, 16))) for n in range(8)]
+    await until(lambda: batcher.waiting == 8)
+    before = batcher.load()
+
+    async def prepared() -> PreparedImage:
+        assert batcher.load() == before
+        return PreparedImage(patches(9), decode_ms=0.0, preprocess_ms=0.0)
+
+    assert (await batcher.encode(QueuedImage(0, prepared, dummy=True))).rows == rows(9)
+    assert batcher.load() == before
+    work.hold.set()
+    await asyncio.gather(*calls)
+    assert batcher._limiter.held == 0
