@@ -36,11 +36,12 @@ class LengthCheck:
         """CorruptedError if bytes were lost since the last call. Then the file gets its length back, with
         zeros, so that transactions that are running read these and no SIGBUS.
         """
+        known = self._known  # read first: another thread may note a longer file meanwhile
         try:
             size = self._path.stat().st_size
         except FileNotFoundError as error:
             raise lmdb.CorruptedError("the data file is gone") from error
-        known, self._known = self._known, max(size, self._known)
+        self._known = max(size, known)
         if size < known:
             with suppress(OSError):
                 os.truncate(self._path, known)

@@ -19,7 +19,8 @@ from tests.e2e.house import CALL_S, House, request
 
 ROOT = Path(__file__).parents[2]
 HERE, CONNECTIONS = "contract/test_multipliers.py", "server/test_connections.py"
-IMAGES = "encoder/images/test_refused.py"
+IMAGES, DECODER = "encoder/images/test_refused.py", "encoder/images/test_decoder.py"
+ADMISSION, LIMITS_FILE = "decoder/test_admission.py", "contract/test_limits.py"
 TESTED = {
     "max_message_bytes": f"{HERE}::test_a_message_at_the_limit_is_read_and_a_longer_message_is_not",
     "max_in_flight_bytes": "server/test_messages.py::test_requests_of_running_calls_hold_a_bounded_number_of_bytes",
@@ -57,6 +58,16 @@ TESTED = {
     "arena_lease_s": "encoder/test_slots.py",
     "row_cache_bytes": "decoder/encoders/test_cache.py::test_the_bound_holds_and_the_least_recently_used_goes_first",
     "row_cache_s": "decoder/encoders/test_cache.py::test_rows_that_are_too_old_are_fetched_anew",
+    "decode_workers": f"{DECODER}::test_other_images_are_decoded_while_a_worker_is_busy",
+    "max_decode_s": f"{DECODER}::test_an_image_above_a_limit_is_refused_by_its_name_and_the_third_time_without_a_worker",
+    "max_decode_memory_bytes": f"{DECODER}::test_an_image_above_a_limit_is_refused_by_its_name_and_the_third_time_without_a_worker",
+    "default_deadline_s": f"{ADMISSION}::test_a_request_without_a_deadline_waits_no_longer_than_the_default",
+    "max_wait_share": f"{ADMISSION}::test_a_request_that_would_wait_too_long_is_refused_at_once",
+    "max_waiting_tokens": f"{ADMISSION}::test_tokens_are_bounded_at_the_limit_and_not_below",
+    "max_preparing": f"{ADMISSION}::test_at_most_max_preparing_requests_prepare_and_the_first_token_frees_a_place",
+    "max_tenant_requests": f"{LIMITS_FILE}::test_a_tenant_has_at_most_its_requests_and_images_at_once",
+    "max_tenant_images": f"{LIMITS_FILE}::test_a_tenant_has_at_most_its_requests_and_images_at_once",
+    "tenant_share": "encoder/store/test_tenant_share.py",
     "encoder_timeout_s": "decoder/encoders/test_silence.py::test_a_call_that_is_not_answered_ends_without_a_deadline",
 }  # fmt: skip
 LIMITS = {
@@ -83,7 +94,13 @@ async def test_every_limit_is_set(house: House) -> None:
         for field in info.limits.DESCRIPTOR.fields
         if not getattr(info.limits, field.name)
     }
-    assert unset <= {"row_cache_bytes", "arena_bytes"}  # 0 turns them off
+    assert unset <= {
+        "row_cache_bytes",
+        "arena_bytes",
+        "max_tenant_requests",
+        "max_tenant_images",
+        "tenant_share",
+    }  # 0 turns them off
 
 
 @pytest.mark.parametrize(("extra", "code"), [(0, "INVALID_ARGUMENT"), (1, "RESOURCE_EXHAUSTED")])

@@ -108,6 +108,21 @@ async def test_a_request_that_would_wait_too_long_is_refused_at_once() -> None:
     await asyncio.gather(patient, return_exceptions=True)
 
 
+@pytest.mark.parametrize(("default_s", "waits"), [(100.0, True), (16.0, False)])
+async def test_a_request_without_a_deadline_waits_no_longer_than_the_default(
+    default_s: float, waits: bool
+) -> None:
+    stage = Stage(replace(PLACES, queue=replace(PLACES.queue, default_deadline_s=default_s)))
+    await stage.learn(8.0)
+    async with held(stage):
+        without = stage.ask("without a deadline")
+        await settled()
+        assert without.done() is not waits
+        without.cancel()
+        (ended,) = await asyncio.gather(without, return_exceptions=True)
+    assert isinstance(ended, asyncio.CancelledError if waits else EngineBusy)
+
+
 async def test_a_request_that_cannot_be_answered_in_time_leaves_the_queue_and_is_never_begun() -> None:
     stage = Stage()
     await stage.learn(8.0)

@@ -69,7 +69,9 @@ async def let_the_deadline_pass(house: House, at: int) -> None:
         async for _ in house.decoder.Generate(message, timeout=0.02 + 0.02 * (at % 10)):
             pass
     except grpc.aio.AioRpcError as error:
-        assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED  # noqa: PT017  an early end is fine too
+        # An early end is fine too, and so is a refusal of what cannot be answered in time.
+        ends = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
+        assert error.code() in ends  # noqa: PT017
 
 
 Leave = Callable[[House, int], Awaitable[None]]

@@ -17,6 +17,7 @@ from fovea.contract.rows import RowDtype, RowLayout
 from fovea.geometry import Geometry
 from tests.e2e.house import House, digest_of, put_on_encoder, request, rows_of, running
 from tests.e2e.pictures import picture, some
+from tests.encoder.store.samples import row_keys
 
 pytestmark = pytest.mark.timeout(300)
 GRIDS = ((1, 4, 4), (1, 10, 6), (1, 4, 12), (1, 8, 2))  # of the first four pictures
@@ -37,7 +38,7 @@ def stored(cache: Path, model: Path, fingerprint: str, layout: RowLayout) -> set
     """Every row record of a store, read like the encoder does. The encoder has stopped."""
     identity = RowIdentity(fingerprint, layout, "fp32", Geometry.from_checkpoint(model))
     with LmdbStore(cache, StoreLimits(256 << 20, 128 << 20)) as store:
-        keys = store.row_keys(TENANT)
+        keys = row_keys(store, TENANT)
         fields = {variant(named): named for named in map(identity.fields, GRIDS)}
         records = [store.get(key, fields[key.variant]) for key in keys]
         assert store.stats().total.rows.failed_checks == 0

@@ -224,7 +224,7 @@ async def test_images_that_wait_to_be_ranked_are_bounded(
     parts: Parts, image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each holds the rows of an image. A call that joins a ranking holds nothing more."""
-    other = (await parts.uploads.keep(TENANT, encoded(np.zeros((64, 64, 3), np.uint8)))).facts.digest
+    other = (await parts.keep(TENANT, encoded(np.zeros((64, 64, 3), np.uint8)))).facts.digest
     for stored in (image, other):
         await parts.encoder.encode(TENANT, stored, PLAIN, "")
     await parts.encoder.written()

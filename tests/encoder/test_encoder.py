@@ -94,7 +94,7 @@ async def test_facts_that_another_version_measured_are_not_used(
 
         with monkeypatch.context() as patched:
             patched.setattr(parts.store, "put_upload", put)
-            return (await parts.uploads.keep(TENANT, encoded(picture(96, 64)))).facts.digest
+            return (await parts.keep(TENANT, encoded(picture(96, 64)))).facts.digest
 
     assert await parts.uploads.find(TENANT, await keep_with(lambda facts: None))
     for change in (lambda facts: facts.update(novelty=1.0), lambda facts: facts.pop("edge_density")):

@@ -167,7 +167,7 @@ async def test_a_refusal_of_a_newer_encoder_passes() -> None:
 
 
 async def test_texts_and_advice_of_a_refusal_are_bounded() -> None:
-    told = await refusal(EncoderBusy(9, 8, retry_after_s=1e7))
+    told = await refusal(EncoderBusy("max_queue", 8, 9, retry_after_s=1e7))
     assert told.retry_after_s == LONGEST_RETRY_S
     error = ImageNotStored(DIGEST)
     error.message = "\x1b[31mgone\r\n" + "x" * 100_000

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from decoder_svc.sampling.nursery import Verdict
 from llguidance import LLMatcher, LLTokenizer
 
 from decoder_svc.engine.protocol import ResponseFormat
 from decoder_svc.errors import FormatNotEnforceable
 from decoder_svc.sampling import grammar
 from decoder_svc.sampling.formats import Formats
+from decoder_svc.sampling.trial import Verdict
 from fovea.contract.errors import EngineBusy, EngineUnavailable, FormatTooCostly, FoveaError
 from tests.decoder.native_engine.harness import until
 from tests.decoder.sampling.conftest import MAKE_FORMATS
@@ -134,7 +134,7 @@ async def test_verdicts_and_grammars_of_a_tenant_are_not_those_of_another(
     tried: list[ResponseFormat] = []
     compiled: list[str] = []
     async with formats() as cached:
-        judge, compile = cached._nursery.judge, grammar.compiled
+        judge, compile = cached._judged, grammar.compiled
 
         async def counted_judge(wanted: ResponseFormat) -> Verdict:
             tried.append(wanted)
@@ -144,7 +144,7 @@ async def test_verdicts_and_grammars_of_a_tenant_are_not_those_of_another(
             compiled.append(source)
             return compile(tokenizer, source)
 
-        monkeypatch.setattr(cached._nursery, "judge", counted_judge)
+        monkeypatch.setattr(cached, "_judged", counted_judge)
         monkeypatch.setattr(grammar, "compiled", counted_compile)
         counts = []
         for tenant in ("acme", "acme", "other", "other"):

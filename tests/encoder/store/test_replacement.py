@@ -17,6 +17,7 @@ import pytest
 
 from encoder_svc.store.amounts import Amount
 from encoder_svc.store.core import StoreLimits
+from encoder_svc.store.datafile import LengthCheck
 from encoder_svc.store.directory import StoreDirectory
 from encoder_svc.store.inspection import Inspection
 from encoder_svc.store.store import LmdbStore
@@ -360,3 +361,26 @@ def test_a_folder_that_nothing_can_be_written_to_is_a_typed_error(tmp_path: Path
         LmdbStore(tmp_path / "store", LIMITS)
     shutil.rmtree(tmp_path / "store")
     StoreDirectory(tmp_path / "store").release()
+
+
+def test_a_file_that_grows_while_two_threads_check_it_has_lost_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread notes the longer file after this thread has read the length and before it compares."""
+    file = tmp_path / "data.mdb"
+    file.write_bytes(bytes(4096))
+    length = LengthCheck(file)
+    length.check()
+    stat = Path.stat
+
+    def stat_before_another_thread(path: Path) -> os.stat_result:
+        earlier = stat(path)
+        monkeypatch.undo()
+        file.write_bytes(bytes(8192))
+        length.check()
+        return earlier
+
+    monkeypatch.setattr(Path, "stat", stat_before_another_thread)
+    length.check()
+    length.check()
+    assert file.stat().st_size == 8192

@@ -9,6 +9,7 @@ import pytest
 from fovea.client.channel import ATTEMPTS, OPTIONS
 from fovea.contract.errors import DeadlineExceeded, EngineBusy, NotReady
 from fovea.contract.rows import digest
+from fovea.server.connections import ConnectionLimits
 from fovea.server.process import _options
 from tests.fovea.client.driven import decoder_client
 from tests.fovea.client.fakes import served
@@ -71,6 +72,6 @@ def test_busy_errors_are_not_retried_by_the_client(client, decoder):
 
 
 def test_clients_ping_no_more_often_than_servers_allow():
-    ours, theirs = dict(OPTIONS), dict(_options(1))
+    ours, theirs = dict(OPTIONS), dict(_options(1, ConnectionLimits()))
     assert ours["grpc.keepalive_time_ms"] > theirs["grpc.http2.min_ping_interval_without_data_ms"]
     assert ours["grpc.keepalive_permit_without_calls"] == theirs["grpc.keepalive_permit_without_calls"] == 1

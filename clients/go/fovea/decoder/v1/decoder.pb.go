@@ -2556,7 +2556,7 @@ type DecoderLimits struct {
 	// The largest share of the time to its deadline that a request may wait, as estimated when it arrives.
 	MaxWaitShare float32 `protobuf:"fixed32,71,opt,name=max_wait_share,json=maxWaitShare,proto3" json:"max_wait_share,omitempty"`
 	// The most estimated tokens of requests that wait, of prompts and answers. 0 if there is no limit.
-	MaxWaitingTokens uint64 `protobuf:"varint,72,opt,name=max_waiting_tokens,json=maxWaitingTokens,proto3" json:"max_waiting_tokens,omitempty"`
+	MaxWaitingTokens uint32 `protobuf:"varint,72,opt,name=max_waiting_tokens,json=maxWaitingTokens,proto3" json:"max_waiting_tokens,omitempty"`
 	// The most requests that prepare or prefill at once: their images are described and encoded meanwhile.
 	MaxPreparing uint32 `protobuf:"varint,73,opt,name=max_preparing,json=maxPreparing,proto3" json:"max_preparing,omitempty"`
 	// The most requests of a tenant at once. 0 if there is no limit.
@@ -2775,7 +2775,7 @@ func (x *DecoderLimits) GetMaxWaitShare() float32 {
 	return 0
 }
 
-func (x *DecoderLimits) GetMaxWaitingTokens() uint64 {
+func (x *DecoderLimits) GetMaxWaitingTokens() uint32 {
 	if x != nil {
 		return x.MaxWaitingTokens
 	}
@@ -3667,7 +3667,7 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x12max_request_fields\x18= \x01(\rR\x10maxRequestFields\x12,\n" +
 	"\x12default_deadline_s\x18F \x01(\rR\x10defaultDeadlineS\x12$\n" +
 	"\x0emax_wait_share\x18G \x01(\x02R\fmaxWaitShare\x12,\n" +
-	"\x12max_waiting_tokens\x18H \x01(\x04R\x10maxWaitingTokens\x12#\n" +
+	"\x12max_waiting_tokens\x18H \x01(\rR\x10maxWaitingTokens\x12#\n" +
 	"\rmax_preparing\x18I \x01(\rR\fmaxPreparing\x12.\n" +
 	"\x13max_tenant_requests\x18J \x01(\rR\x11maxTenantRequests\x12*\n" +
 	"\x11max_tenant_images\x18K \x01(\rR\x0fmaxTenantImages\x12'\n" +

@@ -322,7 +322,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "rmat_workers\0302 \001(\r\022\033\n\023max_in_flight_byte" +
       "s\030< \001(\004\022\032\n\022max_request_fields\030= \001(\r\022\032\n\022d" +
       "efault_deadline_s\030F \001(\r\022\026\n\016max_wait_shar" +
-      "e\030G \001(\002\022\032\n\022max_waiting_tokens\030H \001(\004\022\025\n\rm" +
+      "e\030G \001(\002\022\032\n\022max_waiting_tokens\030H \001(\r\022\025\n\rm" +
       "ax_preparing\030I \001(\r\022\033\n\023max_tenant_request" +
       "s\030J \001(\r\022\031\n\021max_tenant_images\030K \001(\r\022\027\n\017ma" +
       "x_connections\030P \001(\r\022\036\n\026max_connection_st" +

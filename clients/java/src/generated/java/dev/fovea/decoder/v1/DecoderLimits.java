@@ -413,17 +413,17 @@ private static final long serialVersionUID = 0L;
   }
 
   public static final int MAX_WAITING_TOKENS_FIELD_NUMBER = 72;
-  private long maxWaitingTokens_ = 0L;
+  private int maxWaitingTokens_ = 0;
   /**
    * <pre>
    * The most estimated tokens of requests that wait, of prompts and answers. 0 if there is no limit.
    * </pre>
    *
-   * <code>uint64 max_waiting_tokens = 72;</code>
+   * <code>uint32 max_waiting_tokens = 72;</code>
    * @return The maxWaitingTokens.
    */
   @java.lang.Override
-  public long getMaxWaitingTokens() {
+  public int getMaxWaitingTokens() {
     return maxWaitingTokens_;
   }
 
@@ -633,8 +633,8 @@ private static final long serialVersionUID = 0L;
     if (java.lang.Float.floatToRawIntBits(maxWaitShare_) != 0) {
       output.writeFloat(71, maxWaitShare_);
     }
-    if (maxWaitingTokens_ != 0L) {
-      output.writeUInt64(72, maxWaitingTokens_);
+    if (maxWaitingTokens_ != 0) {
+      output.writeUInt32(72, maxWaitingTokens_);
     }
     if (maxPreparing_ != 0) {
       output.writeUInt32(73, maxPreparing_);
@@ -760,9 +760,9 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeFloatSize(71, maxWaitShare_);
     }
-    if (maxWaitingTokens_ != 0L) {
+    if (maxWaitingTokens_ != 0) {
       size += com.google.protobuf.CodedOutputStream
-        .computeUInt64Size(72, maxWaitingTokens_);
+        .computeUInt32Size(72, maxWaitingTokens_);
     }
     if (maxPreparing_ != 0) {
       size += com.google.protobuf.CodedOutputStream
@@ -958,8 +958,7 @@ private static final long serialVersionUID = 0L;
     hash = (53 * hash) + java.lang.Float.floatToIntBits(
         getMaxWaitShare());
     hash = (37 * hash) + MAX_WAITING_TOKENS_FIELD_NUMBER;
-    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
-        getMaxWaitingTokens());
+    hash = (53 * hash) + getMaxWaitingTokens();
     hash = (37 * hash) + MAX_PREPARING_FIELD_NUMBER;
     hash = (53 * hash) + getMaxPreparing();
     hash = (37 * hash) + MAX_TENANT_REQUESTS_FIELD_NUMBER;
@@ -1136,7 +1135,7 @@ private static final long serialVersionUID = 0L;
       maxRequestFields_ = 0;
       defaultDeadlineS_ = 0;
       maxWaitShare_ = 0F;
-      maxWaitingTokens_ = 0L;
+      maxWaitingTokens_ = 0;
       maxPreparing_ = 0;
       maxTenantRequests_ = 0;
       maxTenantImages_ = 0;
@@ -1368,7 +1367,7 @@ private static final long serialVersionUID = 0L;
       if (java.lang.Float.floatToRawIntBits(other.getMaxWaitShare()) != 0) {
         setMaxWaitShare(other.getMaxWaitShare());
       }
-      if (other.getMaxWaitingTokens() != 0L) {
+      if (other.getMaxWaitingTokens() != 0) {
         setMaxWaitingTokens(other.getMaxWaitingTokens());
       }
       if (other.getMaxPreparing() != 0) {
@@ -1542,7 +1541,7 @@ private static final long serialVersionUID = 0L;
               break;
             } // case 573
             case 576: {
-              maxWaitingTokens_ = input.readUInt64();
+              maxWaitingTokens_ = input.readUInt32();
               bitField0_ |= 0x01000000;
               break;
             } // case 576
@@ -2660,17 +2659,17 @@ private static final long serialVersionUID = 0L;
       return this;
     }
 
-    private long maxWaitingTokens_ ;
+    private int maxWaitingTokens_ ;
     /**
      * <pre>
      * The most estimated tokens of requests that wait, of prompts and answers. 0 if there is no limit.
      * </pre>
      *
-     * <code>uint64 max_waiting_tokens = 72;</code>
+     * <code>uint32 max_waiting_tokens = 72;</code>
      * @return The maxWaitingTokens.
      */
     @java.lang.Override
-    public long getMaxWaitingTokens() {
+    public int getMaxWaitingTokens() {
       return maxWaitingTokens_;
     }
     /**
@@ -2678,11 +2677,11 @@ private static final long serialVersionUID = 0L;
      * The most estimated tokens of requests that wait, of prompts and answers. 0 if there is no limit.
      * </pre>
      *
-     * <code>uint64 max_waiting_tokens = 72;</code>
+     * <code>uint32 max_waiting_tokens = 72;</code>
      * @param value The maxWaitingTokens to set.
      * @return This builder for chaining.
      */
-    public Builder setMaxWaitingTokens(long value) {
+    public Builder setMaxWaitingTokens(int value) {
 
       maxWaitingTokens_ = value;
       bitField0_ |= 0x01000000;
@@ -2694,12 +2693,12 @@ private static final long serialVersionUID = 0L;
      * The most estimated tokens of requests that wait, of prompts and answers. 0 if there is no limit.
      * </pre>
      *
-     * <code>uint64 max_waiting_tokens = 72;</code>
+     * <code>uint32 max_waiting_tokens = 72;</code>
      * @return This builder for chaining.
      */
     public Builder clearMaxWaitingTokens() {
       bitField0_ = (bitField0_ & ~0x01000000);
-      maxWaitingTokens_ = 0L;
+      maxWaitingTokens_ = 0;
       onChanged();
       return this;
     }

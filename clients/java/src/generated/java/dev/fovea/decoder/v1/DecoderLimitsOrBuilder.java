@@ -255,10 +255,10 @@ public interface DecoderLimitsOrBuilder extends
    * The most estimated tokens of requests that wait, of prompts and answers. 0 if there is no limit.
    * </pre>
    *
-   * <code>uint64 max_waiting_tokens = 72;</code>
+   * <code>uint32 max_waiting_tokens = 72;</code>
    * @return The maxWaitingTokens.
    */
-  long getMaxWaitingTokens();
+  int getMaxWaitingTokens();
 
   /**
    * <pre>
