@@ -176,7 +176,7 @@ async def test_waiting_for_rows_and_every_layer_are_progress(
     assert engine._loaded is not None
     before = engine.load().steps
     await answer(engine, text_only, Sampling(max_new_tokens=1))
-    assert engine.load().steps - before > len(engine._loaded.model.devices)
+    assert engine.load().steps - before >= len(engine._loaded.model.devices) > 1
     before, may_go_on = engine.load().steps, asyncio.Event()
 
     async def late() -> AsyncIterator[RowChunk]:
