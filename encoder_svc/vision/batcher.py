@@ -306,7 +306,8 @@ class Batcher:
             await self._run_alone(batch, error)
             return
         ended = time.perf_counter()
-        self._rate.note(sum(image.size for image in batch), ended - started)
+        # Dummies would teach an idle tower that a few patches take as long as a call.
+        self._rate.note(sum(image.size for image in batch if not image.dummy), ended - started)
         self._count(batch)
         for image, output in zip(batch, outputs, strict=True):
             image.finish(output, started, ended)

@@ -602,8 +602,11 @@ async def test_a_dummy_needs_no_room_and_no_figure_counts_it(
         assert batcher.load() == before
         return PreparedImage(patches(9), decode_ms=0.0, preprocess_ms=0.0)
 
-    assert (await batcher.encode(QueuedImage(0, prepared, dummy=True))).rows == rows(9)
+    batcher._rate.note(1000, 1.0)
+    for _ in range(30):
+        assert (await batcher.encode(QueuedImage(0, prepared, dummy=True))).rows == rows(9)
     assert batcher.load() == before
+    assert batcher._rate.seconds(1000) == pytest.approx(1.0), "dummies say nothing of the speed of images"
     work.hold.set()
     await asyncio.gather(*calls)
     assert batcher._limiter.held == 0
