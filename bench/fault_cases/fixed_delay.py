@@ -59,7 +59,8 @@ class FixedDelayEngine(BaseEngine[EngineCall]):
         return await asyncio.get_running_loop().create_future()
 
     def load(self) -> EngineLoad:
-        return EngineLoad(self._running, self.held - self._running, 0, 0, 0)
+        running = min(self._running, self.held)  # it may run a dummy
+        return EngineLoad(running, self.held - running, 0, 0, 0)
 
     async def probe(self, prompt: Prompt) -> int:
         return 0
