@@ -105,12 +105,13 @@ class NativeEngine(BaseEngine[NativeCall]):
         return self._running().description
 
     def load(self) -> EngineLoad:
-        """All zeros until the engine has started. Calls that the worker does not run yet are waiting."""
+        """All zeros until the engine has started. Calls that the worker has not read yet are waiting; a call
+        that has left may still be running.
+        """
         if self._loaded is None:
             return EngineLoad(0, 0, 0, 0, 0)
-        load, held = self._loaded.worker.load(), self.held
-        running = min(load.running, held)
-        return replace(load, running=running, waiting=held - running)
+        load = self._loaded.worker.load()
+        return replace(load, waiting=max(0, self.held - load.running))
 
     async def probe(self, prompt: Prompt) -> int:
         """A hint: other requests may evict the blocks before the prompt is submitted."""

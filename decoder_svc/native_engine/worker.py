@@ -106,8 +106,9 @@ class Worker:
     def load(self) -> EngineLoad:
         """Safe to call from any thread. Each number is right by itself; together they may be of two steps."""
         s = self._scheduler
+        running = sum(not state.request.dummy for state in tuple(s.running))
         used, total, steps = s.blocks.used, s.blocks.total, self._steps + self._model.layers_computed
-        return EngineLoad(len(s.running), len(s.waiting), used, total, s.preemptions, steps)
+        return EngineLoad(running, len(s.waiting), used, total, s.preemptions, steps)
 
     def _run(self) -> None:
         try:
