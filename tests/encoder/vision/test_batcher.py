@@ -580,7 +580,8 @@ async def test_a_tenant_has_at_most_its_images_in_the_batcher(tower: FakeTower, 
     held = [asyncio.create_task(batcher.encode(deadlined(work, n, 300.0, tenant="a"))) for n in (1, 2)]
     await until(lambda: len(work.begun) == 2)
     with pytest.raises(TenantBusy) as refused:
-        await batcher.encode(deadlined(work, 3, 300.0, tenant="a"))
+        async with asyncio.timeout(10):
+            await batcher.encode(deadlined(work, 3, 300.0, tenant="a"))
     assert refused.value.metadata == {"field": "max_tenant_images", "limit": "2", "actual": "3"}
     other = asyncio.create_task(batcher.encode(deadlined(work, 4, 300.0, tenant="b")))
     tower.gate.set()
