@@ -127,7 +127,7 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
             registry,
         )
 
-        async def load() -> Encoder:
+        async def load() -> tuple[Encoder, Tower]:
             store = opened.enter_context(await asyncio.to_thread(_open_store, config))
             if record_crash:
                 store.record_crash()
@@ -138,7 +138,7 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
             batcher = _start_batcher(config, tower, identity)
             jobs = JobBuilder(identity, uploads, permits, config.max_pixels)
             cache = RowCache(identity, uploads, store, preparer, batcher, permits)
-            return Encoder(jobs, cache, Rankings(store, permits, metrics.ranked))
+            return Encoder(jobs, cache, Rankings(store, permits, metrics.ranked)), tower
 
         await _serve(config, state, process, load)
 
@@ -157,7 +157,7 @@ async def _serve(
     config: EncoderSettings,
     state: ServiceState,
     process: ServerProcess,
-    load: Callable[[], Coroutine[Any, Any, Encoder]],
+    load: Callable[[], Coroutine[Any, Any, tuple[Encoder, Tower]]],
 ) -> None:
     description = state.description
     await process.start()
@@ -165,7 +165,8 @@ async def _serve(
     encoder: Encoder | None = None
     leases: RowLeases | None = None
     try:
-        encoder = await process.unless_stopped(load())
+        loaded, tower = await process.unless_stopped(load())
+        encoder = loaded
         if config.arena_bytes:
             arena = await asyncio.to_thread(Arena, config.arena_bytes)
             leases = RowLeases(encoder, arena, config.arena_lease_s)
@@ -173,7 +174,7 @@ async def _serve(
         keep_loaded_objects()
         await process.ready()
         log.info("ready", fingerprint=state.fingerprint, dtype=description.dtype, rows=str(state.layout))
-        async with _liveness(config, description.geometry, encoder.cache.batcher, process).watched():
+        async with _liveness(config, description.geometry, encoder.cache.batcher, tower, process).watched():
             await process.until_stopped(encoder.cache.batcher.died())
     finally:
         state.draining = True
@@ -185,17 +186,19 @@ async def _serve(
 
 
 def _liveness(
-    config: EncoderSettings, geometry: Geometry, batcher: Batcher, process: ServerProcess
+    config: EncoderSettings, geometry: Geometry, batcher: Batcher, tower: Tower, process: ServerProcess
 ) -> Liveness:
-    """Encodes a grey cell through the tower's queue while no image is encoded."""
+    """Encodes a grey cell behind the prepared images while the tower does not proceed. A large image may take
+    minutes on a CPU, so each block of the tower is progress.
+    """
     blank = PreparedImage(Patches.blank(geometry), decode_ms=0.0, preprocess_ms=0.0)
 
     async def prepared() -> PreparedImage:
         return blank
 
     return Liveness(
-        batcher.encodes.total,
-        lambda: batcher.encode(QueuedImage(blank.patches.count, prepared, dummy=True)),
+        lambda: tower.blocks_computed,
+        lambda: batcher.encode(QueuedImage(0, prepared, dummy=True)),
         config.liveness_interval_s,
         config.liveness_limit_s,
         process.set_live,
