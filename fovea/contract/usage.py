@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from fovea.contract.codec import EnumCodec, pick
+from fovea.contract.errors import InvalidArgument
 from fovea.contract.image import timestamp
 from fovea.contract.receipt import Receipt, receipt_from_proto, receipt_to_proto
 from fovea.decoder.v1 import usage_pb2
@@ -194,6 +195,9 @@ def filter_to_proto(chosen: UsageFilter) -> usage_pb2.UsageFilter:
 
 
 def filter_from_proto(message: usage_pb2.UsageFilter) -> UsageFilter:
+    """Raises InvalidArgument for an outcome that this version does not know."""
+    if not _OUTCOME.knows(message.outcome):
+        raise InvalidArgument.of_field("filter.outcome", "is not an outcome", actual=message.outcome)
     return UsageFilter(
         message.start_time.ToNanoseconds() / 1e9 if message.HasField("start_time") else None,
         message.end_time.ToNanoseconds() / 1e9 if message.HasField("end_time") else None,
@@ -208,6 +212,9 @@ def dimension_to_proto(dimension: Dimension | None) -> usage_pb2.UsageDimension.
 
 
 def dimension_from_proto(number: usage_pb2.UsageDimension.ValueType) -> Dimension | None:
+    """Raises InvalidArgument for a dimension that this version does not know."""
+    if not _DIMENSION.knows(number):
+        raise InvalidArgument.of_field("by", "is not a dimension", actual=number)
     return _DIMENSION.from_proto(number)
 
 

@@ -61,9 +61,20 @@ def test_pages_are_newest_first_and_each_record_is_on_one(database: Database) ->
             assert len(page.records) <= 5
             if not (token := page.next_page):
                 break
-        with pytest.raises(InvalidArgument, match="page_token"):
-            queries.page(connection, ALL, 5, "x")
+        foreign = next(each.id for each in records if each.tenant == "b")
+        for invalid in ("x", "\0", "9" * 400, foreign):
+            with pytest.raises(InvalidArgument, match="page_token"):
+                queries.page(connection, UsageFilter(tenant="a"), 5, invalid)
     assert seen == [each for each in reversed(records) if each.tenant == "a"]
+
+
+def test_a_page_does_not_tell_how_many_requests_other_tenants_make(database: Database) -> None:
+    """The token names the tenant's own record, not its place among all records."""
+    records = [record(tenant="ab"[number % 2]) for number in range(8)]
+    written(database, *records)
+    with database.reading() as connection:
+        page = queries.page(connection, UsageFilter(tenant="a"), 2, "")
+    assert page.next_page == page.records[-1].id
 
 
 def test_the_records_of_a_request_id_are_those_of_the_tenant(database: Database) -> None:
