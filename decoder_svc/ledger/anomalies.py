@@ -48,9 +48,8 @@ class AnomalyWatch:
             tokens = sum(image.tokens for image in images) / len(images)
             self._push(AnomalyKind.COST, record, LevelDrift, tokens, record.image_kind)
         for image in images:
-            self._push(
-                AnomalyKind.NEW_IMAGES, record, RateDrift, self._images.add(record.tenant, image.digest)
-            )
+            is_new = self._images.add(record.tenant, image.digest)
+            self._push(AnomalyKind.NEW_IMAGES, record, RateDrift, is_new)
             if image.source is not RowOrigin.NONE:
                 self._push(AnomalyKind.MISSES, record, RateDrift, image.source not in HITS)
         if record.outcome in (Outcome.OK, Outcome.LENGTH):
