@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from fovea.contract.codec import EnumCodec, pick
 from fovea.contract.errors import InvalidArgument
 from fovea.contract.image import timestamp
@@ -178,7 +180,7 @@ def record_to_proto(record: UsageRecord) -> usage_pb2.UsageRecord:
 def record_from_proto(message: usage_pb2.UsageRecord) -> UsageRecord:
     """An outcome that only a newer server knows is FAILED."""
     return UsageRecord(
-        started=message.start_time.ToNanoseconds() / 1e9,
+        started=_seconds(message.start_time),
         outcome=_OUTCOME.from_proto(message.outcome) or Outcome.FAILED,
         receipt=receipt_from_proto(message.receipt),
         **pick(message, _PLAIN),
@@ -199,8 +201,8 @@ def filter_from_proto(message: usage_pb2.UsageFilter) -> UsageFilter:
     if not _OUTCOME.knows(message.outcome):
         raise InvalidArgument.of_field("filter.outcome", "is not an outcome", actual=message.outcome)
     return UsageFilter(
-        message.start_time.ToNanoseconds() / 1e9 if message.HasField("start_time") else None,
-        message.end_time.ToNanoseconds() / 1e9 if message.HasField("end_time") else None,
+        _seconds(message.start_time) if message.HasField("start_time") else None,
+        _seconds(message.end_time) if message.HasField("end_time") else None,
         message.tenant,
         _OUTCOME.from_proto(message.outcome),
     )
@@ -240,6 +242,15 @@ def anomaly_from_proto(message: usage_pb2.Anomaly) -> Anomaly:
         time=message.time.ToNanoseconds() / 1e9,
         **pick(message, _ANOMALY_PLAIN),
     )
+
+
+def microseconds(started: float) -> float:
+    """A time that the wire carries without loss: a filter from a record's time includes the record."""
+    return round(started, 6)
+
+
+def _seconds(time: Timestamp) -> float:
+    return microseconds(time.ToNanoseconds() / 1e9)
 
 
 def day_of(started: float) -> str:
