@@ -29,7 +29,7 @@ from decoder_svc.errors import EncoderChanged
 from decoder_svc.images.near_repeats import bounded, thin
 from decoder_svc.images.prepare import PreparedRequest, RequestPreparer
 from decoder_svc.prompt.builder import PromptBuilder
-from decoder_svc.receipt import RequestUsage, build_receipt, most_spend
+from decoder_svc.receipt import NOTHING_USED, RequestUsage, build_receipt, most_spend
 from decoder_svc.request import ChatRequest, TokenCost
 from fovea.contract.answer import Event, Finished, FinishReason, Started, Text
 from fovea.contract.count import Alternative, Count, Quote
@@ -121,7 +121,7 @@ class Answerer:
         shape = self._engine.shape
         return RowLayout(shape.width, shape.levels, RowDtype.BF16)
 
-    def receipt(self, used: RequestUsage) -> Receipt:
+    def _receipt(self, used: RequestUsage) -> Receipt:
         """The receipt of what a request has used by now."""
         return build_receipt(used, self._model.name, self._tariff)
 
@@ -130,17 +130,21 @@ class Answerer:
     ) -> AsyncGenerator[Event, None]:
         """Yield Started, any number of Text, then Finished. Raises FoveaError on refusal or failure.
 
-        `used` follows what the request uses.
+        `used` follows what the request uses; its receipt is valid afterwards, however the answer ends.
         """
-        self._check(request)
-        check_sampling(request.sampling, self._engine.limits)
-        work = Work.of(request, self._model.geometry, self._engine.limits.max_context)
-        async with (
-            self._admission.turn(request.tenant, work, deadline) as ticket,
-            aclosing(self._admitted(request, encoders, deadline, used, ticket)) as events,
-        ):
-            async for event in events:
-                yield event
+        try:
+            self._check(request)
+            check_sampling(request.sampling, self._engine.limits)
+            work = Work.of(request, self._model.geometry, self._engine.limits.max_context)
+            async with (
+                self._admission.turn(request.tenant, work, deadline) as ticket,
+                aclosing(self._admitted(request, encoders, deadline, used, ticket)) as events,
+            ):
+                async for event in events:
+                    yield event
+        finally:
+            if used.receipt is NOTHING_USED:
+                used.receipt = self._receipt(used)
 
     async def _admitted(
         self, request: ChatRequest, encoders: Fleet, deadline: Deadline, used: RequestUsage, ticket: Ticket
@@ -181,11 +185,12 @@ class Answerer:
         layout = await encoders.layout([image.digest for image in prepared.distinct], deadline)
         prepared = await self._preparer.place(prepared, layout, encoders, deadline)
         fetches = self._fetches(prepared, encoders, layout, deadline)
+        used.prepared, used.layout, used.fetches = prepared, layout, fetches
         if request.budget.near_repeats is not None and layout is not None:
             async with self._thinning:
                 prepared, fetches = await thin(prepared, fetches, layout, request.budget.near_repeats)
         prompt = self._preparer.prompt(prepared, layout)
-        used.prepared, used.prompt, used.layout, used.fetches = prepared, prompt, layout, fetches
+        used.prepared, used.prompt, used.fetches = prepared, prompt, fetches
         await self._check_reachable(prepared, prompt, layout, encoders)
         used.submitted_ms = used.elapsed_ms()
         # Callers may reuse a request id to group calls in the logs; the engine needs unique ids.
@@ -292,7 +297,7 @@ class Answerer:
             raise Aborted(request.id)
         read = last.usage.prompt_tokens - last.usage.cached_prompt_tokens
         self._prefill.note(read, last.timings.prefill_ms / 1000)
-        used.receipt = self.receipt(used)
+        used.receipt = self._receipt(used)
         return Finished(FinishReason(str(last.finish_reason)), last.matched_stop or "", used.receipt)
 
 

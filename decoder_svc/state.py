@@ -102,7 +102,7 @@ class ServiceState:
     async def answer(
         self, request: ChatRequest, deadline: Deadline, used: RequestUsage
     ) -> AsyncGenerator[Event, None]:
-        """As `Answerer.answer`. `used.receipt` is valid afterwards, however the answer ends."""
+        """As `Answerer.answer`."""
         answerer = self._ready()
         tenant = request.tenant
         with self._within_quota(request), self._pool.held(tenant) as encoders:
@@ -114,8 +114,6 @@ class ServiceState:
             finally:
                 self._running.subtract([tenant])
                 self._running += Counter()  # drops tenants without answers
-                if not used.finish_reason:
-                    used.receipt = answerer.receipt(used)
 
     async def count(self, request: ChatRequest, deadline: Deadline) -> Count:
         answerer = self._ready()

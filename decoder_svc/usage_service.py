@@ -1,7 +1,11 @@
-"""UsageService: converts protobuf to plain values and back, and limits callers to their tenant."""
+"""UsageService: converts protobuf to plain values and back, and limits callers to their tenant.
+
+Responses are built on a thread: a page of a thousand records takes longer than a token may be late.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import grpc
@@ -35,17 +39,21 @@ class UsageService(usage_pb2_grpc.UsageServiceServicer):
     async def SummarizeUsage(
         self, request: usage_pb2.SummarizeUsageRequest, context: grpc.aio.ServicerContext
     ) -> usage_pb2.SummarizeUsageResponse:
-        by = dimension_from_proto(request.by)
-        summaries = await self._ledger.summarize(_allowed(filter_from_proto(request.filter)), by)
-        return usage_pb2.SummarizeUsageResponse(summaries=map(summary_to_proto, summaries))
+        chosen, by = _allowed(request.filter), dimension_from_proto(request.by)
+        summaries = await self._ledger.summarize(chosen, by)
+        return await asyncio.to_thread(
+            lambda: usage_pb2.SummarizeUsageResponse(summaries=map(summary_to_proto, summaries))
+        )
 
     async def ListUsage(
         self, request: usage_pb2.ListUsageRequest, context: grpc.aio.ServicerContext
     ) -> usage_pb2.ListUsageResponse:
-        chosen = _allowed(filter_from_proto(request.filter))
+        chosen = _allowed(request.filter)
         page = await self._ledger.page(chosen, request.page_size, request.page_token)
-        return usage_pb2.ListUsageResponse(
-            records=map(record_to_proto, page.records), next_page_token=page.next_page
+        return await asyncio.to_thread(
+            lambda: usage_pb2.ListUsageResponse(
+                records=map(record_to_proto, page.records), next_page_token=page.next_page
+            )
         )
 
     async def GetUsage(
@@ -54,12 +62,14 @@ class UsageService(usage_pb2_grpc.UsageServiceServicer):
         if not request.request_id:
             raise InvalidArgument.of_field("request_id", "is empty")
         records = await self._ledger.of_request(request.request_id, _own_tenant())
-        return usage_pb2.GetUsageResponse(records=map(record_to_proto, records))
+        return await asyncio.to_thread(
+            lambda: usage_pb2.GetUsageResponse(records=map(record_to_proto, records))
+        )
 
     async def ListAnomalies(
         self, request: usage_pb2.ListAnomaliesRequest, context: grpc.aio.ServicerContext
     ) -> usage_pb2.ListAnomaliesResponse:
-        tenant = _allowed(UsageFilter(tenant=request.tenant)).tenant
+        tenant = _allowed(usage_pb2.UsageFilter(tenant=request.tenant)).tenant
         found = self._ledger.anomalies.found(tenant)
         return usage_pb2.ListAnomaliesResponse(anomalies=map(anomaly_to_proto, found))
 
@@ -70,9 +80,9 @@ def _own_tenant() -> str:
     return "" if identity.role is Role.OPERATOR else identity.tenant
 
 
-def _allowed(chosen: UsageFilter) -> UsageFilter:
-    """The filter within the records that the caller may read. Raises TenantNotAllowed."""
-    own = _own_tenant()
+def _allowed(asked: usage_pb2.UsageFilter) -> UsageFilter:
+    """The filter within the records that the caller may read. Raises TenantNotAllowed, InvalidArgument."""
+    chosen, own = filter_from_proto(asked), _own_tenant()
     if not own:
         return chosen
     if chosen.tenant not in ("", own):

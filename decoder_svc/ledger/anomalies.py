@@ -8,7 +8,7 @@ kept in memory for `ListAnomalies`. Nothing is refused because of them.
 from __future__ import annotations
 
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -34,7 +34,7 @@ class AnomalyWatch:
     def __init__(self) -> None:
         self.counts: Counter[AnomalyKind] = Counter()
         self._series: OrderedDict[tuple[AnomalyKind, str, str], Series] = OrderedDict()
-        self._images: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._images = KnownImages(MAX_IMAGES)
         self._found: deque[Anomaly] = deque(maxlen=KEPT)
 
     def found(self, tenant: str) -> list[Anomaly]:
@@ -48,7 +48,8 @@ class AnomalyWatch:
             tokens = sum(image.tokens for image in images) / len(images)
             self._push(AnomalyKind.COST, record, LevelDrift, tokens, record.image_kind)
         for image in images:
-            self._push(AnomalyKind.NEW_IMAGES, record, RateDrift, self._is_new(record.tenant, image.digest))
+            is_new = self._images.add(record.tenant, image.digest)
+            self._push(AnomalyKind.NEW_IMAGES, record, RateDrift, is_new)
             if image.source is not RowOrigin.NONE:
                 self._push(AnomalyKind.MISSES, record, RateDrift, image.source not in HITS)
         if record.outcome in (Outcome.OK, Outcome.LENGTH):
@@ -74,12 +75,26 @@ class AnomalyWatch:
         self.counts[kind] += 1
         log.warning("anomaly", **anomaly.as_json())
 
-    def _is_new(self, tenant: str, digest: str) -> bool:
-        key = tenant, digest
-        known = key in self._images
-        self._images[key] = None
-        _touch(self._images, key, MAX_IMAGES)
-        return not known
+
+class KnownImages:
+    """The image ids that tenants have sent. A flood of images by a tenant makes none of another's new."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._count = 0
+        self._by_tenant: defaultdict[str, OrderedDict[str, None]] = defaultdict(OrderedDict)
+
+    def add(self, tenant: str, digest: str) -> bool:
+        """Whether the image is new. Above the capacity, the tenant with the most images loses its oldest."""
+        own = self._by_tenant[tenant]
+        is_new = digest not in own
+        own[digest] = None
+        own.move_to_end(digest)
+        self._count += is_new
+        if self._count > self._capacity:
+            max(self._by_tenant.values(), key=len).popitem(last=False)
+            self._count -= 1
+        return is_new
 
 
 K = TypeVar("K")

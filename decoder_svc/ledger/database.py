@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from decoder_svc.ledger.tables import VERSION, metadata, schema
 from fovea.contract.errors import LedgerUnavailable
@@ -23,9 +24,15 @@ SCHEMA_LOCK = 0x666F766561  # an advisory lock of PostgreSQL: several decoders m
 
 
 def database_url(folder: Path, url: str) -> URL:
-    """The URL of PostgreSQL if there is one, otherwise that of the file in `folder`."""
+    """The URL of PostgreSQL if there is one, otherwise that of the file in `folder`.
+
+    Raises ValueError for what is not a URL, without its text, which may hold a password.
+    """
     if url:
-        return make_url(url).set(drivername="postgresql+psycopg")
+        try:
+            return make_url(url).set(drivername="postgresql+psycopg")
+        except (ArgumentError, ValueError):
+            raise ValueError("ledger_url is not a URL of the form postgresql://user@host:port/name") from None
     return URL.create("sqlite", database=str(folder / FILE))
 
 
@@ -46,7 +53,7 @@ class Database:
         if self._opened:
             return
         if self.is_sqlite:
-            Path(str(self._url.database)).parent.mkdir(parents=True, exist_ok=True)
+            _make_private(Path(str(self._url.database)))
         with self._begin("IMMEDIATE") as connection:
             if not self.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SCHEMA_LOCK})
@@ -82,6 +89,13 @@ class Database:
             raise
 
 
+def _make_private(file: Path) -> None:
+    """Make folder and file, readable by this user only. SQLite gives the files beside it the same mode."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not file.exists():  # closing an open file would drop SQLite's locks of it
+        file.touch(mode=0o600)
+
+
 def _check_version(connection: Connection) -> None:
     version = connection.scalar(select(schema.c.version))
     if version is None:
@@ -107,6 +121,9 @@ def _sqlite(url: URL) -> Engine:
 
 
 def _postgres(url: URL) -> Engine:
+    """Raises ValueError if the driver is not installed."""
+    if find_spec("psycopg") is None:
+        raise ValueError("ledger_url needs psycopg: pip install 'fovea[postgres]'")
     milliseconds = {"statement_timeout": STATEMENT_S * 1000, "lock_timeout": WAIT_S * 1000}
     options = " ".join(f"-c {name}={value}" for name, value in milliseconds.items())
     arguments = {

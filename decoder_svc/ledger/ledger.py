@@ -19,7 +19,7 @@ from decoder_svc.ledger.database import Database, database_url
 from decoder_svc.ledger.quota_file import QuotaTable
 from decoder_svc.ledger.quotas import Quotas
 from decoder_svc.ledger.retention import Retention
-from decoder_svc.ledger.spending import Quota
+from decoder_svc.ledger.spending import Quota, give_back_expired
 from decoder_svc.ledger.writer import LedgerWriter
 from decoder_svc.ledger_settings import LedgerSettings
 from fovea.contract.errors import LedgerUnavailable
@@ -43,7 +43,7 @@ def open_ledger(chosen: LedgerSettings, currency: str) -> Ledger | None:
         table = QuotaTable(default, chosen.credential("quota_file"))
         quotas = Quotas(database, table.of, chosen.quota_warn_share, currency)
     retention = Retention(chosen.ledger_days, chosen.ledger_max_records)
-    maintain = quotas.maintain if quotas else None
+    maintain = quotas.maintain if quotas else give_back_expired
     return Ledger(database, LedgerWriter(database, retention, chosen.ledger_queue, maintain), quotas)
 
 

@@ -59,10 +59,10 @@ def page(connection: Connection, chosen: UsageFilter, size: int, token: str) -> 
     limit = min(size or DEFAULT_PAGE, MAX_PAGE)
     conditions = _conditions(chosen)
     if token:
-        conditions.append(requests.c.seq < _seq(token))
+        conditions.append(requests.c.seq < _seq(connection, token, chosen.tenant))
     statement = select(requests).where(*conditions).order_by(requests.c.seq.desc()).limit(limit + 1)
     rows = connection.execute(statement).all()
-    following = str(rows[limit - 1].seq) if len(rows) > limit else ""
+    following = str(rows[limit - 1].id) if len(rows) > limit else ""
     return UsagePage(tuple(record_of(row) for row in rows[:limit]), following)
 
 
@@ -86,7 +86,14 @@ def _conditions(chosen: UsageFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _seq(token: str) -> int:
-    if not (token.isascii() and token.isdigit() and len(token) <= 18):
-        raise InvalidArgument.of_field("page_token", "is not the token of an earlier page")
-    return int(token)
+def _seq(connection: Connection, token: str, tenant: str) -> int:
+    """The place of a page's last record, whose id is the token.
+
+    The place itself would tell how many requests other tenants have made in between.
+    """
+    conditions = [requests.c.id == token, *_conditions(UsageFilter(tenant=tenant))]
+    seq = connection.scalar(select(requests.c.seq).where(*conditions)) if token.isalnum() else None
+    if seq is None:
+        what = "is not the token of an earlier page, or the last record of that page has been deleted"
+        raise InvalidArgument.of_field("page_token", what)
+    return int(seq)

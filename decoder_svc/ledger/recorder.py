@@ -17,7 +17,7 @@ import structlog
 
 from decoder_svc.ledger.quotas import Quotas
 from decoder_svc.receipt import RequestUsage
-from fovea.contract.usage import Outcome, UsageRecord
+from fovea.contract.usage import Outcome, UsageRecord, microseconds
 from fovea.server.call import Call
 from fovea.server.identity import current_identity
 
@@ -69,7 +69,7 @@ class Recorder:
             id=id,
             request_id=call.request_id,
             tenant=current_identity().tenant,
-            started=time.time() - used.elapsed_ms() / 1000,
+            started=microseconds(time.time() - used.elapsed_ms() / 1000),
             method=call.method.removeprefix(SERVICE),
             outcome=_outcome(call.code, used.finish_reason),
             model=self._model,

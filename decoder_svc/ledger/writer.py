@@ -58,6 +58,7 @@ class LedgerWriter:
         self._added = threading.Event()
         self._closing = threading.Event()
         self._retained = self._maintained = 0.0
+        self._lost_since = -1
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
 
     @property
@@ -71,10 +72,17 @@ class LedgerWriter:
     def add(self, record: UsageRecord) -> None:
         """Queue a record. Drops and counts it if the queue is full."""
         if len(self._queue) >= self._capacity:
-            self.dropped += 1
+            self._drop()
             return
         self._queue.append(record)
         self._added.set()
+
+    def _drop(self) -> None:
+        """Log the first loss since the last write: a database may be too slow without being down."""
+        self.dropped += 1
+        if self._lost_since != self.written:
+            self._lost_since = self.written
+            log.error("ledger_full", waiting=len(self._queue), dropped=self.dropped)
 
     def close(self) -> None:
         """Write what waits, for at most CLOSE_S. Records that are left are dropped."""

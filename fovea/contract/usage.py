@@ -12,7 +12,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from fovea.contract.codec import EnumCodec, pick
+from fovea.contract.errors import InvalidArgument
 from fovea.contract.image import timestamp
 from fovea.contract.receipt import Receipt, receipt_from_proto, receipt_to_proto
 from fovea.decoder.v1 import usage_pb2
@@ -177,7 +180,7 @@ def record_to_proto(record: UsageRecord) -> usage_pb2.UsageRecord:
 def record_from_proto(message: usage_pb2.UsageRecord) -> UsageRecord:
     """An outcome that only a newer server knows is FAILED."""
     return UsageRecord(
-        started=message.start_time.ToNanoseconds() / 1e9,
+        started=_seconds(message.start_time),
         outcome=_OUTCOME.from_proto(message.outcome) or Outcome.FAILED,
         receipt=receipt_from_proto(message.receipt),
         **pick(message, _PLAIN),
@@ -194,9 +197,12 @@ def filter_to_proto(chosen: UsageFilter) -> usage_pb2.UsageFilter:
 
 
 def filter_from_proto(message: usage_pb2.UsageFilter) -> UsageFilter:
+    """Raises InvalidArgument for an outcome that this version does not know."""
+    if not _OUTCOME.knows(message.outcome):
+        raise InvalidArgument.of_field("filter.outcome", "is not an outcome", actual=message.outcome)
     return UsageFilter(
-        message.start_time.ToNanoseconds() / 1e9 if message.HasField("start_time") else None,
-        message.end_time.ToNanoseconds() / 1e9 if message.HasField("end_time") else None,
+        _seconds(message.start_time) if message.HasField("start_time") else None,
+        _seconds(message.end_time) if message.HasField("end_time") else None,
         message.tenant,
         _OUTCOME.from_proto(message.outcome),
     )
@@ -208,6 +214,9 @@ def dimension_to_proto(dimension: Dimension | None) -> usage_pb2.UsageDimension.
 
 
 def dimension_from_proto(number: usage_pb2.UsageDimension.ValueType) -> Dimension | None:
+    """Raises InvalidArgument for a dimension that this version does not know."""
+    if not _DIMENSION.knows(number):
+        raise InvalidArgument.of_field("by", "is not a dimension", actual=number)
     return _DIMENSION.from_proto(number)
 
 
@@ -233,6 +242,15 @@ def anomaly_from_proto(message: usage_pb2.Anomaly) -> Anomaly:
         time=message.time.ToNanoseconds() / 1e9,
         **pick(message, _ANOMALY_PLAIN),
     )
+
+
+def microseconds(started: float) -> float:
+    """A time that the wire carries without loss: a filter from a record's time includes the record."""
+    return round(started, 6)
+
+
+def _seconds(time: Timestamp) -> float:
+    return microseconds(time.ToNanoseconds() / 1e9)
 
 
 def day_of(started: float) -> str:

@@ -227,8 +227,11 @@ class _LayeredHandler:
                     await call.announce()
                     await messages.send(response)
 
-    async def _request(self, messages: Messages, stack: AsyncExitStack) -> tuple[Any, FoveaError | None]:
-        """The handler's input, or the error to raise inside of the layers, which need the request's id."""
+    async def _request(self, messages: Messages, stack: AsyncExitStack) -> tuple[Any, BaseException | None]:
+        """The handler's input, or the error to raise inside of the layers, which need the request's id.
+
+        The error of a caller that has left is CancelledError: its call is counted and recorded as well.
+        """
         try:
             if is_public(self.method) and self.handler.response_streaming:
                 stack.enter_context(self.public_streams.held())
@@ -236,7 +239,7 @@ class _LayeredHandler:
             if self.handler.request_streaming:
                 return (messages.dialogue() if self.handler.response_streaming else messages.all()), None
             return await messages.only(), None
-        except FoveaError as error:
+        except (FoveaError, asyncio.CancelledError) as error:
             return None, error
 
     @asynccontextmanager
@@ -254,7 +257,7 @@ class _LayeredHandler:
             for layer in self.layers:
                 await stack.enter_async_context(layer(call))
             if failed is not None:
-                if self.handler.request_streaming:
+                if self.handler.request_streaming and isinstance(failed, FoveaError):
                     await messages.drain()
                 raise failed
             yield call, messages, request

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -43,7 +43,7 @@ from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 from decoder_svc.receipt import RequestUsage
 from decoder_svc.request import ChatRequest, ImageInput
-from fovea.contract.answer import Finished, Started
+from fovea.contract.answer import Finished, Started, Text
 from fovea.contract.budget import Detail, RepeatPolicy
 from fovea.contract.count import Count, token_count_to_proto
 from fovea.contract.errors import AspectTooExtreme, EngineBusy, FoveaError, RowsMismatch
@@ -73,6 +73,7 @@ class Placing(FakeEncoder):
         self.calls: list[str] = []
         self.known = True
         self.kept_of_header: list[int] | None = None
+        self.stuck_digest = ""
 
     async def DescribeImage(self, request, context):
         self.calls.append("describe")
@@ -96,6 +97,8 @@ class Placing(FakeEncoder):
 
     async def Encode(self, request, context):
         self.calls.append("encode")
+        if request.digest == self.stuck_digest:
+            await asyncio.Event().wait()
         _, sent = self._rows(request.plan)
         data = np.repeat(np.asarray(sent, "<f4"), LAYOUT.values).tobytes()
         yield encoder_pb2.EncodeResponse(header=self._header(request, sent, rows_pb2.ROW_SOURCE_ROWS))
@@ -299,6 +302,43 @@ async def test_under_pressure_images_lose_detail_and_the_receipt_says_so(stage: 
     assert [receipt.degraded for receipt in (calm, pressed, kept)] == [False, True, False]
     assert steps(pressed) == [("resize", 48, 12, "pressure: detail auto: text 28 px")]
     assert (calm.images[0].tokens, kept.images[0].tokens) == (48, 48)
+
+
+async def test_a_call_that_is_left_at_its_last_token_has_spent_the_whole_answer(stage: Stage) -> None:
+    used = RequestUsage()
+
+    async def leave(fleet: Fleet) -> None:
+        answer = stage.answerer.answer(ask("a"), fleet, Deadline.after(30), used)
+        async with aclosing(answer) as events:
+            async for event in events:
+                if isinstance(event, Text):
+                    return
+
+    await stage._with_fleet(leave)
+    assert used.finish_reason == "stop"
+    totals = used.receipt.totals
+    assert (totals.visual_tokens, totals.output_tokens, totals.encodes) == (48, 1, 0)
+    assert totals.wire_bytes == totals.row_bytes > 0
+
+
+async def test_a_call_that_is_cut_while_it_compares_images_has_spent_their_rows(stage: Stage) -> None:
+    """The second of two frames never arrives."""
+    used, asked = RequestUsage(), ask("a", "b", near_repeats=0.4)
+    stage.encoder.stuck_digest = asked.images[1].digest
+
+    async def cut(fleet: Fleet) -> None:
+        answer = stage.answerer.answer(asked, fleet, Deadline.after(30), used)
+        waiting = asyncio.create_task(anext(answer))
+        async with asyncio.timeout(30):
+            while not (used.fetches and used.fetches[0].report.row_bytes):
+                await asyncio.sleep(0.01)
+        waiting.cancel()
+        with suppress(asyncio.CancelledError):
+            await waiting
+
+    await stage._with_fleet(cut)
+    assert used.receipt.totals.wire_bytes > 0
+    assert [image.wire_bytes > 0 for image in used.receipt.images] == [True, False]
 
 
 async def test_a_full_queue_refuses_before_any_encode(stage: Stage) -> None:

@@ -187,6 +187,14 @@ async def test_a_call_that_is_cancelled_is_counted_as_cancelled(kit: Kit, method
     assert kit.handled(method, "OK") == 0
 
 
+async def test_a_call_that_is_cancelled_before_its_request_arrives_is_counted(kit: Kit) -> None:
+    call = kit.channel.stream_unary("/test.Kit/One")()
+    await call.wait_for_connection()
+    call.cancel()
+    await _until(lambda: kit.handled("One", "CANCELLED") == 1)
+    assert kit.started("One") == 1
+
+
 @pytest.mark.parametrize("method", HANDLERS)
 async def test_a_passed_deadline_is_counted_as_such(kit: Kit, method: str) -> None:
     call = kit.call(method, b"sleep", timeout=0.3)

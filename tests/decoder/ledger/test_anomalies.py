@@ -8,7 +8,7 @@ from dataclasses import replace
 import structlog
 
 from bench.parts.usage import traffic
-from decoder_svc.ledger.anomalies import AnomalyWatch
+from decoder_svc.ledger.anomalies import AnomalyWatch, KnownImages
 from decoder_svc.ledger.drift import LevelDrift
 from fovea.contract.usage import AnomalyKind
 
@@ -67,3 +67,12 @@ def test_a_few_outliers_raise_no_alarm() -> None:
     for _ in range(CALM):
         assert not drift.push(40)
     assert not any(drift.push(1e12) for _ in range(3))
+
+
+def test_a_flood_of_images_makes_no_image_of_another_tenant_new() -> None:
+    """Otherwise a tenant's anomalies would tell what others send."""
+    known = KnownImages(capacity=100)
+    assert all(known.add("acme", str(number)) for number in range(10))
+    assert all(known.add("flood", str(number)) for number in range(1000))
+    assert not any(known.add("acme", str(number)) for number in range(10))
+    assert known.add("flood", "0")

@@ -44,7 +44,8 @@ def test_a_postgresql_that_goes_away_and_comes_back_loses_what_the_queue_could_n
     thread.close()
     database.close()
     events = [(line["event"], line["log_level"]) for line in lines]
-    assert events == [("ledger_down", "error"), ("ledger_up", "warning")]
+    assert sorted(events[:-1]) == [("ledger_down", "error"), ("ledger_full", "error")]
+    assert events[-1] == ("ledger_up", "warning")
     assert lines[-1]["dropped"] == 3
 
 
@@ -86,3 +87,12 @@ def test_a_locked_sqlite_file_does_not_delay_adding(tmp_path: Path) -> None:
     thread.close()
     database.close()
     other.close()
+
+
+def test_a_slow_database_that_costs_records_is_logged_once(tmp_path: Path) -> None:
+    thread = writer(Database(database_url(tmp_path, "")), capacity=2)
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(5):
+            thread.add(record())
+    assert lines == [{"event": "ledger_full", "waiting": 2, "dropped": 1, "log_level": "error"}]
+    assert (thread.up, thread.dropped) == (True, 3)

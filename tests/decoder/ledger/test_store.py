@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, update
+from sqlalchemy import URL, insert, select, update
 
+from decoder_svc.ledger import database as databases
 from decoder_svc.ledger import queries
-from decoder_svc.ledger.database import Database
+from decoder_svc.ledger.database import Database, database_url
+from decoder_svc.ledger.ledger import open_ledger
 from decoder_svc.ledger.retention import Retention
-from decoder_svc.ledger.tables import VERSION, schema
+from decoder_svc.ledger.tables import VERSION, charges, schema
+from decoder_svc.ledger_settings import LedgerSettings
 from fovea.contract.errors import InvalidArgument, LedgerUnavailable
 from fovea.contract.image import ImageKind
 from fovea.contract.usage import Dimension, Outcome, UsageFilter, UsageRecord
@@ -61,9 +66,20 @@ def test_pages_are_newest_first_and_each_record_is_on_one(database: Database) ->
             assert len(page.records) <= 5
             if not (token := page.next_page):
                 break
-        with pytest.raises(InvalidArgument, match="page_token"):
-            queries.page(connection, ALL, 5, "x")
+        foreign = next(each.id for each in records if each.tenant == "b")
+        for invalid in ("x", "\0", "9" * 400, foreign):
+            with pytest.raises(InvalidArgument, match="page_token"):
+                queries.page(connection, UsageFilter(tenant="a"), 5, invalid)
     assert seen == [each for each in reversed(records) if each.tenant == "a"]
+
+
+def test_a_page_does_not_tell_how_many_requests_other_tenants_make(database: Database) -> None:
+    """The token names the tenant's own record, not its place among all records."""
+    records = [record(tenant="ab"[number % 2]) for number in range(8)]
+    written(database, *records)
+    with database.reading() as connection:
+        page = queries.page(connection, UsageFilter(tenant="a"), 2, "")
+    assert page.next_page == page.records[-1].id
 
 
 def test_the_records_of_a_request_id_are_those_of_the_tenant(database: Database) -> None:
@@ -173,3 +189,50 @@ def test_a_schema_of_a_newer_version_is_refused_by_number(database: Database, ur
     with pytest.raises(LedgerUnavailable, match=f"version {VERSION + 1}.*version {VERSION}"):
         newer.open()
     newer.close()
+
+
+def test_the_file_is_readable_by_its_user_only(tmp_path: Path) -> None:
+    folder = tmp_path / "ledger"
+    database = Database(database_url(folder, ""))
+    written(database, record())
+    with database.writing():  # the files of the write-ahead log are there while it is open
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()}
+    database.close()
+    assert modes == dict.fromkeys(("ledger.sqlite", "ledger.sqlite-shm", "ledger.sqlite-wal"), 0o600)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_url_that_cannot_be_read_is_refused_without_its_text(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="ledger_url") as refused:
+        database_url(tmp_path, "postgresql://user:hunter2@host:port/name")
+    assert "hunter2" not in str(refused.value)
+
+
+def test_postgresql_without_its_driver_is_refused_by_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install 'fovea\[postgres\]'"):
+        Database(database_url(tmp_path, "postgresql://host/name"))
+
+
+def test_without_quotas_what_retries_were_charged_is_forgotten_all_the_same(tmp_path: Path) -> None:
+    """Every idempotency key has a row."""
+    opened = open_ledger(
+        LedgerSettings(listen="127.0.0.1:0", idle_s=60.0, insecure=True, ledger_dir=tmp_path), "EUR"
+    )
+    assert opened is not None
+    database = Database(database_url(tmp_path, ""))
+    with database.writing() as connection:
+        row = {"key": "old", "tokens": 1, "amount": 0.0, "calls": 1, "expires": time.time() - 1}
+        connection.execute(insert(charges).values(row))
+    opened.start()
+
+    def keys() -> list[str]:
+        with database.reading() as connection:
+            return list(connection.scalars(select(charges.c.key)))
+
+    opened.writer.add(record(charge_key="new"))
+    until(lambda: keys() == ["new"])
+    opened.writer.close()
+    database.close()
