@@ -142,6 +142,10 @@ class ServiceState:
         """Whether deleted bytes wait for a compaction of the store."""
         return self._store.erasure_due
 
+    def store_total(self) -> TenantStats:
+        """The store's sums of all tenants. Raises StoreFailed."""
+        return self._store.total()
+
     def arena_use(self) -> ArenaUse:
         return self._leases.use() if self._leases else ArenaUse()
 
