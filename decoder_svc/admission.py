@@ -44,14 +44,17 @@ class Work:
         return self.prompt_tokens + self.answer_tokens
 
     @classmethod
-    def of(cls, request: ChatRequest, geometry: Geometry) -> Work:
-        """Images count as the largest that their budget allows."""
+    def of(cls, request: ChatRequest, geometry: Geometry, max_context: int) -> Work:
+        """Images count as the largest that their budget allows. A longer prompt than `max_context` is refused
+        later.
+        """
         texts = (p.text for m in request.messages for p in m.parts if isinstance(p, TextPart))
         text_tokens = sum(map(len, texts)) // CHARACTERS_PER_TOKEN + 1
         budget = request.budget
         tokens = geometry.within(budget.max_pixels or geometry.max_pixels) // geometry.cell**2
         visual_tokens = min(tokens * len(request.images), budget.max_visual_tokens or 2**31)
-        return cls(text_tokens + visual_tokens, request.sampling.token_limit, len(request.images))
+        prompt_tokens = min(text_tokens + visual_tokens, max_context)
+        return cls(prompt_tokens, request.sampling.token_limit, len(request.images))
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,10 @@ class Ticket(Waiter):
         """Give the place to the next request: nothing is left to compute, whatever the caller still reads."""
         self.admission.free(self)
 
+    def retake(self) -> None:
+        """Hold a place again, even beyond the limit: the request is computed once more."""
+        self.admission.retake(self)
+
 
 class Admission:
     """Confined to an event loop."""
@@ -207,6 +214,9 @@ class Admission:
     def free(self, ticket: Ticket) -> None:
         self._passed.discard(ticket)
         self._update()
+
+    def retake(self, ticket: Ticket) -> None:
+        self._passed.add(ticket)
 
     @property
     def outside(self) -> int:

@@ -134,7 +134,7 @@ class Answerer:
         """
         self._check(request)
         check_sampling(request.sampling, self._engine.limits)
-        work = Work.of(request, self._model.geometry)
+        work = Work.of(request, self._model.geometry, self._engine.limits.max_context)
         async with (
             self._admission.turn(request.tenant, work, deadline) as ticket,
             aclosing(self._admitted(request, encoders, deadline, used, ticket)) as events,
@@ -166,6 +166,7 @@ class Answerer:
             except EncoderChanged:
                 if spoken or attempt == ATTEMPTS:
                     raise
+                ticket.retake()  # an engine that failed the attempt has freed it
 
     async def _attempt(
         self,

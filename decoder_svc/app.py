@@ -154,7 +154,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     answerer = Answerer(
         engine, builder, facts, limits.max_images, pressure, chosen.tariff, admission, chosen.shared_rows
     )
-    dummy = EngineRequest("dummy", _dummy_prompt(builder), Sampling(max_new_tokens=1))
+    dummy = EngineRequest("dummy", _dummy_prompt(builder), Sampling(max_new_tokens=1), dummy=True)
     await _run(
         chosen, Components(state, engine, pool, answerer, recorder, ledger, dummy, layout), registry, lookup
     )

@@ -1,10 +1,10 @@
-"""The assembly of the encoder, in order: settings, logs, checkpoint, store, server, tower, ready."""
+"""The assembly of the encoder, in order: settings, logs, checkpoint, server, store, tower, ready."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -94,7 +94,7 @@ def _describe(config: EncoderSettings, geometry: Geometry) -> EncoderDescription
 
 
 async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
-    """Open the store and bind, then load the tower, so that health and GetServerInfo answer meanwhile.
+    """Bind, so that health and GetServerInfo answer while the store opens and the tower loads.
 
     `record_crash` takes the fault handler of the whole process, so that the next start knows whether the
     store's code was killed by a signal.
@@ -104,18 +104,13 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
     geometry = Geometry.from_checkpoint(config.model)
     description = _describe(config, geometry)
     threads = min(config.decode_threads, cores())
-    upkeep = Upkeep(config.store_check_s, config.compaction_s)
-    policy = UploadPolicy(config.max_image_bytes, config.upload_ttl_s)
     with (
-        await asyncio.to_thread(LmdbStore, config.cache_dir, config.store_limits, upkeep) as store,
+        ExitStack() as opened,
         closing(_decoder(config)) as decoder,
         closing(ImagePreparer(decoder, geometry, threads)) as preparer,
     ):
-        if record_crash:
-            store.record_crash()
-        uploads = Uploads(store, decoder, policy)
         permits = WritePermits()
-        state = ServiceState(description, store, uploads, permits)
+        state = ServiceState(description, permits)
         registry = CollectorRegistry()
         metrics = EncoderMetrics(registry, state)
         process = ServerProcess(
@@ -132,15 +127,25 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
             registry,
         )
 
-        async def load() -> Encoder:
+        async def load() -> tuple[Encoder, Tower]:
+            store = opened.enter_context(await asyncio.to_thread(_open_store, config))
+            if record_crash:
+                store.record_crash()
+            uploads = Uploads(store, decoder, UploadPolicy(config.max_image_bytes, config.upload_ttl_s))
+            state.open_store(store, uploads)
             tower = await _load_tower(config, state)
             identity = await asyncio.to_thread(_identity, config, description, tower)
             batcher = _start_batcher(config, tower, identity)
             jobs = JobBuilder(identity, uploads, permits, config.max_pixels)
             cache = RowCache(identity, uploads, store, preparer, batcher, permits)
-            return Encoder(jobs, cache, Rankings(store, permits, metrics.ranked))
+            return Encoder(jobs, cache, Rankings(store, permits, metrics.ranked)), tower
 
         await _serve(config, state, process, load)
+
+
+def _open_store(config: EncoderSettings) -> LmdbStore:
+    upkeep = Upkeep(config.store_check_s, config.compaction_s)
+    return LmdbStore(config.cache_dir, config.store_limits, upkeep)
 
 
 def _decoder(config: EncoderSettings) -> Decoder:
@@ -152,7 +157,7 @@ async def _serve(
     config: EncoderSettings,
     state: ServiceState,
     process: ServerProcess,
-    load: Callable[[], Coroutine[Any, Any, Encoder]],
+    load: Callable[[], Coroutine[Any, Any, tuple[Encoder, Tower]]],
 ) -> None:
     description = state.description
     await process.start()
@@ -160,7 +165,8 @@ async def _serve(
     encoder: Encoder | None = None
     leases: RowLeases | None = None
     try:
-        encoder = await process.unless_stopped(load())
+        loaded, tower = await process.unless_stopped(load())
+        encoder = loaded
         if config.arena_bytes:
             arena = await asyncio.to_thread(Arena, config.arena_bytes)
             leases = RowLeases(encoder, arena, config.arena_lease_s)
@@ -168,7 +174,7 @@ async def _serve(
         keep_loaded_objects()
         await process.ready()
         log.info("ready", fingerprint=state.fingerprint, dtype=description.dtype, rows=str(state.layout))
-        async with _liveness(config, description.geometry, encoder.cache.batcher, process).watched():
+        async with _liveness(config, description.geometry, encoder.cache.batcher, tower, process).watched():
             await process.until_stopped(encoder.cache.batcher.died())
     finally:
         state.draining = True
@@ -180,17 +186,19 @@ async def _serve(
 
 
 def _liveness(
-    config: EncoderSettings, geometry: Geometry, batcher: Batcher, process: ServerProcess
+    config: EncoderSettings, geometry: Geometry, batcher: Batcher, tower: Tower, process: ServerProcess
 ) -> Liveness:
-    """Encodes a grey cell through the tower's queue while no image is encoded."""
+    """Encodes a grey cell behind the prepared images while the tower does not proceed. A large image may take
+    minutes on a CPU, so each block of the tower is progress.
+    """
     blank = PreparedImage(Patches.blank(geometry), decode_ms=0.0, preprocess_ms=0.0)
 
     async def prepared() -> PreparedImage:
         return blank
 
     return Liveness(
-        batcher.encodes.total,
-        lambda: batcher.encode(QueuedImage(blank.patches.count, prepared, dummy=True)),
+        lambda: tower.blocks_computed,
+        lambda: batcher.encode(QueuedImage(0, prepared, dummy=True)),
         config.liveness_interval_s,
         config.liveness_limit_s,
         process.set_live,

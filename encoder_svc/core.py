@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from encoder_svc.permits import WritePermit
 from encoder_svc.reduction.ranking import Floats
-from encoder_svc.store.core import GridIndices, StoredRows
+from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
 from encoder_svc.tenant import Tenant
 from encoder_svc.vision.output import Timings
 from fovea.contract.plan import EncodePlan, RowSelection
+from fovea.contract.row_stream import GridIndices
 from fovea.contract.rows import RowLayout, RowOrigin
 from fovea.deadline import Deadline
 from fovea.geometry import Geometry, Planned

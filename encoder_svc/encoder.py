@@ -20,9 +20,10 @@ from encoder_svc.reduction.gather import gather
 from encoder_svc.reduction.rankers import RankerInput
 from encoder_svc.reduction.ranking import Ranking
 from encoder_svc.row_cache import RowCache
-from encoder_svc.store.core import GridIndices, StoredRows
+from encoder_svc.store.core import StoredRows
 from encoder_svc.tenant import Tenant
 from fovea.contract.plan import EncodePlan
+from fovea.contract.row_stream import GridIndices
 from fovea.contract.rows import RowOrigin
 from fovea.deadline import NO_DEADLINE, Deadline
 from fovea.pooled import pooled

@@ -16,7 +16,7 @@ import structlog
 from encoder_svc.core import EncodedRows, EncodeJob, RowIdentity
 from encoder_svc.permits import WritePermits
 from encoder_svc.single_flight import SingleFlight
-from encoder_svc.store.core import GridIndices, StoredRows
+from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.uploads import Uploads
@@ -24,7 +24,9 @@ from encoder_svc.vision.batcher import Batcher
 from encoder_svc.vision.output import Timings
 from encoder_svc.vision.prepare import ImagePreparer, PreparedImage
 from encoder_svc.vision.queued_image import QueuedImage
+from fovea.contract.row_stream import GridIndices
 from fovea.contract.rows import RowOrigin, digest
+from fovea.logs import Repeats
 
 log = structlog.get_logger()
 
@@ -47,6 +49,7 @@ class RowCache:
         self._store = store
         self._preparer = preparer
         self._permits = permits
+        self._warnings = Repeats()
         # By row key, and whether the computation also yields saliency.
         self._computations: SingleFlight[tuple[RowKey, bool], EncodedRows] = SingleFlight()
         self._queued: dict[tuple[RowKey, bool], QueuedImage] = {}
@@ -142,5 +145,5 @@ class RowCache:
             if not permitted:
                 return
             put = await asyncio.to_thread(self._store.put, job.key, job.fields, computed.rows)
-        if not put.stored and put.skipped != "off":
+        if not put.stored and put.skipped != "off" and self._warnings.passes(put.skipped):
             log.warning("rows_not_stored", why=put.skipped, bytes=computed.rows.data.nbytes)

@@ -56,7 +56,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
         return self._state.tenant(current_identity().tenant)
 
     def _visible(self) -> Tenant | None:
-        """The tenant whose load and statistics the caller may see; None for all tenants."""
+        """The tenant whose load the caller may see; None for all tenants."""
         return self._tenant() if current_identity().role is Role.USER else None
 
     async def PutImage(
@@ -161,7 +161,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     async def GetCacheStats(
         self, request: encoder_pb2.GetCacheStatsRequest, context: grpc.aio.ServicerContext
     ) -> encoder_pb2.GetCacheStatsResponse:
-        return cache_stats_to_proto(await self._state.cache_stats(self._visible()))
+        return cache_stats_to_proto(await self._state.cache_stats())
 
 
 def _encode_arguments(request: encoder_pb2.EncodeRequest) -> tuple[str, EncodePlan, str]:

@@ -15,7 +15,6 @@ from encoder_svc.errors import ArenaOff
 from encoder_svc.leases import ArenaUse, RowLease, RowLeases
 from encoder_svc.permits import WritePermits
 from encoder_svc.store.amounts import Amount
-from encoder_svc.store.core import TenantStats
 from encoder_svc.store.keys import RowKey
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.tenant import Tenant
@@ -86,20 +85,22 @@ class EncoderDescription:
 
 
 class ServiceState:
-    """The encoder process. `open` admits calls for rows once the tower has run a dummy image."""
+    """The encoder process. `open_store` admits uploads, and `open` calls for rows once the tower has run a
+    dummy image.
+    """
 
-    def __init__(
-        self, description: EncoderDescription, store: LmdbStore, uploads: Uploads, permits: WritePermits
-    ) -> None:
+    def __init__(self, description: EncoderDescription, permits: WritePermits) -> None:
         self.description = description
         self.version = version("fovea")
         self.progress = 0.0
         self.draining = False
-        self.uploads = uploads
-        self._store = store
+        self._opened: tuple[LmdbStore, Uploads] | None = None
         self._permits = permits
         self._encoder: Encoder | None = None
         self._leases: RowLeases | None = None
+
+    def open_store(self, store: LmdbStore, uploads: Uploads) -> None:
+        self._opened = store, uploads
 
     def open(self, encoder: Encoder, leases: RowLeases | None) -> None:
         self._encoder = encoder
@@ -108,6 +109,21 @@ class ServiceState:
 
     def tenant(self, name: str) -> Tenant:
         return Tenant.of(name, self.description.shares_rows)
+
+    @property
+    def uploads(self) -> Uploads:
+        """Raises NotReady until `open_store`."""
+        return self._stored[1]
+
+    @property
+    def _store(self) -> LmdbStore:
+        return self._stored[0]
+
+    @property
+    def _stored(self) -> tuple[LmdbStore, Uploads]:
+        if self._opened is None:
+            raise NotReady(self.progress)
+        return self._opened
 
     @property
     def encoder(self) -> Encoder:
@@ -140,7 +156,7 @@ class ServiceState:
     @property
     def erasure_due(self) -> bool:
         """Whether deleted bytes wait for a compaction of the store."""
-        return self._store.erasure_due
+        return self._opened is not None and self._store.erasure_due
 
     def store_total(self) -> TenantStats:
         """The store's sums of all tenants. Raises StoreFailed."""
@@ -208,11 +224,11 @@ class ServiceState:
         if self._encoder is not None:
             self._encoder.rankings.drop(matches)
 
-    async def cache_stats(self, tenant: Tenant | None = None) -> CacheStats:
-        """Of what a tenant has stored, or of the whole store. Events of shared rows count for no tenant."""
+    async def cache_stats(self) -> CacheStats:
+        """The sums over all tenants."""
         stats = await asyncio.to_thread(self._store.stats)
-        own = stats.total if tenant is None else stats.tenants.get(tenant.uploads, TenantStats())
-        rows, uploads = own.rows, own.uploads
+        total = stats.total
+        rows, uploads = total.rows, total.uploads
         return CacheStats(
             records=rows.records,
             record_bytes=rows.bytes,

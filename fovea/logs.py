@@ -10,6 +10,8 @@ import io
 import logging
 import sys
 import threading
+import time
+from collections.abc import Callable, Hashable
 from typing import TextIO
 
 import structlog
@@ -46,6 +48,27 @@ def adopt_libraries(form: str) -> None:
     logging.captureWarnings(True)
     if form == "json":
         sys.stdout, sys.stderr = EventStream(sys.stdout, "stdout"), EventStream(sys.stderr, "stderr")
+
+
+class Repeats:
+    """Decides which warnings are logged: of a kind, at most one in `every_s`, so that a failure of every call
+    does not flood the log. For several threads.
+    """
+
+    def __init__(self, every_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._every_s = every_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._logged: dict[Hashable, float] = {}
+
+    def passes(self, *kind: Hashable) -> bool:
+        """Whether to log a warning of this kind now. There must be few kinds."""
+        now = self._clock()
+        with self._lock:
+            if now - self._logged.get(kind, -self._every_s) < self._every_s:
+                return False
+            self._logged[kind] = now
+        return True
 
 
 class LibraryHandler(logging.Handler):

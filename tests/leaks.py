@@ -18,6 +18,11 @@ DETAILS = "grpc-status-details-bin"
 NO_SERVER = grpc.StatusCode.UNAVAILABLE
 """The client's own gRPC makes such a status, and it names the address that the caller dialled."""
 
+LOST = "Internal error from Core"
+"""The asyncio client makes this status itself when it loses that of the server. A service that passes it on
+sends it with our details.
+"""
+
 
 class Watch:
     """The statuses that asyncio clients received and the lines that were logged, as texts."""
@@ -31,7 +36,7 @@ class Watch:
 
     def status(self, code: grpc.StatusCode, details: str | None, trailing: Any) -> None:
         packed = dict(trailing or ()).get(DETAILS)
-        if packed is not None or code is not NO_SERVER:
+        if packed is not None or (code is not NO_SERVER and details != LOST):
             self.statuses += [details or "", *_detail_texts(packed or b"")]
 
     def line(self, _: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
+from tools.audit import SHOWN, _listed
+
 ROOT = Path(__file__).parents[1]
 LOCKS = {"requirements.lock": "sbom.json", "requirements-vllm.lock": "sbom-vllm.json"}
 VULNERABLE, SOUND = "jinja2", "xxhash"
@@ -147,3 +149,9 @@ def test_locked_versions_meet_the_requirements(lock: str) -> None:
     here = [requirement for requirement in wanted.values() if not requirement.marker]
     for requirement in here:
         assert requirement.specifier.contains(versions[requirement.name]), requirement
+
+
+def test_an_audit_lists_few_packages_without_an_answer() -> None:
+    names = tuple(f"package-{number}" for number in range(SHOWN + 5))
+    assert _listed(names[:2]) == "package-0, package-1"
+    assert _listed(names).endswith(f"package-{SHOWN - 1} and 5 more packages")

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LIMIT_S = 600
+SHOWN = 10
+"""Names in a line of output. Without the database, none of the packages has an answer."""
 
 
 class Unreachable(Exception):
@@ -78,11 +80,14 @@ def check(lock: Path, options: list[str], tolerates: bool) -> bool:
     for line in report.vulnerable:
         print(f"{lock.name}: VULNERABLE {line}")
     if report.unaudited:
-        print(
-            f"{lock.name}: NOT AUDITED, no answer for {len(report.unaudited)}: {', '.join(report.unaudited)}"
-        )
+        print(f"{lock.name}: NOT AUDITED, no answer for {_listed(report.unaudited)}")
     print(f"{lock.name}: {report.audited} packages audited, {len(report.vulnerable)} vulnerabilities")
     return not report.vulnerable and (tolerates or not report.unaudited)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - SHOWN} more packages" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def main() -> None:

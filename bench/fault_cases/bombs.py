@@ -90,13 +90,14 @@ async def _bombed(run: Run, address: str, pid: int, seen: Seen) -> tuple[float, 
     from tests.contract.bombs import BOMBS
 
     chosen = list(BOMBS.items())[-run.effort(len(BOMBS), QUICK) :]
+    run.status("making the bombs")  # before the uploads, which share this process and must begin when due
+    made = [(name, make(), reason) for name, (make, reason) in chosen]
     async with AsyncEncoderClient(address) as client:
         await _small(client, -1)
         before = anonymous_mib(pid)
         other, watch = asyncio.create_task(_uploads(client, seen)), asyncio.create_task(_watched(pid, seen))
-        for name, (make, reason) in chosen:
+        for name, data, reason in made:
             run.status(name)
-            data = await asyncio.to_thread(make)
             ended = await outcome(lambda _, data=data: client.put(data), 0, time.monotonic())
             seen.bombs[name] = ended, len(data), reason
         for task in (other, watch):

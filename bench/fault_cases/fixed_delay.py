@@ -59,13 +59,13 @@ class FixedDelayEngine(BaseEngine[EngineCall]):
         return await asyncio.get_running_loop().create_future()
 
     def load(self) -> EngineLoad:
-        waiting = sum(not call.computed for call in self._calls.values()) - self._running
-        return EngineLoad(self._running, waiting, 0, 0, 0)
+        running = min(self._running, self.held)  # it may run a dummy
+        return EngineLoad(running, self.held - running, 0, 0, 0)
 
     async def probe(self, prompt: Prompt) -> int:
         return 0
 
-    async def check_format(self, wanted: ResponseFormat) -> None:
+    async def check_format(self, wanted: ResponseFormat, tenant: str) -> None:
         """Takes any."""
 
     async def _admit(self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None) -> EngineCall:

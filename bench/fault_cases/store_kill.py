@@ -29,22 +29,23 @@ def measure(run: Run) -> Result:
     encoder = StoredEncoder(run.folder / "store", ("--cache-bytes", str(capacity)))
     rng, burst, after, warm, seconds = random.Random(run.seed), Tally(), Tally(), 0, list[float]()
     try:
+        encoder.start()
         for number in range(kills):
             run.status(f"kill {number + 1} of {kills}")
-            encoder.start()
             _kill_in_a_burst(encoder, pictures, burst, rng.uniform(0.2, BURST_S))
             seconds.append(encoder.start().seconds)
             before = after.stored
             pictures.ask_all(encoder, after)
             warm += after.stored > before
-            encoder.stop()
     finally:
         encoder.kill()
     measures = {
         "wrong_rows": Measure(
             "rows", burst.wrong + after.wrong, burst.calls + after.calls, target=0, sense="at most"
         ),
-        "hangs": Measure("calls", burst.hangs + after.hangs, after.calls, target=0, sense="at most"),
+        "hangs": Measure(
+            "calls", burst.hangs + after.hangs, burst.calls + after.calls, target=0, sense="at most"
+        ),
         "failed_calls": Measure("calls", sum(after.failed.values()), after.calls, target=0, sense="at most"),
         "warm": Measure("of starts", warm / kills, kills, target=1),
         **medians("s", {"start_s": seconds}, run.seed),

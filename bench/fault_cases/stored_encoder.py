@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -100,6 +101,7 @@ class Pictures:
     """Photos and the digest of the rows of each, computed one at a time without a store."""
 
     def __init__(self, seed: int, count: int, folder: Path) -> None:
+        self._rng = random.Random(seed)
         self.files = [photo(seed * 1_000_000 + n, SIDE) for n in range(count)]
         encoder = StoredEncoder(folder, NO_ROW_STORE)
         try:
@@ -127,9 +129,13 @@ class Pictures:
         return right
 
     def ask_all(self, encoder: StoredEncoder, tally: Tally) -> int:
-        """Ask for each picture once; how many rows were right."""
+        """Ask for each picture once; how many rows were right.
+
+        The order is random: round after round in the same order, a cache of the last used would never hit.
+        """
+        numbers = self._rng.sample(range(len(self.files)), len(self.files))
         with encoder.client() as client:
-            return sum(self.ask(client, number, tally) for number in range(len(self.files)))
+            return sum(self.ask(client, number, tally) for number in numbers)
 
     @staticmethod
     def _encode(client: EncoderClient, file: bytes) -> tuple[str, str]:

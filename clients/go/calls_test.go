@@ -212,6 +212,43 @@ func TestATokenGoesAlongInTheClearAndUnderTLS(t *testing.T) {
 	}
 }
 
+func TestATokenIsSentToAnotherMachineOnlyUnderTLS(t *testing.T) {
+	ctx := context.Background()
+	for _, address := range []string{"203.0.113.1:1", "dns:///decoder.invalid:1", "decoder.invalid", "dns://127.0.0.1/decoder.invalid:1"} {
+		client := Dial(address, WithToken("secret"))
+		_, err := client.Info(ctx)
+		var failed *Error
+		if !errors.As(err, &failed) || failed.Reason != ReasonInvalidArgument || failed.Violations[0].Field != "token" {
+			t.Errorf("%s: %v", address, err)
+		}
+		if strings.Contains(err.Error(), "secret") {
+			t.Errorf("the token is in %v", err)
+		}
+		client.Close()
+	}
+	encrypted := WithDialOptions(grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{})))
+	for name, options := range map[string][]Option{
+		"TLS":               {WithToken("secret"), WithTLS(nil)},
+		"TLS of the caller": {WithToken("secret"), encrypted},
+		"in plaintext":      {WithPlaintextToken("secret")},
+		"no token":          {WithToken("")},
+	} {
+		client := Dial("203.0.113.1:1", options...)
+		if _, failed := client.link.channel.(broken); failed {
+			t.Errorf("%s: refused", name)
+		}
+		client.Close()
+	}
+	if _, err := Dial("127.0.0.1:1", WithToken("two\nlines")).Info(ctx); ReasonOf(err) != ReasonInvalidArgument {
+		t.Errorf("a token with a line break: %v", err)
+	}
+	for _, local := range []string{"localhost:1", "127.0.0.2:1", "[::1]:1", "dns:///127.0.0.1:1", "unix:///tmp/socket"} {
+		if !isLoopback(local) {
+			t.Errorf("%s is on this machine", local)
+		}
+	}
+}
+
 // certificateOf is a certificate of 127.0.0.1 and the roots that trust it.
 func certificateOf(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	t.Helper()

@@ -3,6 +3,9 @@ package fovea
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
+	"net"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -46,6 +49,7 @@ type Option func(*dialing)
 
 type dialing struct {
 	timeout     time.Duration
+	token       bearer
 	credentials credentials.TransportCredentials
 	options     []grpc.DialOption
 }
@@ -56,10 +60,16 @@ func WithTimeout(timeout time.Duration) Option {
 	return func(d *dialing) { d.timeout = timeout }
 }
 
-// WithToken sends `authorization: Bearer token` with every call. Without [WithTLS] the token is readable on the
-// network.
+// WithToken sends `authorization: Bearer token` with every call. The empty token is none. Without TLS, calls to
+// another machine fail, because anyone on the way could read the token.
 func WithToken(token string) Option {
-	return WithDialOptions(grpc.WithPerRPCCredentials(bearer(token)))
+	return func(d *dialing) { d.token = bearer{text: token} }
+}
+
+// WithPlaintextToken is [WithToken] for networks that encrypt by themselves, such as a service mesh: it sends the
+// token without TLS to any machine.
+func WithPlaintextToken(token string) Option {
+	return func(d *dialing) { d.token = bearer{text: token, plaintext: true} }
 }
 
 // WithTLS encrypts the connection. nil uses the system's roots. The default is plaintext.
@@ -72,14 +82,41 @@ func WithDialOptions(options ...grpc.DialOption) Option {
 	return func(d *dialing) { d.options = append(d.options, options...) }
 }
 
-// bearer implements gRPC's per-RPC credentials with a token.
-type bearer string
-
-func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	return map[string]string{"authorization": "Bearer " + string(b)}, nil
+// bearer implements gRPC's per-RPC credentials with a token. gRPC refuses to send it without TLS unless plaintext
+// is set.
+type bearer struct {
+	text      string
+	plaintext bool
 }
 
-func (bearer) RequireTransportSecurity() bool { return false }
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + b.text}, nil
+}
+
+func (b bearer) RequireTransportSecurity() bool { return !b.plaintext }
+
+// check refuses a token that a header cannot carry.
+func (b bearer) check() error {
+	if strings.ContainsFunc(b.text, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return invalid("token", "must be printable ASCII")
+	}
+	return nil
+}
+
+// isLoopback reports whether a target of gRPC is on this machine. Names other than localhost count as remote.
+func isLoopback(target string) bool {
+	if strings.HasPrefix(target, "unix:") || strings.HasPrefix(target, "unix-abstract:") {
+		return true
+	}
+	for _, scheme := range []string{"dns:///", "passthrough:///"} {
+		target = strings.TrimPrefix(target, scheme)
+	}
+	host, _, err := net.SplitHostPort(target)
+	if err != nil {
+		host = target // without a port
+	}
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
+}
 
 // link is a channel to a service. It is independent of RPCs. The receive limit stays at gRPC's 4 MiB, because no
 // response needs more.
@@ -94,8 +131,16 @@ func dial(address string, options []Option) link {
 	for _, option := range options {
 		option(&d)
 	}
+	channel, err := d.open(address)
+	if err != nil {
+		return link{broken{err}, d.timeout, func() error { return nil }}
+	}
+	return link{channel, d.timeout, channel.Close}
+}
+
+func (d dialing) open(address string) (*grpc.ClientConn, error) {
 	patience := backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxReconnect}
-	all := append([]grpc.DialOption{
+	all := []grpc.DialOption{
 		grpc.WithTransportCredentials(d.credentials),
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDisableServiceConfig(), // one from DNS would replace ours
@@ -105,12 +150,23 @@ func dial(address string, options []Option) link {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time: time.Minute, Timeout: 20 * time.Second, PermitWithoutStream: true,
 		}),
-	}, d.options...)
-	channel, err := grpc.NewClient(address, all...)
-	if err != nil {
-		return link{broken{invalid("address", err.Error())}, d.timeout, func() error { return nil }}
 	}
-	return link{channel, d.timeout, channel.Close}
+	if err := d.token.check(); err != nil {
+		return nil, err
+	}
+	d.token.plaintext = d.token.plaintext || isLoopback(address)
+	if d.token.text != "" {
+		all = append(all, grpc.WithPerRPCCredentials(d.token))
+	}
+	channel, err := grpc.NewClient(address, append(all, d.options...)...)
+	if err == nil {
+		return channel, nil
+	}
+	if d.token.text != "" && !d.token.plaintext && d.credentials.Info().SecurityProtocol == "insecure" {
+		what := fmt.Sprintf("is not sent to %s without TLS, because anyone on the way could read it", address)
+		return nil, invalid("token", what)
+	}
+	return nil, invalid("address", err.Error())
 }
 
 // bound adds the default deadline to a context without a deadline. The caller must call cancel.

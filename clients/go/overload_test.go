@@ -16,8 +16,7 @@ func TestRowsOfAnotherModelAreRefused(t *testing.T) {
 	defer encoder.Close()
 	ctx := context.Background()
 	_, err := decoder.Ask(ctx, Question("Which bar is the tallest?", File(ChartOfTheTests)))
-	if failed := failure(t, err, ReasonEncoderMismatch); failed.Code != codes.FailedPrecondition ||
-		failed.Metadata["encoder"] != pair.encoder.address {
+	if failed := failure(t, err, ReasonEncoderMismatch); failed.Code != codes.FailedPrecondition || failed.Metadata["encoder"] != "" {
 		t.Errorf("%+v", failed)
 	}
 	info, err := decoder.Info(ctx)
@@ -109,7 +108,7 @@ func TestADecoderWithoutAnEncoderAndAnEncoderThatLoads(t *testing.T) {
 	pair.encoder.stop()
 	_, err := client.Ask(ctx, Question("?", File(ChartOfTheTests)))
 	failed := failure(t, err, ReasonEncoderUnavailable)
-	if failed.Code != codes.Unavailable || failed.RetryAfter <= 0 || failed.Metadata["encoder"] != pair.encoder.address {
+	if failed.Code != codes.Unavailable || failed.RetryAfter <= 0 || failed.Metadata["encoder"] != "" {
 		t.Errorf("%+v", failed)
 	}
 	pair.encoder.start()

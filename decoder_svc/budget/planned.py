@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fovea.contract.plan import EncodePlan
 from fovea.contract.receipt import Step
-from fovea.contract.row_stream import KeptIndices
+from fovea.contract.row_stream import GridIndices
 from fovea.geometry import Planned
 from fovea.planning.detail import ImageTraits
 
@@ -34,7 +34,7 @@ class PlannedImage:
     path: str = ""
     repeat_of: int | None = None
     referred: bool = False
-    kept: KeptIndices = None
+    kept: GridIndices | None = None
     thinned: Step | None = None
 
     @property

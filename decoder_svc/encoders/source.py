@@ -17,7 +17,7 @@ import numpy as np
 from decoder_svc.engine.protocol import RowChunk
 from fovea.contract.errors import about_image
 from fovea.contract.plan import EncodePlan
-from fovea.contract.row_stream import KeptIndices, RowHeader, RowSummary, kept_bytes
+from fovea.contract.row_stream import GridIndices, RowHeader, RowSummary, kept_bytes
 from fovea.contract.rows import RowLayout, RowOrigin
 from fovea.server.identity import DEFAULT_TENANT
 
@@ -36,7 +36,7 @@ class RowRequest:
     rows: int
     fingerprint: str
     layout: RowLayout
-    kept: KeptIndices = None
+    kept: GridIndices | None = None
     tenant: str = DEFAULT_TENANT
     shared: bool = False
 

@@ -99,6 +99,11 @@ class BaseEngine(ABC, Generic[C]):
                 await self._release(call)
             await _close(rows)
 
+    @property
+    def held(self) -> int:
+        """Calls with something left to compute. No figure counts dummies."""
+        return sum(not (call.computed or call.request.dummy) for call in self._calls.values())
+
     def abort(self, request_id: str) -> None:
         call = self._calls.get(request_id)
         if call is not None:
@@ -118,7 +123,7 @@ class BaseEngine(ABC, Generic[C]):
         """Raises InvalidArgument if the id is in use, EngineBusy if too many calls wait."""
         if request_id in self._calls:
             raise InvalidArgument(f"request id {request_id} is in use", request_id=request_id)
-        waiting = sum(not call.computed for call in self._calls.values()) - self._max_running
+        waiting = self.held - self._max_running
         if waiting >= self.limits.max_waiting:
             raise EngineBusy("max_waiting", self.limits.max_waiting, waiting + 1, retry_after_s=1.0)
 

@@ -82,7 +82,7 @@ class EngineRequest:
     """An answer to produce. `id` is unique among the requests that an engine holds.
 
     What the engine caches of the response format is the tenant's. The engine calls `on_computed` when nothing
-    is left to compute, even if the answer has not been read.
+    is left to compute, even if the answer has not been read. No figure counts a `dummy`.
     """
 
     id: str
@@ -91,6 +91,7 @@ class EngineRequest:
     tenant: str = DEFAULT_TENANT
     on_computed: Callable[[], object] = lambda: None
     progress: EngineProgress = field(default_factory=EngineProgress, compare=False)
+    dummy: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +178,7 @@ class EngineLoad:
     kv_used_blocks: int
     kv_total_blocks: int
     preemptions: int  # since the start
-    steps: int = 0  # since the start; grows as long as the engine computes
+    steps: int = 0  # since the start; grows as long as the engine computes, also within a long step
 
 
 RowStreams = Sequence[AsyncIterator[RowChunk]]  # a stream per image, in the order of the prompt

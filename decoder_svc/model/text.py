@@ -44,6 +44,7 @@ class TextDecoder:
         self._rotary = RotaryEmbedding(self.text.rotary_emb)
         self._layers = [Layer(weights, i, attention) for i in range(len(self.devices))]
         self._pages: list[LayerPages] = []
+        self.layers_computed = 0  # since the start; shows progress within a step
 
     @property
     def token_bytes(self) -> int:
@@ -75,6 +76,7 @@ class TextDecoder:
                 rotary = (rotary[0].to(self.devices[i]), rotary[1].to(self.devices[i]))
                 batch = batch.to(self.devices[i])
             hidden = layer(hidden, rotary, batch.slots, self._pages[i], batch.attention)
+            self.layers_computed += 1
             if i < len(deepstack):
                 hidden = hidden + deepstack[i]
         last = self.text.norm(hidden[batch.sample_at])

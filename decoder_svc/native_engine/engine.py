@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -113,8 +113,13 @@ class NativeEngine(BaseEngine[NativeCall]):
         return self._running().description
 
     def load(self) -> EngineLoad:
-        """All zeros until the engine has started."""
-        return self._loaded.worker.load() if self._loaded else EngineLoad(0, 0, 0, 0, 0)
+        """All zeros until the engine has started. Calls that the worker has not read yet are waiting; a call
+        that has left may still be running.
+        """
+        if self._loaded is None:
+            return EngineLoad(0, 0, 0, 0, 0)
+        load = self._loaded.worker.load()
+        return replace(load, waiting=max(0, self.held - load.running))
 
     async def probe(self, prompt: Prompt) -> int:
         """A hint: other requests may evict the blocks before the prompt is submitted."""

@@ -94,6 +94,11 @@ class Scheduler:
             self._adopt(state)
         return decodes + self._prefills({chunk.state for chunk in decodes})
 
+    @property
+    def starved(self) -> bool:
+        """After an empty schedule: whether requests wait, all of them for rows."""
+        return any(not state.request.dummy for state in (*self.running, *self.waiting))
+
     def take_copies(self) -> list[BlockCopy]:
         """The copies between blocks that must precede the scheduled step."""
         copies, self._copies = self._copies, []

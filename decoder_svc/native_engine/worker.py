@@ -106,8 +106,9 @@ class Worker:
     def load(self) -> EngineLoad:
         """Safe to call from any thread. Each number is right by itself; together they may be of two steps."""
         s = self._scheduler
-        used, total = s.blocks.used, s.blocks.total
-        return EngineLoad(len(s.running), len(s.waiting), used, total, s.preemptions, self._steps)
+        running = sum(not state.request.dummy for state in tuple(s.running))
+        used, total, steps = s.blocks.used, s.blocks.total, self._steps + self._model.layers_computed
+        return EngineLoad(running, len(s.waiting), used, total, s.preemptions, steps)
 
     def _run(self) -> None:
         try:
@@ -131,6 +132,7 @@ class Worker:
         failed = self._copy()
         chunks = [chunk for chunk in chunks if chunk.state not in failed]
         if not chunks:
+            self._steps += self._scheduler.starved  # waiting for rows is no hang
             return bool(failed)
         for output in self._compute(chunks):
             self._deliver(output)

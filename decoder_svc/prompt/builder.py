@@ -23,7 +23,7 @@ from decoder_svc.prompt.positions import Grid, mrope_positions, rows_of
 from decoder_svc.prompt.tokenizer import PromptTokenizer
 from fovea import architecture
 from fovea.contract.errors import ImagesMismatch, RowsMismatch
-from fovea.contract.row_stream import KeptIndices, are_kept_indices
+from fovea.contract.row_stream import GridIndices, are_kept_indices
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class PromptBuilder:
         self,
         draft: PromptDraft,
         grids: Sequence[Grid],
-        kept: Sequence[KeptIndices] = (),
+        kept: Sequence[GridIndices | None] = (),
         keys: Sequence[bytes] = (),
     ) -> Prompt:
         """Give each placeholder the rows of its image: all rows of the grid, or those that `kept` lists.
@@ -101,7 +101,7 @@ class PromptBuilder:
         self,
         messages: Sequence[ChatMessage],
         grids: Sequence[Grid],
-        kept: Sequence[KeptIndices] = (),
+        kept: Sequence[GridIndices | None] = (),
         keys: Sequence[bytes] = (),
     ) -> Prompt:
         """`draft`, then `expand`."""
@@ -115,13 +115,17 @@ class PromptBuilder:
             raise TextTooLong(self._max_context, least)
 
     def _check_images(
-        self, draft: PromptDraft, grids: Sequence[Grid], kept: Sequence[KeptIndices], keys: Sequence[bytes]
+        self,
+        draft: PromptDraft,
+        grids: Sequence[Grid],
+        kept: Sequence[GridIndices | None],
+        keys: Sequence[bytes],
     ) -> None:
         for received in (len(grids), len(kept), len(keys)):
             if set(draft.image_indexes) != set(range(received)):
                 raise ImagesMismatch(len(set(draft.image_indexes)), received)
 
-    def _rows(self, grid_thw: Grid, kept: KeptIndices) -> int:
+    def _rows(self, grid_thw: Grid, kept: GridIndices | None) -> int:
         """Row count of an image. Raises RowsMismatch for an impossible grid or impossible kept indices."""
         t, h, w = grid_thw
         if min(grid_thw) < 1 or h % self.merge or w % self.merge:

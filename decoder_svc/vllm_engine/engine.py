@@ -118,7 +118,7 @@ class VllmEngine(BaseEngine[VllmCall]):
         return f"vLLM on {config.device_config.device_type} ({mode}, {parallel}{quantised})"
 
     def load(self) -> EngineLoad:
-        return self._gauge.load(len(self._calls))
+        return self._gauge.load(self.held)
 
     async def probe(self, prompt: Prompt) -> int:
         """Always 0: vLLM looks a prefix up only when it schedules a request, in another process."""

@@ -27,11 +27,11 @@ class LoadGauge:
     def record(
         self, scheduler_stats: Any, iteration_stats: Any, mm_cache_stats: Any = None, engine_idx: int = 0
     ) -> None:
-        if scheduler_stats is not None:
+        if scheduler_stats is not None:  # of every step, also of one that ends no prompt
+            self._steps += 1
             self._running = scheduler_stats.num_running_reqs
             self._kv_share = scheduler_stats.kv_cache_usage
         if iteration_stats is not None:
-            self._steps += 1
             self._preemptions += iteration_stats.num_preempted_reqs
 
     def load(self, held: int) -> EngineLoad:

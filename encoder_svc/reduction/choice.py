@@ -16,8 +16,8 @@ from encoder_svc.reduction.errors import (
 )
 from encoder_svc.reduction.rankers import MEASURES_GAIN
 from encoder_svc.reduction.ranking import Floats, Ranking
-from encoder_svc.store.core import GridIndices
 from fovea.contract.plan import ALL_ROWS, MAX_FLAT_TOLERANCE, EncodePlan, Reducer, RowSelection
+from fovea.contract.row_stream import GridIndices
 
 AUTO_GAIN = 0.9999
 """`auto` keeps the fewest rows that reach this share of the total gain. It is high, because the first row

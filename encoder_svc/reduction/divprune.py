@@ -10,7 +10,7 @@ import numpy as np
 
 from encoder_svc.reduction.ranking import Floats
 from encoder_svc.reduction.similarity import cosines
-from encoder_svc.store.core import GridIndices
+from fovea.contract.row_stream import GridIndices
 
 
 def rank(rows: Floats) -> tuple[GridIndices, Floats]:

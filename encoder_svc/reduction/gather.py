@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from encoder_svc.store.core import GridIndices, StoredRows
+from encoder_svc.store.core import StoredRows
+from fovea.contract.row_stream import GridIndices
 from fovea.contract.rows import digest
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from encoder_svc.store.core import GridIndices
+from fovea.contract.row_stream import GridIndices
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX = ((30, np.uint64(0xBF58476D1CE4E5B9)), (27, np.uint64(0x94D049BB133111EB)))

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from encoder_svc.reduction import divprune, random_rows, scope, stride
 from encoder_svc.reduction.ranking import Floats, Ranking
-from encoder_svc.store.core import GridIndices
 from fovea.contract.plan import Reducer
+from fovea.contract.row_stream import GridIndices
 
 # Ranking 2,048 rows takes about a second of a core and a matrix of 16 MiB; both grow quadratically.
 MAX_ROWS_TOGETHER = 2048

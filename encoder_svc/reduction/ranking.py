@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from encoder_svc.store.core import GridIndices
+from fovea.contract.row_stream import GridIndices
 
 Floats = npt.NDArray[np.float32]
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from encoder_svc.reduction.ranking import Floats
 from encoder_svc.reduction.similarity import cosines
-from encoder_svc.store.core import GridIndices
+from fovea.contract.row_stream import GridIndices
 
 # Rows recomputed at once: a larger number wastes more work, a smaller number costs more numpy calls.
 _REFRESHED_TOGETHER = 8

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from encoder_svc.store.core import GridIndices
+from fovea.contract.row_stream import GridIndices
 
 # 1 / g and 1 / g**2, scaled by 2**32.
 _ROW_STEP, _COLUMN_STEP = 3_242_174_889, 2_447_445_414

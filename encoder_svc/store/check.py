@@ -1,13 +1,14 @@
 """The check of a data file, in a process of its own: see `inspection`.
 
-`python -m encoder_svc.store.check FILE MEMORY_BYTES SECONDS NICENESS` prints nothing for a sound file and a
-line for a damaged file. First py-lmdb's verifier walks the tree and free-list pages and the header of each
+`python -m encoder_svc.store.check FILE LIMITS NICENESS` prints nothing for a sound file and a line for a
+damaged file. First py-lmdb's verifier walks the tree and free-list pages and the header of each
 overflow extent, not the values, and never passes the file to LMDB. Only a file that is sound so far is opened
 and audited. The process sets its own limits, so that nothing outlives a killed parent for long.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -21,17 +22,16 @@ from encoder_svc.store.amounts import Bounds
 from encoder_svc.store.audit import audit
 from encoder_svc.store.opening import has_our_schema
 from encoder_svc.store.partition import Partition
+from fovea.nursery.limits import ChildLimits
 
 PARTITIONS = ("rows", "uploads")
 
 
-def main(file: Path, memory_bytes: int, seconds: int, niceness: int) -> None:
+def main(file: Path, limits: ChildLimits, niceness: int) -> None:
     os.nice(niceness)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.alarm(seconds)
-    # LMDB maps the file, which counts as memory here.
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes + file.stat().st_size))
-    print(_structure(file) or _audit(file, memory_bytes), end="")
+    signal.setitimer(signal.ITIMER_REAL, limits.patience_s)
+    limits.impose()
+    print(_structure(file) or _audit(file), end="")
 
 
 def _structure(file: Path) -> str:
@@ -42,9 +42,11 @@ def _structure(file: Path) -> str:
     return f"{problems[0]}; {len(problems)} in all" if problems else ""
 
 
-def _audit(file: Path, memory_bytes: int) -> str:
+def _audit(file: Path) -> str:
     size = file.stat().st_size
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes + size, memory_bytes + size))
+    memory, most = resource.getrlimit(resource.RLIMIT_AS)
+    if memory != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_AS, (memory + size, most))  # LMDB maps the file
     try:
         with (
             lmdb.open(str(file), subdir=False, map_size=size, readonly=True, lock=False, max_dbs=16) as env,
@@ -59,4 +61,4 @@ def _audit(file: Path, memory_bytes: int) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    main(Path(sys.argv[1]), ChildLimits(**json.loads(sys.argv[2])), int(sys.argv[3]))

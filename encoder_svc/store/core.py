@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from encoder_svc.store.amounts import Bounds
+from fovea.contract.row_stream import GridIndices
 from fovea.contract.rows import RowLayout
 
 FILL = 0.8
@@ -19,8 +19,6 @@ _MAP_SLACK = 64 * 1024 * 1024
 Skip = Literal["off", "too_large", "write_failed"]
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 Facts = Mapping[str, Json]
-GridIndices = npt.NDArray[np.int32]
-"""Indices in the merged grid. Kept indices ascend; the encoder writes None for all rows of a grid."""
 
 
 @dataclass(frozen=True)

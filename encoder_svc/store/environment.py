@@ -27,6 +27,7 @@ from encoder_svc.store.inspection import Inspection
 from encoder_svc.store.opening import Partitions, open_lmdb, open_partitions
 from encoder_svc.store.tables import ReadTxn, WriteTxn
 from fovea.contract.errors import StoreFailed
+from fovea.logs import Repeats
 
 # A lack of room, memory or slots. Every other error of a running environment means inconsistent pages.
 _ORDINARY = (
@@ -69,6 +70,7 @@ class Environment:
         self._writer = threading.Lock()
         self._ticks = count()
         self._inspection = Inspection()
+        self._warnings = Repeats()
         self._length = LengthCheck(directory.data_file)
         # The environment in which a transaction met damaged pages; None once replaced.
         self._broken: lmdb.Environment | None = None
@@ -101,7 +103,8 @@ class Environment:
 
     def report(self, error: lmdb.Error, doing: str) -> None:
         """Log a failure, outside of any transaction. After damage, continue with an empty environment."""
-        _log.warning("store_error", doing=doing, error=type(error).__name__, detail=str(error))
+        if self._warnings.passes(doing, type(error).__name__):
+            _log.warning("store_error", doing=doing, error=type(error).__name__, detail=str(error))
         if _is_damage(error):
             with suppress(OSError):
                 self._directory.mark_suspect()
@@ -143,8 +146,8 @@ class Environment:
         return self.erasure.holds_old_bytes or any(each.removals for each in self.partitions.values())
 
     def stop_checks(self) -> None:
-        """End a check that runs in the background. It then tells nothing."""
-        self._inspection.stop()
+        """End a check that runs in the background, which then reports nothing, and start no other."""
+        self._inspection.close()
 
     def compact(self, stopping: Callable[[], bool]) -> bool:
         """Rewrite the file without the bytes of removed records. False if it was stopped or has no room.

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from encoder_svc.store.core import GridIndices, StoredRows
+from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import Fields
 from encoder_svc.store.records import Head, RecordInvalid
+from fovea.contract.row_stream import GridIndices
 from fovea.contract.rows import RowDtype, RowLayout
 
 

@@ -7,14 +7,18 @@ bytes: docs/log.md has figures.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import structlog
+
+from fovea.nursery.limits import ChildLimits
 
 _MIB = 2**20
 _GIB = 2**30
@@ -22,26 +26,27 @@ _MODULE = "encoder_svc.store.check"
 # Enough for the interpreter, and for two bytes per page of at most twice the pages of the file.
 _MEMORY_BYTES = 512 * _MIB
 _PAGE_BYTES_AT_LEAST = 256
-# The walk ends by itself, so this limit is for a disk that hangs, not for a slow disk: small records in a
-# cold file took 17 s per GiB on a busy disk.
-_SECONDS = 10
-_SECONDS_PER_GIB = 60
+# CPU time, so that a busy machine costs no store. The walk ends by itself; LMDB may loop behind it. A sound
+# file took at most 8 s per GiB, with the smallest records.
+_CPU_S = 5.0
+_CPU_S_PER_GIB = 30.0
 
 _log = structlog.get_logger(__name__)
 
 
 class Inspection:
-    """One check at a time. `stop` ends it from another thread."""
+    """One check at a time. Another thread may stop it, or close this for good."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: subprocess.Popen[str] | None = None
         self._stopped = False
+        self._closed = False
 
     def find_damage(self, data_file: Path, serving: bool = False, niceness: int = 0) -> str | None:
         """Why the file is unusable; None if it is sound, empty or absent, or if the check was stopped.
 
-        A check that does not end counts as damage, except while serving: the machine may be busy, and the
+        A check above its CPU time counts as damage. So does a check that hangs, except while serving: the
         file is in use already. OSError if no child starts.
         """
         if not data_file.exists():
@@ -57,12 +62,21 @@ class Inspection:
                 self._stopped = True
                 self._running.kill()
 
-    def _check(self, data_file: Path, size: int, serving: bool, niceness: int) -> str | None:
-        seconds = _SECONDS + size * _SECONDS_PER_GIB // _GIB
-        memory = _MEMORY_BYTES + 4 * size // _PAGE_BYTES_AT_LEAST
+    def close(self) -> None:
+        """Stop, and start no further check."""
         with self._lock:
+            self._closed = True
+        self.stop()
+
+    def _check(self, data_file: Path, size: int, serving: bool, niceness: int) -> str | None:
+        limits = ChildLimits(
+            _CPU_S + size * _CPU_S_PER_GIB / _GIB, _MEMORY_BYTES + 4 * size // _PAGE_BYTES_AT_LEAST
+        )
+        with self._lock:
+            if self._closed:
+                return None
             self._stopped = False
-            self._running = _start(str(data_file), memory, seconds, niceness)
+            self._running = _start(data_file, json.dumps(asdict(limits)), niceness)
         output, _ = self._running.communicate()
         with self._lock:
             status, self._running = self._running.returncode, None
@@ -70,12 +84,14 @@ class Inspection:
             return None
         if not status:
             return f"the data file is damaged: {output.strip()}" if output else None
+        if status == -signal.SIGPROF:
+            return f"the check of the data file took more than {limits.cpu_s:.0f} s of CPU"
         if status != -signal.SIGALRM:
             return f"the check of the data file ended with status {status}"
         if serving:
-            _log.warning("store_check_unfinished", limit_s=seconds)
+            _log.warning("store_check_unfinished", limit_s=limits.patience_s)
             return None
-        return f"the check of the data file took longer than {seconds} s"
+        return f"the check of the data file took longer than {limits.patience_s:.0f} s"
 
 
 def _start(*arguments: object) -> subprocess.Popen[str]:

@@ -13,6 +13,7 @@ import lmdb
 import structlog
 
 from encoder_svc.store.environment import Environment
+from fovea.logs import Repeats
 
 # Last uses are noted in memory and written this often, or with the next put, so that a hit costs no commit.
 _TICK_SECONDS = 5.0
@@ -32,36 +33,44 @@ class Upkeep:
 class _Timer:
     """Due once an interval has passed since the last time, or since the start."""
 
-    def __init__(self, seconds: float, since: float) -> None:
+    def __init__(self, seconds: float, since: float, clock: Callable[[], float]) -> None:
         self._seconds = seconds
         self._last = since
+        self._clock = clock
 
     def due(self) -> bool:
-        return time.monotonic() - self._last >= self._seconds
+        return self._clock() - self._last >= self._seconds
 
     def restart(self) -> None:
-        self._last = time.monotonic()
+        self._last = self._clock()
 
 
 class Maintenance(threading.Thread):
     def __init__(
-        self, env: Environment, flush: Callable[[], None], upkeep: Upkeep, closing: threading.Event
+        self,
+        env: Environment,
+        flush: Callable[[], None],
+        upkeep: Upkeep,
+        closing: threading.Event,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(name="store-tend", daemon=True)
         self._env = env
         self._flush = flush
         self._closing = closing
-        now = time.monotonic()
-        self._readers = _Timer(_READER_CHECK_SECONDS, now)
-        self._check = _Timer(upkeep.check_s or float("inf"), now)
-        self._compaction = _Timer(upkeep.compaction_s, since=float("-inf"))
+        self._warnings = Repeats()
+        now = clock()
+        self._readers = _Timer(_READER_CHECK_SECONDS, now, clock)
+        self._check = _Timer(upkeep.check_s or float("inf"), now, clock)
+        self._compaction = _Timer(upkeep.compaction_s, float("-inf"), clock)
 
     def run(self) -> None:
         while not self._closing.wait(_TICK_SECONDS):
             try:
                 self.tick()
             except (lmdb.Error, OSError) as error:
-                _log.warning("store_upkeep_failed", error=type(error).__name__, detail=str(error))
+                if self._warnings.passes(type(error).__name__):
+                    _log.warning("store_upkeep_failed", error=type(error).__name__, detail=str(error))
 
     def tick(self) -> None:
         self._env.reopen_if_closed()

@@ -152,7 +152,7 @@ class Batcher:
         """
         if not self.healthy:
             raise TowerFailed
-        with self._quota.held(image.tenant):
+        with self._quota.held(image.tenant, int(not image.dummy)):
             self._enter(image)
             try:
                 return await image.result
@@ -164,12 +164,17 @@ class Batcher:
                 self._update()
 
     def _enter(self, image: QueuedImage) -> None:
-        """Queue the image. Raises EncoderBusy."""
+        """Queue the image. Raises EncoderBusy. A dummy is prepared already and takes no room."""
+        if image.dummy:
+            self._images.add(image)
+            self._start_preparing(image)
+            return
         image.arrived = time.monotonic()
         image.deadline = min(image.deadline, image.arrived + self.limits.default_deadline_s)
         image.seconds = self._rate.seconds(image.patches)
         held = self._limiter.held
-        refusal = self._queue.refusal(image, self._rate.seconds(held), 1, self.waiting - len(self._queue))
+        outside = self.load().waiting - len(self._queue)
+        refusal = self._queue.refusal(image, self._rate.seconds(held), 1, outside)
         idle = not held and not len(self._queue)
         if refusal is not None and (not idle or refusal.field == self.limits.queue.names[0]):
             raise EncoderBusy(*refusal)
@@ -301,7 +306,8 @@ class Batcher:
             await self._run_alone(batch, error)
             return
         ended = time.perf_counter()
-        self._rate.note(sum(image.size for image in batch), ended - started)
+        # Dummies would teach an idle tower that a few patches take as long as a call.
+        self._rate.note(sum(image.size for image in batch if not image.dummy), ended - started)
         self._count(batch)
         for image, output in zip(batch, outputs, strict=True):
             image.finish(output, started, ended)

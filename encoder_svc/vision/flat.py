@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder_svc.images.decode import Pixels
-from encoder_svc.store.core import GridIndices
+from fovea.contract.row_stream import GridIndices
 
 Cells = NDArray[np.bool_]
 """(rows, columns)"""

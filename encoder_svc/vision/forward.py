@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from encoder_svc.store.core import GridIndices
 from encoder_svc.vision.attention import Packing, choose
 from encoder_svc.vision.block import Block
 from encoder_svc.vision.positions import PositionTables
 from encoder_svc.vision.saliency import saliency
+from fovea.contract.row_stream import GridIndices
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +81,7 @@ class Forward:
         self._mergers: list[Any] = [modules.merger, *deep]
         self._cell: int = config.spatial_merge_size**2
         self.width: int = modules.merger.linear_fc2.out_features
+        self.blocks_computed = 0  # since the start; shows progress within a call
 
     def __call__(self, images: Sequence[TowerImage], salient: bool) -> ForwardOutput:
         """Images of equal patch count must be adjacent."""
@@ -93,6 +94,7 @@ class Forward:
         for index, block in enumerate(self._blocks):
             q, k, v = block.qkv(x, rotations)
             block.add(x, self._attend(q, k, v, packing))
+            self.blocks_computed += 1
             if index in self._levels:
                 self._merge(self._levels[index], x, rows)
         self._merge(0, x, rows)

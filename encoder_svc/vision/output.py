@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder_svc.store.core import GridIndices
+from fovea.contract.row_stream import GridIndices
 
 
 @dataclass(frozen=True, eq=False)

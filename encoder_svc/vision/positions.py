@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from encoder_svc.store.core import GridIndices
+from fovea.contract.row_stream import GridIndices
 
 CACHE_BYTES = 64 * 1024 * 1024
 """A grid of 64 x 64 patches takes 10 MiB at width 1152 in bf16, 2 MiB at width 128 in fp32."""

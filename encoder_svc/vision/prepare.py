@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from encoder_svc.images.decoder import Decoder
-from encoder_svc.store.core import GridIndices
 from encoder_svc.store.keys import UploadKey
 from encoder_svc.vision.preprocess import Patches, kept_indices, patches
 from fovea.contract.plan import EncodePlan
+from fovea.contract.row_stream import GridIndices
 from fovea.geometry import Geometry
 
 

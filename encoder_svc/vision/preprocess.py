@@ -14,8 +14,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from encoder_svc.images.decode import Pixels
-from encoder_svc.store.core import GridIndices
 from encoder_svc.vision.flat import kept_cells, uniform_cells
+from fovea.contract.row_stream import GridIndices
 from fovea.geometry import Geometry, Planned
 
 CHANNELS = 3

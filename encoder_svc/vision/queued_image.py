@@ -21,7 +21,7 @@ class QueuedImage(Waiter):
 
     `prepare` makes at most `patches` patches. `begun` turns true when the tower takes the image.
     `tenant` is the tenant whose call started the computation; `deadline` is the last of all its callers.
-    `number` orders images by when their preparation began. No figure counts a `dummy`.
+    `number` orders images by when their preparation began. No figure counts a `dummy`, whose `patches` is 0.
     """
 
     patches: int

@@ -68,6 +68,11 @@ class Tower:
         model = checkpoint.load(directory, torch.device(device), TORCH_DTYPES[dtype], progress)
         return cls(model, Geometry.from_checkpoint(directory))
 
+    @property
+    def blocks_computed(self) -> int:
+        """Since the start. Safe to read from any thread: it shows progress within a long call."""
+        return self._forward.blocks_computed
+
     def layout(self, dtype: RowDtype) -> RowLayout:
         return RowLayout(self.width, self.levels, dtype)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 
+import grpc.experimental
+
 ATTEMPTS = 4
 RETRY_BUFFER_BYTES = 33 * 1024 * 1024
 """What gRPC buffers of a request for retries: the servers' 32 MiB limit and framing.
@@ -55,4 +57,7 @@ OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_reconnect_backoff_ms", RECONNECT_MS),
     ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
+    # Of blocking clients. With retries, gRPC's other implementation of streams waits for ever, whatever the
+    # deadline, if the service dies before its first response.
+    (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),
 )

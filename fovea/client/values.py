@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fovea.contract.count import TokenCount
-from fovea.contract.row_stream import KeptIndices, RowPlacement
+from fovea.contract.row_stream import GridIndices, RowPlacement
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,6 @@ class Placed:
         )
 
 
-def as_tuple(kept: KeptIndices) -> tuple[int, ...]:
+def as_tuple(kept: GridIndices | None) -> tuple[int, ...]:
     """Kept indices as this package returns them."""
     return () if kept is None else tuple(kept.tolist())

@@ -27,8 +27,8 @@ from fovea.encoder.v1 import encoder_pb2
 UNKNOWN_EVENTS = 8
 """Consecutive events of unknown kind after which a stream counts as broken."""
 
-KeptIndices = NDArray[np.int32] | None
-"""Kept indices in the merged grid, ascending; None for every row."""
+GridIndices = NDArray[np.int32]
+"""Indices in the merged grid. Kept indices ascend, and None stands for every row."""
 Mismatch = Callable[[str], RowsMismatch]
 """Builds the error for a failed check from its text."""
 
@@ -47,7 +47,7 @@ class RowHeader:
     fingerprint: str
     encoder: str
     joined: bool
-    kept: KeptIndices
+    kept: GridIndices | None
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class RowPlacement:
 RowEvent = RowHeader | ChunkFrame | RowSummary
 
 
-def kept_from_proto(indices: Iterable[int]) -> KeptIndices:
+def kept_from_proto(indices: Iterable[int]) -> GridIndices | None:
     """Kept indices as sent, unchecked; an index beyond int32 becomes negative, which no check accepts."""
     kept = _indices(indices)
     return kept if len(kept) else None
@@ -92,7 +92,7 @@ def _indices(indices: Iterable[int]) -> NDArray[np.int32]:
     return np.array(indices, np.uint32).astype(np.int32)
 
 
-def kept_bytes(kept: KeptIndices) -> bytes:
+def kept_bytes(kept: GridIndices | None) -> bytes:
     """The indices as little-endian int32, for keys and hashes; empty for every row."""
     return b"" if kept is None else kept.astype("<i4").tobytes()
 

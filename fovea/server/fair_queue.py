@@ -19,6 +19,7 @@ from typing import Generic, NamedTuple, TypeVar
 K = TypeVar("K", bound=Hashable)
 W = TypeVar("W", bound="Waiter")
 MIN_RETRY_S, MAX_RETRY_S = 0.5, 60.0
+LEFT = 16  # calls that have left and are kept, besides as many as wait
 EDGE = 0.5
 """Classes have bounds between powers of two, because usual deadlines lie near the powers."""
 
@@ -199,6 +200,9 @@ class FairQueue(Generic[W]):
         waiter.line = None
         if not tenant.lines:
             del self._tenants[waiter.tenant]
+        if len(self._by_start) > 2 * self._size + LEFT:  # calls that have left hold memory, such as results
+            self._by_start = [entry for entry in self._by_start if entry[2].line is not None]
+            heapq.heapify(self._by_start)
 
     def peek(self) -> W | None:
         """The call that `take` returns next. Drop late calls first."""

@@ -1,16 +1,19 @@
 """Serves metrics over HTTP in the event loop: strangers who connect cost no thread, and no connection lasts.
 
 prometheus_client's own server takes a thread per connection, without a limit. The exposition format and its
-negotiation are prometheus_client's.
+negotiation are prometheus_client's. Values are collected in the event loop, because gauges read its state;
+a thread encodes them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
 
 from fovea.address import Address
@@ -25,6 +28,16 @@ _GONE = (
     asyncio.LimitOverrunError,
     asyncio.CancelledError,  # at the end of the process; asyncio's streams would log it
 )
+
+
+@dataclass(frozen=True)
+class _Collected:
+    """The metrics of a moment; stands for the registry in an encoder."""
+
+    metrics: list[Metric]
+
+    def collect(self) -> Iterator[Metric]:
+        return iter(self.metrics)
 
 
 class MetricsServer:
@@ -59,7 +72,7 @@ class MetricsServer:
             with suppress(*_GONE):
                 if self._connections <= MAX_CONNECTIONS:
                     async with asyncio.timeout(REQUEST_S):
-                        writer.write(self._answer(await reader.readuntil(b"\r\n\r\n")))
+                        writer.write(await self._answer(await reader.readuntil(b"\r\n\r\n")))
                         await writer.drain()
         finally:
             self._connections -= 1
@@ -67,11 +80,12 @@ class MetricsServer:
                 writer.transport.abort()
             writer.close()
 
-    def _answer(self, request: bytes) -> bytes:
+    async def _answer(self, request: bytes) -> bytes:
         if not request.startswith(b"GET "):
             return b"HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        encode: Callable[[_Collected], bytes]
         encode, content_type = choose_encoder(_header(request, b"accept"))
-        body: bytes = encode(self._registry)
+        body = await asyncio.to_thread(encode, _Collected(list(self._registry.collect())))
         head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
         return head.encode() + b"Connection: close\r\n\r\n" + body
 

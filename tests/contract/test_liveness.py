@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from decoder_svc.model.text import TextDecoder
 from encoder_svc.vision.tower import Tower
+from fovea.decoder.v1 import decoder_pb2
 from fovea.encoder.v1 import encoder_pb2
 from tests.e2e.house import CALL_S, House, request, running
 from tests.e2e.metrics import scrape
@@ -84,6 +85,7 @@ async def test_dummies_run_while_nothing_else_does_and_leave_no_trace(
 ) -> None:
     """No figure of either service counts them: statistics, counters, load, stored records."""
     answered = await house.ask(request("?", [picture(64, 64, seed=1)], max_new_tokens=2))
+    await until(lambda: _stored(house))
     before = await _figures(house)
     gate = Gate(*COMPUTES[side], monkeypatch)
     await until(lambda: _reached(gate, 3))
@@ -96,9 +98,15 @@ async def _reached(gate: Gate, calls: int) -> bool:
     return gate.calls >= calls
 
 
+async def _stored(house: House) -> bool:
+    """Rows are stored after they were sent."""
+    return bool((await house.stats()).records)
+
+
 async def _figures(house: House) -> tuple[object, ...]:
     """What both services count, but for their calls and their processes."""
     info = await house.encoder.GetServerInfo(encoder_pb2.GetServerInfoRequest(), timeout=CALL_S)
+    decoder = await house.decoder.GetServerInfo(decoder_pb2.GetServerInfoRequest(), timeout=CALL_S)
     samples = [await scrape(service.metrics) for service in (house.encoder_side, house.decoder_side)]
     counters = [
         {
@@ -109,4 +117,5 @@ async def _figures(house: House) -> tuple[object, ...]:
         for each in samples
     ]
     assert all(counters)
-    return info.load, await house.stats(), counters
+    load = decoder.load.running, decoder.load.waiting
+    return info.load, load, await house.stats(), counters

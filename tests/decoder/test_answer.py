@@ -38,6 +38,7 @@ from decoder_svc.engine.protocol import (
     Sampling,
     Usage,
 )
+from decoder_svc.errors import EncoderChanged
 from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 from decoder_svc.receipt import RequestUsage
@@ -312,6 +313,34 @@ async def test_a_full_queue_refuses_before_any_encode(stage: Stage) -> None:
         assert (refused.value.field, refused.value.limit, refused.value.actual) == ("max_waiting", 10, 11)
     await asyncio.gather(*turns)
     assert stage.encoder.calls == []
+
+
+async def test_a_request_that_is_computed_again_holds_its_place_again(stage: Stage) -> None:
+    """The engine has freed the place of the attempt that failed."""
+    passed: list[int] = []
+
+    class Restarted(Reading):
+        async def submit(
+            self, request: Any, rows: Sequence[AsyncIterator[RowChunk]], layout: Any = None
+        ) -> AsyncGenerator[Delta, None]:
+            passed.append(stage.admission.passed)
+            if len(passed) == 1:
+                request.on_computed()
+                raise EncoderChanged("restarted")
+            async for delta in super().submit(request, rows, layout):
+                yield delta
+
+    stage.answerer._engine = Restarted()
+    await stage.answer(ask("a"))
+    assert passed == [1, 1]
+    assert stage.admission.passed == 0
+
+
+def test_the_estimate_of_a_prompt_is_at_most_the_context() -> None:
+    """32 large images are refused for their length; they must not fill the queue meanwhile."""
+    work = Work.of(ask(*"abcdefgh"), GEOMETRY, max_context=1000)
+    assert (work.prompt_tokens, work.images) == (1000, 8)
+    assert Work.of(ask("a"), GEOMETRY, max_context=8192).prompt_tokens < 1300
 
 
 async def _take_turn(admission: Admission) -> None:

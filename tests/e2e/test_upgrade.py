@@ -221,7 +221,6 @@ async def test_a_call_that_an_old_encoder_lacks_is_a_typed_error_or_goes_to_a_ne
     async with serving(decoder(model, [old_encoder])) as service, stub_of(service.address) as stub:
         error = await failure(ask_for_less(stub))
         assert (error.code, error.reason) == ("UNIMPLEMENTED", "NOT_SERVED")
-        assert old_encoder in error.message
         assert "earlier version" in error.message
     both = decoder(model, [old_encoder, new_encoder])
     async with serving(both) as service, stub_of(service.address) as stub:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 
 from bench.fault_cases.raw_client import BEGINNINGS, PREFACE, SETTINGS, frame, half_message
 from fovea.address import Address
@@ -199,6 +200,35 @@ async def test_the_metrics_server_bounds_its_connections(monkeypatch: pytest.Mon
     async with asyncio.timeout(END_S):
         while not await _scraped(f"{host}:{port}"):
             await asyncio.sleep(0.01)
+    await server.close()
+
+
+async def test_metrics_are_collected_in_the_loop_and_encoded_in_a_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop, registry, encoded_in = threading.get_ident(), CollectorRegistry(), []
+    gauge = Gauge("reads_the_loop", "1 if it is read in the loop's thread.", registry=registry)
+    gauge.set_function(lambda: float(threading.get_ident() == loop))
+    choose = metrics_server.choose_encoder
+
+    def watched(accept: str) -> tuple[Callable[[Any], bytes], str]:
+        encode, content_type = choose(accept)
+
+        def recorded(collected: Any) -> bytes:
+            encoded_in.append(threading.get_ident())
+            return bytes(encode(collected))
+
+        return recorded, content_type
+
+    monkeypatch.setattr(metrics_server, "choose_encoder", watched)
+    server = await MetricsServer.start(Address("127.0.0.1", 0), registry)
+    assert server._server is not None
+    host, port = server._server.sockets[0].getsockname()
+    reader, writer = await opened(f"{host}:{port}", b"GET /metrics HTTP/1.1\r\n\r\n")
+    assert b"\nreads_the_loop 1.0\n" in await asyncio.wait_for(reader.read(), END_S)
+    assert encoded_in
+    assert loop not in encoded_in
+    writer.close()
     await server.close()
 
 

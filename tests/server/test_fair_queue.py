@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fovea.server import fair_queue
 from fovea.server.fair_queue import FairQueue, QueueLimits, Refusal, Waiter
 
 LIMITS = QueueLimits(calls=20, cost=200)
@@ -109,6 +110,16 @@ def test_a_call_is_dropped_once_it_would_be_late_and_not_before() -> None:
     assert queue.drop_late(7.1) == [call]
     assert len(queue) == queue.cost == 0
     assert queue.take() is None
+
+
+def test_a_call_that_has_left_is_not_kept_because_another_is_late_sooner() -> None:
+    """An image in the encoder's queue holds its rows."""
+    queue = filled(waiter(deadline=1))
+    for _ in range(1000):
+        patient = waiter(deadline=HOURS)
+        queue.add(patient)
+        queue.remove(patient)
+    assert len(queue._by_start) <= 2 * len(queue) + fair_queue.LEFT + 1
 
 
 def test_a_later_deadline_keeps_a_call_in_the_queue() -> None:

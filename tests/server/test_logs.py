@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import Any
 
+from fovea.logs import Repeats
+
 SCRIPT = """
 import asyncio, logging, sys, warnings
 from fovea import logs
@@ -72,3 +74,13 @@ asyncio.run(main())
 
 def test_an_exception_at_exit_is_logged_as_json() -> None:
     assert len(events("import atexit; atexit.register(lambda: 1 / 0)")) > 1
+
+
+def test_a_warning_of_each_kind_passes_once_in_its_time() -> None:
+    now = 0.0
+    warnings = Repeats(60, lambda: now)
+    assert [warnings.passes("put"), warnings.passes("put"), warnings.passes("get")] == [True, False, True]
+    now = 59.0
+    assert not warnings.passes("put")
+    now = 60.0
+    assert warnings.passes("put")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -170,6 +171,29 @@ async def test_unread_answers_hold_no_slots(
         assert len(tokens(await answer(engine, q, GREEDY))) == GREEDY.max_new_tokens
         assert [len(tokens(await collect(deltas))) for deltas in unread] == [LONG.max_new_tokens] * 2
     await engine.close()
+
+
+async def test_the_load_counts_calls_from_their_admission_on_and_no_dummy(
+    engine: NativeEngine, questions: dict[str, list[Question]]
+) -> None:
+    """Also while the engine's thread has not read them from its inbox."""
+    assert engine._loaded is not None
+    gate, q = threading.Event(), questions["moe"][0]
+    engine._loaded.worker._inbox.put(gate.wait)
+    try:
+        held = [call(engine, q, str(at)) for at in range(2)]
+        rows = [stream(each) for each in q.rows]
+        layout = layout_of(q.rows[0]) if q.rows else None
+        dummy = engine.submit(EngineRequest("dummy", q.prompt, GREEDY, dummy=True), rows, layout)
+        for deltas in (dummy, *held):
+            await anext(deltas)
+        assert (engine.load().running, engine.load().waiting) == (0, 2)
+    finally:
+        gate.set()
+    assert len(tokens(await collect(dummy))) == GREEDY.max_new_tokens
+    for deltas in held:
+        await collect(deltas)
+    assert (engine.load().running, engine.load().waiting) == (0, 0)
 
 
 async def test_a_dead_engine_thread_fails_every_caller(

@@ -168,6 +168,31 @@ async def test_requests_whose_rows_are_late_hold_no_slot_and_no_block(
     assert_equal_but_for_ties(tokens(await call), with_image)
 
 
+async def test_waiting_for_rows_and_every_layer_are_progress(
+    engine: NativeEngine, questions: dict[str, list[Question]]
+) -> None:
+    """Liveness must take neither a slow encoder nor a long step for a model that hangs."""
+    text_only, with_image = questions["moe"][:2]
+    assert engine._loaded is not None
+    before = engine.load().steps
+    await answer(engine, text_only, Sampling(max_new_tokens=1))
+    assert engine.load().steps - before >= len(engine._loaded.model.devices) > 1
+    before, may_go_on = engine.load().steps, asyncio.Event()
+
+    async def late() -> AsyncIterator[RowChunk]:
+        await may_go_on.wait()
+        async for chunk in stream(with_image.rows[0]):
+            yield chunk
+
+    request = EngineRequest("late", with_image.prompt, GREEDY)
+    call = asyncio.ensure_future(collect(engine.submit(request, [late()], layout_of(with_image.rows[0]))))
+    await until(lambda: engine.load().steps > before)
+    engine._loaded.worker.wake()
+    await until(lambda: engine.load().steps > before + 1)
+    may_go_on.set()
+    await call
+
+
 async def test_another_shape_of_rows_is_refused(
     engine: NativeEngine, questions: dict[str, list[Question]]
 ) -> None:

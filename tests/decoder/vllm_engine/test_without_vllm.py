@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from decoder_svc.errors import EngineNotInstalled
 from decoder_svc.model.checkpoint import Checkpoint
 from decoder_svc.vllm_engine.engine import VllmEngine
 from decoder_svc.vllm_engine.launch import arguments
+from decoder_svc.vllm_engine.load import LoadGauge
 from decoder_svc.vllm_engine.settings import CPU_KV_TOKENS, VllmSettings
 from decoder_svc.vllm_engine.submission import identity, vllm_prompt
 from fovea.contract.rows import RowDtype
@@ -55,6 +57,16 @@ def test_prompts_of_another_salt_share_no_kv() -> None:
 
     salts = [vllm_prompt(prompt(salt), [], RowDtype.FP32).get("cache_salt") for salt in (b"", b"x", b"y")]
     assert salts == [None, "78", "79"]
+
+
+def test_every_step_of_vllm_is_progress_and_the_load_is_of_held_calls() -> None:
+    """A step of a long prompt reports its scheduler only, because no token ends it."""
+    gauge = LoadGauge()
+    stats = SimpleNamespace(num_running_reqs=2, kv_cache_usage=0.5)
+    gauge.record(stats, None)
+    gauge.record(stats, SimpleNamespace(num_preempted_reqs=1))
+    load = gauge.load(held=1)
+    assert (load.steps, load.running, load.waiting, load.preemptions) == (2, 1, 0, 1)
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,9 @@ async def test_refusals_arrive_as_they_were_raised_and_cost_no_worker() -> None:
     ],
 )
 async def test_an_image_above_a_limit_is_refused_by_its_name_and_the_third_time_without_a_worker(
-    data: bytes, child: ChildLimits, what: str, limit: str
+    data: bytes, child: ChildLimits, what: str, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("fovea.nursery.limits._PATIENCE_S", 3600.0)  # the kernel ends it, not the caller
     async with decoding(child) as decoder:
         for deaths in ("1", "2", "2"):
             error = await refusal(decoder, data)
@@ -139,7 +140,7 @@ async def test_an_idle_worker_that_died_is_replaced() -> None:
         await decoder.facts(key(GOOD), GOOD)
         (pid,) = children(decoder.nursery_pid)
         os.kill(pid, signal.SIGKILL)
-        await until(lambda: not children(decoder.nursery_pid))
+        await until(lambda: not decoder._idle[0].alive, seconds=60)
         await decoder.facts(key(GOOD), GOOD)
         assert not decoder._refused._records, "no image is blamed"
 

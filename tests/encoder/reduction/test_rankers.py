@@ -13,8 +13,8 @@ from encoder_svc.reduction import choice, divprune, random_rows, rankers, scope,
 from encoder_svc.reduction.rankers import RankerInput
 from encoder_svc.reduction.ranking import Floats, Ranking
 from encoder_svc.reduction.similarity import cosines
-from encoder_svc.store.core import GridIndices
 from fovea.contract.plan import LEAST_ROWS, Reducer, RowSelection
+from fovea.contract.row_stream import GridIndices
 from fovea.contract.rows import RowDtype, RowLayout
 from fovea.pooled import pooled
 

@@ -9,20 +9,25 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 import lmdb
 import pytest
+from structlog.testing import capture_logs
 
+from encoder_svc.store import record_store
 from encoder_svc.store.amounts import Amount
 from encoder_svc.store.core import StoreLimits
 from encoder_svc.store.datafile import LengthCheck
 from encoder_svc.store.directory import StoreDirectory
 from encoder_svc.store.inspection import Inspection
+from encoder_svc.store.maintenance import Maintenance, Upkeep
 from encoder_svc.store.store import LmdbStore
 from fovea.contract.cache import Erasure
 from fovea.contract.errors import StoreFailed
+from fovea.logs import Repeats
 from tests.encoder.store.conftest import MIB, Opener
 from tests.encoder.store.samples import ALICE, FIELDS, KIB, pixels, row_key, row_keys, rows, same
 
@@ -243,13 +248,7 @@ def test_a_deletion_that_meets_damage_is_done(open_store: Opener, data_file: Pat
     assert not (data_file.parent.parent / "env.set-aside").exists()
 
 
-def test_the_check_of_the_running_file_replaces_a_damaged_one(open_store: Opener, data_file: Path) -> None:
-    """Nobody has touched the damaged pages yet."""
-    store = open_store(LIMITS)
-    for n in range(20):
-        store.put(row_key(n), FIELDS, rows(n))
-    store._env.check_pages()
-    assert not store.stats().quarantined
+def damage_branches(data_file: Path) -> None:
     raw = data_file.read_bytes()
     branches = [at for at in range(8192, len(raw), 4096) if raw[at + 10] == 1 and raw[at + 11] == 0]
     assert branches
@@ -257,9 +256,96 @@ def test_the_check_of_the_running_file_replaces_a_damaged_one(open_store: Opener
         for at in branches:
             file.seek(at + 16)
             file.write(b"\xff\xff")
+
+
+def test_the_check_of_the_running_file_replaces_a_damaged_one(open_store: Opener, data_file: Path) -> None:
+    """Nobody has touched the damaged pages yet."""
+    store = open_store(LIMITS)
+    for n in range(20):
+        store.put(row_key(n), FIELDS, rows(n))
+    store._env.check_pages()
+    assert not store.stats().quarantined
+    damage_branches(data_file)
     store._env.check_pages()
     assert store.stats().quarantined
     assert store.put(row_key(1), FIELDS, rows(1)).stored
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def upkeep_of(store: LmdbStore, check_s: float, clock: Clock) -> Maintenance:
+    return Maintenance(store._env, store.flush, Upkeep(check_s), threading.Event(), clock)
+
+
+def test_the_running_file_is_checked_when_its_time_has_come(open_store: Opener, data_file: Path) -> None:
+    store, clock = open_store(LIMITS), Clock()
+    for n in range(20):
+        store.put(row_key(n), FIELDS, rows(n))
+    upkeep, never = upkeep_of(store, 600, clock), upkeep_of(store, 0, clock)
+    damage_branches(data_file)
+    clock.now = 599
+    upkeep.tick()
+    assert not store._env.quarantined
+    clock.now = 600
+    never.tick()
+    assert not store._env.quarantined
+    upkeep.tick()
+    assert store._env.quarantined
+    assert store.put(row_key(1), FIELDS, rows(1)).stored
+
+
+def test_a_store_that_the_disk_refused_after_damage_is_opened_again(
+    open_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(LIMITS)
+    store.put(row_key(1), FIELDS, rows(1))
+    real, tried = lmdb.open, list[str]()
+
+    def refuse(path: str, **options: object) -> lmdb.Environment:
+        tried.append(path)
+        raise lmdb.DiskError("no space left")
+
+    monkeypatch.setattr(lmdb, "open", refuse)
+    damage_uses(store, b"short")
+    assert not store.put(row_key(1), FIELDS, rows(1)).stored
+    assert tried
+    assert store.get(row_key(1), FIELDS) is None
+    assert store.put(row_key(1), FIELDS, rows(1)).skipped == "write_failed"
+    with pytest.raises(StoreFailed):
+        store.stats()
+    upkeep = upkeep_of(store, 0, Clock())
+    with suppress(lmdb.Error):
+        upkeep.tick()
+    assert not store.put(row_key(1), FIELDS, rows(1)).stored
+    monkeypatch.setattr(lmdb, "open", real)
+    monkeypatch.setattr(record_store, "_REST_SECONDS", 0.0)
+    upkeep.tick()
+    assert store.put(row_key(2), FIELDS, rows(2)).stored
+    assert same(store.get(row_key(2), FIELDS), rows(2))
+
+
+def test_a_failure_of_every_call_is_logged_once_a_minute(
+    open_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, clock = open_store(LIMITS), Clock()
+    monkeypatch.setattr(store._env, "_warnings", Repeats(60, clock))
+    with capture_logs() as logs:
+        for error in (lmdb.DiskError("full"), lmdb.DiskError("full"), lmdb.MapFullError("full")):
+            store._env.report(error, "put")
+        store._env.report(lmdb.DiskError("full"), "read")
+        clock.now = 60
+        store._env.report(lmdb.DiskError("full"), "put")
+    assert [(log["doing"], log["error"]) for log in logs] == [
+        ("put", "DiskError"),
+        ("put", "MapFullError"),
+        ("read", "DiskError"),
+        ("put", "DiskError"),
+    ]
 
 
 def test_a_check_finds_nothing_wrong_while_others_write(open_store: Opener) -> None:
@@ -310,6 +396,7 @@ from pathlib import Path
 from encoder_svc.store.store import LmdbStore
 from fovea.contract.cache import Erasure
 from fovea.contract.errors import StoreFailed
+from fovea.logs import Repeats
 from tests.encoder.store.test_replacement import LIMITS
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
@@ -341,18 +428,63 @@ def test_the_set_aside_store_is_deleted_if_the_disk_has_no_room(
     assert open_store(LIMITS).stats().quarantined
 
 
-def test_a_check_that_times_out_counts_as_damage(
-    open_store: Opener, data_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+CHECK = """
+import json, sys, time
+from pathlib import Path
+from encoder_svc.store import check
+from fovea.nursery import limits
+
+def loop(*_, **__):
+    while True:
+        pass
+
+def hang(*_, **__):
+    limits.signal.pause()
+
+def fail(*_, **__):
+    raise MemoryError
+
+check.verify = {what}
+limits._PATIENCE_S, limits._PATIENCE = {patience}, 0
+check.main(Path(sys.argv[1]), limits.ChildLimits(0.2, 2**30), 0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "patience", "damage", "while_serving"),
+    [
+        ("loop", 600, "more than 5 s of CPU", True),
+        ("hang", 0.2, "longer than 80 s", False),
+        ("fail", 600, "status 1", True),
+    ],
+)
+def test_a_check_that_does_not_end_counts_as_damage(
+    open_store: Opener,
+    data_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    what: str,
+    patience: float,
+    damage: str,
+    while_serving: bool,
 ) -> None:
+    """A check that only waits says nothing of a file that is in use: the machine may be busy."""
     filled(open_store, data_file)
-    slow = tmp_path / "slow.py"
-    slow.write_text("import signal, sys\nsignal.alarm(1)\nsignal.pause()\n")
+    (tmp_path / "faulty_check.py").write_text(CHECK.format(what=what, patience=patience))
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("encoder_svc.store.inspection._MODULE", "slow")
-    assert "longer than" in (Inspection().find_damage(data_file) or "")
-    assert Inspection().find_damage(data_file, serving=True) is None, "a busy machine is no damage"
-    slow.write_text("raise MemoryError")
-    assert "status 1" in (Inspection().find_damage(data_file) or "")
+    monkeypatch.setattr("encoder_svc.store.inspection._MODULE", "faulty_check")
+    assert damage in (Inspection().find_damage(data_file) or "")
+    assert (Inspection().find_damage(data_file, serving=True) is not None) == while_serving
+
+
+def test_a_closed_inspection_starts_no_check(open_store: Opener, data_file: Path) -> None:
+    """A check that began while the store closes would hold up its end."""
+    filled(open_store, data_file)
+    data_file.write_bytes(b"noise" * KIB)
+    inspection = Inspection()
+    assert inspection.find_damage(data_file) is not None
+    inspection.close()
+    assert inspection.find_damage(data_file) is None
 
 
 def test_a_folder_that_nothing_can_be_written_to_is_a_typed_error(tmp_path: Path) -> None:

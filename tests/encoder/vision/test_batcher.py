@@ -478,6 +478,10 @@ async def test_a_batch_is_limited_by_its_kept_patches(
     assert tower.batches == [[0, 1, 2, 3]]
 
 
+SOON_S = 1.0
+"""Before it passes, a busy machine must have queued the image."""
+
+
 def deadlined(work: Preparations, name: int, left_s: float, count: int = 4, tenant: str = "") -> QueuedImage:
     return QueuedImage(count, work.of(name, count), tenant=tenant, deadline=time.monotonic() + left_s)
 
@@ -505,11 +509,12 @@ async def test_an_image_whose_deadline_has_passed_never_reaches_the_tower(
     """It waits in the queue, or prepared: both are held behind a tower that does not return."""
     tower.gate.clear()
     full = [asyncio.create_task(batcher.encode(deadlined(work, n, 300.0, 16))) for n in (1, 2, 3)]
-    prepared = asyncio.create_task(batcher.encode(deadlined(work, 4, 0.2, 16)))
+    prepared = asyncio.create_task(batcher.encode(deadlined(work, 4, SOON_S, 16)))
     await until(lambda: len(work.begun) == 4)
-    queued = asyncio.create_task(batcher.encode(deadlined(work, 5, 0.2, 16)))
+    queued = asyncio.create_task(batcher.encode(deadlined(work, 5, SOON_S, 16)))
     with pytest.raises(DeadlineUnreachable) as late:
-        await queued
+        async with asyncio.timeout(30):
+            await queued
     assert late.value.retry_after_s
     tower.gate.set()
     with pytest.raises(DeadlineUnreachable):
@@ -526,11 +531,11 @@ async def test_a_later_caller_extends_the_deadline_of_a_shared_image(
     tower.gate.clear()
     full = [asyncio.create_task(batcher.encode(deadlined(work, n, 300.0, 16))) for n in range(1, 5)]
     await until(lambda: len(work.begun) == 4)
-    image = deadlined(work, 5, 0.2, 16)
+    image = deadlined(work, 5, SOON_S, 16)
     shared = asyncio.create_task(batcher.encode(image))
     await asyncio.sleep(0)
     image.extend(time.monotonic() + 300)
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(1.2 * SOON_S)
     tower.gate.set()
     assert (await shared).rows == rows(5, 16)
     await asyncio.gather(*full)
@@ -575,10 +580,34 @@ async def test_a_tenant_has_at_most_its_images_in_the_batcher(tower: FakeTower, 
     held = [asyncio.create_task(batcher.encode(deadlined(work, n, 300.0, tenant="a"))) for n in (1, 2)]
     await until(lambda: len(work.begun) == 2)
     with pytest.raises(TenantBusy) as refused:
-        await batcher.encode(deadlined(work, 3, 300.0, tenant="a"))
+        async with asyncio.timeout(10):
+            await batcher.encode(deadlined(work, 3, 300.0, tenant="a"))
     assert refused.value.metadata == {"field": "max_tenant_images", "limit": "2", "actual": "3"}
     other = asyncio.create_task(batcher.encode(deadlined(work, 4, 300.0, tenant="b")))
     tower.gate.set()
     await asyncio.gather(*held, other)
     await batcher.encode(deadlined(work, 5, 300.0, tenant="a"))
     await batcher.close()
+
+
+async def test_a_dummy_needs_no_room_and_no_figure_counts_it(
+    batcher: SharingBatcher, work: Preparations
+) -> None:
+    """All room is held by images whose preparation takes long, and the queue is full."""
+    work.hold.clear()
+    calls = [asyncio.create_task(batcher.share(n, 16, work.of(n, 16))) for n in range(8)]
+    await until(lambda: batcher.waiting == 8)
+    before = batcher.load()
+
+    async def prepared() -> PreparedImage:
+        assert batcher.load() == before
+        return PreparedImage(patches(9), decode_ms=0.0, preprocess_ms=0.0)
+
+    batcher._rate.note(1000, 1.0)
+    for _ in range(30):
+        assert (await batcher.encode(QueuedImage(0, prepared, dummy=True))).rows == rows(9)
+    assert batcher.load() == before
+    assert batcher._rate.seconds(1000) == pytest.approx(1.0), "dummies say nothing of the speed of images"
+    work.hold.set()
+    await asyncio.gather(*calls)
+    assert batcher._limiter.held == 0

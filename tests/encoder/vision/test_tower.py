@@ -172,3 +172,19 @@ def test_patches_that_do_not_fit_their_grid_are_refused(moe: Path) -> None:
     image = pictures(Geometry.from_checkpoint(moe))[0]
     with pytest.raises(ValueError, match="not the patches"):
         Tower.load(moe).encode([Patches(image.values[4:], image.grid_thw)], RowDtype.FP32)
+
+
+def test_a_call_shows_its_progress_block_by_block(moe: Path) -> None:
+    """A large image may take minutes on a CPU, and its tower must not pass for one that hangs."""
+    tower = Tower.load(moe)
+    seen: list[int] = []
+    attend = tower._forward._attend
+
+    def noting(*args: Any) -> Any:
+        seen.append(tower.blocks_computed)
+        return attend(*args)
+
+    tower._forward._attend = noting  # type: ignore[method-assign]
+    tower.encode(pictures(Geometry.from_checkpoint(moe))[:1], RowDtype.FP32)
+    assert len(seen) > 1
+    assert seen == list(range(seen[0], seen[0] + len(seen)))

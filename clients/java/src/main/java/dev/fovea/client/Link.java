@@ -102,7 +102,7 @@ final class Link implements AutoCloseable {
 
   private Metadata headers() {
     Metadata headers = new Metadata();
-    if (token != null) {
+    if (!token.isEmpty()) {
       headers.put(AUTHORIZATION, "Bearer " + token);
     }
     return headers;

@@ -1,7 +1,9 @@
 package dev.fovea.client;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.grpc.ServerCredentials;
 import io.grpc.TlsServerCredentials;
@@ -13,6 +15,8 @@ import javax.net.ssl.KeyManagerFactory;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Encryption, with a certificate made for the test. */
 @Timeout(120)
@@ -41,6 +45,45 @@ class TlsTest {
       }
       assertEquals(1, server.asked.size());
     }
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "203.0.113.1:1",
+        "dns:///decoder.invalid:1",
+        "decoder.invalid",
+        "127.0.0.1.invalid:1"
+      })
+  void aTokenIsSentToAnotherMachineOnlyUnderTls(String address) {
+    var builder = Fovea.builder(address).token("secret");
+    var failure = assertThrows(FoveaException.class, builder::build);
+    assertEquals(Reason.INVALID_ARGUMENT, failure.reason());
+    assertTrue(failure.getMessage().contains(address));
+    assertFalse(failure.getMessage().contains("secret"));
+    builder.tls().build().close();
+    Fovea.builder(address).plaintextToken("secret").build().close();
+    Fovea.builder(address).token("").build().close();
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "localhost:1",
+        "127.0.0.2:1",
+        "[::1]:1",
+        "dns:///127.0.0.1:1",
+        "unix:///tmp/socket"
+      })
+  void aTokenIsSentOnThisMachineWithoutTls(String address) {
+    assertTrue(ClientBuilder.isLoopback(address));
+  }
+
+  @Test
+  void aTokenThatAHeaderCannotCarryIsRefused() {
+    var builder = Fovea.builder("127.0.0.1:1").token("two\nlines");
+    assertEquals(
+        Reason.INVALID_ARGUMENT, assertThrows(FoveaException.class, builder::build).reason());
   }
 
   private static ServerCredentials credentials(KeyStore keys) throws Exception {
