@@ -36,7 +36,7 @@ STORE_EVENTS = {
 
 @dataclass(frozen=True)
 class StoreCollector(Collector):
-    """Sizes and events of the store by partition: rows, uploads. No samples while the store fails."""
+    """Sizes and events of the store by partition: rows, uploads. No samples unless the store answers."""
 
     total: Callable[[], TenantStats]
 

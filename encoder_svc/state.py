@@ -15,6 +15,7 @@ from encoder_svc.errors import ArenaOff
 from encoder_svc.leases import ArenaUse, RowLease, RowLeases
 from encoder_svc.permits import WritePermits
 from encoder_svc.store.amounts import Amount
+from encoder_svc.store.core import TenantStats
 from encoder_svc.store.keys import RowKey
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.tenant import Tenant
@@ -159,7 +160,7 @@ class ServiceState:
         return self._opened is not None and self._store.erasure_due
 
     def store_total(self) -> TenantStats:
-        """The store's sums of all tenants. Raises StoreFailed."""
+        """The sums of all tenants. Raises NotReady until `open_store`, and StoreFailed."""
         return self._store.total()
 
     def arena_use(self) -> ArenaUse:
