@@ -15,7 +15,7 @@ from bench.fault_cases.load import Outcome, open_loop, peak
 from bench.fault_cases.questions import Answers, Question, Questions, Reply
 from bench.fault_cases.soak import growth
 from bench.fault_cases.trial import failed, failures, tail
-from bench.faults import CASES
+from bench.faults import CASES, _counted
 from bench.result import Measure
 from fovea.contract.errors import EncoderUnavailable, FoveaError, ImageNotStored
 from tests.bench.test_commands import run
@@ -231,3 +231,8 @@ def test_publish_replaces_the_rows_of_its_case_and_keeps_the_order_of_cases(tmp_
     ]
     assert lines[:5] == BEFORE.splitlines()[:5]
     assert lines[-2:] == ["", "After."]
+
+
+@pytest.mark.parametrize(("unit", "target"), [("ms", None), ("MiB", None), ("calls", 0)])
+def test_a_quick_run_is_judged_by_counts_only(unit: str, target: float | None) -> None:
+    assert _counted(Measure(unit, 1, 1, target=0, sense="at most")).target == target
