@@ -1,4 +1,4 @@
-"""Metrics of the decoder: gauges that are read at each scrape, and counters fed by usage records."""
+"""Metrics of the decoder: gauges and totals read at each scrape, and counters fed by usage records."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from decoder_svc.ledger.ledger import Ledger
 from decoder_svc.settings import DecoderLimits
 from fovea.contract.receipt import Receipt
 from fovea.contract.usage import AnomalyKind, Outcome, UsageRecord
+from fovea.server.metrics import TotalCollector
 
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96)
 
@@ -64,7 +65,7 @@ class DecoderMetrics:
         self._inter_token = self._histogram(
             "time_per_output_token_seconds", "Mean time between tokens of an answer."
         )
-        self._total = self._histogram("request_seconds", "Call to last token, of complete answers.")
+        self._seconds = self._histogram("request_seconds", "Call to last token, of complete answers.")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"fovea_decoder_{name}", text, labels, registry=self._registry)
@@ -76,54 +77,56 @@ class DecoderMetrics:
         """Gauges of load and limits. `load` is called at each scrape and is None until the model runs."""
         self._gauges(
             load,
-            ("num_requests_running", "Requests computed now.", "running"),
+            ("num_requests_running", "Requests that are being computed.", "running"),
             ("num_requests_waiting", "Requests that wait.", "waiting"),
             ("kv_blocks_used", "KV blocks in use.", "kv_used_blocks"),
             ("kv_blocks", "KV blocks in all.", "kv_total_blocks"),
-            ("num_preemptions", "Requests put back since the start.", "preemptions"),
+        )
+        self._totals(
+            load,
+            ("num_preemptions", "Requests put back in the queue for lack of KV blocks.", "preemptions"),
         )
         for name, value in vars(limits).items():
-            Gauge(f"fovea_decoder_limit_{name}", "A limit.", registry=self._registry).set(value)
+            text = f"The limit {name} of GetServerInfo."
+            Gauge(f"fovea_decoder_limit_{name}", text, registry=self._registry).set(value)
 
     def watch_cache(self, cache: RowCache) -> None:
-        """Gauges of the row cache."""
-        self._gauges(
+        """Size and events of the row cache."""
+        self._gauges(lambda: cache, ("row_cache_used_bytes", "Bytes of rows in the row cache.", "used_bytes"))
+        self._totals(
             lambda: cache,
-            ("row_cache_used_bytes", "Bytes of rows in memory.", "used_bytes"),
-            ("row_cache_hits", "Images whose rows were in memory, since the start.", "hits"),
-            ("row_cache_misses", "Images whose rows were not, since the start.", "misses"),
-            ("row_cache_evictions", "Images let go to make room, since the start.", "evictions"),
+            ("row_cache_hits", "Images whose rows were in the row cache.", "hits"),
+            ("row_cache_misses", "Images whose rows were not in the row cache.", "misses"),
+            ("row_cache_evictions", "Images evicted from the row cache.", "evictions"),
         )
 
     def watch_same_host(self, same_host: SharedMemoryReader) -> None:
-        """Gauges of images read from shared memory and of fallbacks to the wire."""
-        self._gauges(
+        """Images read from shared memory, and fallbacks to the network."""
+        self._totals(
             lambda: same_host,
-            ("same_host_reads", "Images whose rows were in shared memory, since the start.", "reads"),
-            ("same_host_fallbacks", "Times that the wire was used instead, since the start.", "fallbacks"),
+            ("same_host_reads", "Images whose rows were read from shared memory.", "reads"),
+            ("same_host_fallbacks", "Fallbacks from shared memory to the network.", "fallbacks"),
         )
 
     def watch_ledger(self, ledger: Ledger) -> None:
-        """Gauges of the ledger's writer, of quotas, and of anomalies by kind."""
+        """The ledger's writer, quotas, and anomalies by kind."""
         for kind in AnomalyKind:
-            name, text = f"fovea_decoder_anomalies_{kind}", f"Anomalies of kind {kind}, since the start."
-            gauge = Gauge(name, text, registry=self._registry)
-            gauge.set_function(partial(ledger.anomalies.counts.__getitem__, kind))
-        self._gauges(
+            text = f"Anomalies of kind {kind} in the use of tenants."
+            self._total(f"anomalies_{kind}", text, partial(ledger.anomalies.counts.__getitem__, kind))
+        self._totals(
             lambda: ledger.quotas,
-            ("quota_refused", "Requests refused because of a quota, since the start.", "refused"),
-            (
-                "quota_unchecked",
-                "Requests answered without checking a quota, since the start.",
-                "unchecked",
-            ),
+            ("quota_refused", "Requests refused because of a quota.", "refused"),
+            ("quota_unchecked", "Requests answered without a check of their quota.", "unchecked"),
         )
         self._gauges(
             lambda: ledger.writer,
             ("ledger_up", "1 while the ledger's database takes records, else 0.", "up"),
             ("ledger_waiting", "Records that wait for the ledger's database.", "waiting"),
-            ("ledger_written", "Records written, since the start.", "written"),
-            ("ledger_dropped", "Records lost because the queue was full, since the start.", "dropped"),
+        )
+        self._totals(
+            lambda: ledger.writer,
+            ("ledger_written", "Records written to the ledger's database.", "written"),
+            ("ledger_dropped", "Records that were lost, mostly because the queue was full.", "dropped"),
         )
 
     def _gauges(self, source: Callable[[], object], *gauges: tuple[str, str, str]) -> None:
@@ -131,6 +134,14 @@ class DecoderMetrics:
         for name, text, field in gauges:
             gauge = Gauge(f"fovea_decoder_{name}", text, registry=self._registry)
             gauge.set_function(partial(_read, source, field))
+
+    def _totals(self, source: Callable[[], object], *totals: tuple[str, str, str]) -> None:
+        """Counters (name, text, field of the source), read at each scrape; 0 without a source."""
+        for name, text, field in totals:
+            self._total(name, text, partial(_read, source, field))
+
+    def _total(self, name: str, text: str, total: Callable[[], float]) -> None:
+        self._registry.register(TotalCollector(f"fovea_decoder_{name}", text, total))
 
     def watch_encoders(self, up: Callable[[], Mapping[str, bool]]) -> None:
         """A gauge per encoder, read at each scrape."""
@@ -156,7 +167,7 @@ class DecoderMetrics:
         if totals.output_tokens > 1:
             self._inter_token.observe(stages.decode / 1000 / (totals.output_tokens - 1))
         if record.outcome in (Outcome.OK, Outcome.LENGTH):
-            self._total.observe(stages.total / 1000)
+            self._seconds.observe(stages.total / 1000)
 
     def _count_savings(self, receipt: Receipt) -> None:
         totals, price = receipt.totals, receipt.price

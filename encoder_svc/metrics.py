@@ -1,18 +1,56 @@
-"""The encoder's metrics: gauges are read at each scrape, counters are fed by served calls."""
+"""The encoder's metrics: gauges and the store's totals are read at each scrape, other counters are fed by
+served calls.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from encoder_svc.core import PlacedRows, ServedRows
 from encoder_svc.state import ServiceState
+from encoder_svc.store.core import TenantStats
 from encoder_svc.vision.output import Timings
+from fovea.contract.errors import FoveaError
 from fovea.contract.plan import Reducer
 from fovea.contract.rows import RowOrigin
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+STORE_SIZES = {"bytes": "Bytes stored, in whole pages.", "records": "Records stored."}
+STORE_EVENTS = {
+    "hits": "Reads of records that were stored.",
+    "misses": "Reads of records that were not stored.",
+    "puts": "Records written.",
+    "skipped_puts": "Records not written, for lack of room or because the write failed.",
+    "evictions": "Records evicted to make room.",
+    "failed_checks": "Records dropped because their checksum did not match.",
+    "errors": "Accesses that failed.",
+}
+
+
+@dataclass(frozen=True)
+class StoreCollector(Collector):
+    """Sizes and events of the store by partition: rows, uploads. No samples unless the store answers."""
+
+    total: Callable[[], TenantStats]
+
+    def collect(self) -> Iterable[GaugeMetricFamily | CounterMetricFamily]:
+        try:
+            partitions = vars(self.total())
+        except FoveaError:
+            partitions = {}
+        for family, texts in ((GaugeMetricFamily, STORE_SIZES), (CounterMetricFamily, STORE_EVENTS)):
+            for field, text in texts.items():
+                metric = family(f"fovea_encoder_store_{field}", text, labels=("partition",))
+                for partition, stats in partitions.items():
+                    metric.add_metric((partition,), getattr(stats, field))
+                yield metric
 
 
 class EncoderMetrics:
@@ -35,16 +73,21 @@ class EncoderMetrics:
             "fovea_encoder_stage_seconds", "Stages of a call.", ("stage",), buckets=SECONDS, registry=registry
         )
         gauges: dict[str, tuple[str, Callable[[], float]]] = {
-            "num_requests_waiting": ("Images that wait.", lambda: state.load().waiting),
+            "num_requests_waiting": ("Images that wait for the tower.", lambda: state.load().waiting),
             "num_requests_running": ("Images in the tower.", lambda: state.load().running),
-            "erasure_due": ("Whether deleted bytes wait for a compaction.", lambda: state.erasure_due),
+            "erasure_due": (
+                "1 while deleted bytes wait for a compaction, else 0.",
+                lambda: state.erasure_due,
+            ),
             "arena_used_bytes": ("Bytes of rows in shared memory.", lambda: state.arena_use().used_bytes),
-            "arena_leases": ("Leases of rows there.", lambda: state.arena_use().leases),
+            "arena_leases": ("Leases of rows in shared memory.", lambda: state.arena_use().leases),
         }
         for name, (text, read) in gauges.items():
             Gauge(f"fovea_encoder_{name}", text, registry=registry).set_function(read)
         for name, value in vars(state.description.limits).items():
-            Gauge(f"fovea_encoder_limit_{name}", "A limit.", registry=registry).set(value)
+            text = f"The limit {name} of GetServerInfo."
+            Gauge(f"fovea_encoder_limit_{name}", text, registry=registry).set(value)
+        registry.register(StoreCollector(state.store_total))
 
     def served(self, served: ServedRows) -> None:
         self._images.labels(served.origin).inc()

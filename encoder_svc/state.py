@@ -15,6 +15,7 @@ from encoder_svc.errors import ArenaOff
 from encoder_svc.leases import ArenaUse, RowLease, RowLeases
 from encoder_svc.permits import WritePermits
 from encoder_svc.store.amounts import Amount
+from encoder_svc.store.core import TenantStats
 from encoder_svc.store.keys import RowKey
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.tenant import Tenant
@@ -157,6 +158,10 @@ class ServiceState:
     def erasure_due(self) -> bool:
         """Whether deleted bytes wait for a compaction of the store."""
         return self._opened is not None and self._store.erasure_due
+
+    def store_total(self) -> TenantStats:
+        """The sums of all tenants. Raises NotReady until `open_store`, and StoreFailed."""
+        return self._store.total()
 
     def arena_use(self) -> ArenaUse:
         return self._leases.use() if self._leases else ArenaUse()

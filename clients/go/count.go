@@ -44,6 +44,19 @@ type Count struct {
 	Plans []ImagePlan
 	// Alternatives are the costs of other budgets.
 	Alternatives []Alternative
+	// Quote is nil if an image is given by its size only.
+	Quote *Quote
+}
+
+// A Quote is the most that a request may cost, signed.
+type Quote struct {
+	Token string
+	// MaxTokens counts those of the prompt and the answer.
+	MaxTokens int
+	// MaxAmount is the highest price. Currency is empty without a tariff.
+	MaxAmount float64
+	Currency  string
+	Expires   time.Time
 }
 
 // An ImagePlan is the plan of an image, and its cost.
@@ -100,7 +113,15 @@ func countOf(m *decoderv1.CountTokensResponse) Count {
 		Prefill:         ms(m.PrefillMs),
 		Plans:           each(m.Plans, imagePlanOf),
 		Alternatives:    each(m.Alternatives, alternativeOf),
+		Quote:           quoteOf(m.Quote),
 	}
+}
+
+func quoteOf(m *decoderv1.Quote) *Quote {
+	if m == nil {
+		return nil
+	}
+	return &Quote{m.Token, int(m.MaxTokens), m.MaxAmount, m.Currency, m.ExpireTime.AsTime()}
 }
 
 func imagePlanOf(m *decoderv1.ImagePlan) ImagePlan {

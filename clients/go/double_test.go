@@ -20,12 +20,17 @@ type double struct {
 	decoderv1.UnimplementedDecoderServiceServer
 	complete func(context.Context, *decoderv1.CompleteRequest) (*decoderv1.CompleteResponse, error)
 	generate func(grpc.ServerStreamingServer[decoderv1.GenerateResponse]) error
+	count    func(*decoderv1.CountTokensRequest) (*decoderv1.CountTokensResponse, error)
 	put      func(grpc.ClientStreamingServer[decoderv1.PutImageRequest, decoderv1.PutImageResponse]) error
 	deleted  []string
 }
 
 func (d *double) Complete(ctx context.Context, r *decoderv1.CompleteRequest) (*decoderv1.CompleteResponse, error) {
 	return d.complete(ctx, r)
+}
+
+func (d *double) CountTokens(_ context.Context, r *decoderv1.CountTokensRequest) (*decoderv1.CountTokensResponse, error) {
+	return d.count(r)
 }
 
 func (d *double) Generate(_ *decoderv1.GenerateRequest, s grpc.ServerStreamingServer[decoderv1.GenerateResponse]) error {

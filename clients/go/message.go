@@ -26,6 +26,11 @@ type Request struct {
 	Logprobs bool
 	// ID identifies the request in logs and in the response. If empty, the service generates an id.
 	ID string
+	// IdempotencyKey names the call across its retries, which then count against a quota once.
+	IdempotencyKey string
+	// Quote is that of a [Count] of the same request. The request then costs no more, or fails with
+	// [ReasonQuoteExceeded] before anything is spent.
+	Quote *Quote
 }
 
 // Question makes a request about images. The images come before the text, so that a second question about the same
@@ -128,7 +133,10 @@ func newDraft(r Request) (*draft, error) {
 	if err := cmp.Or(samplingErr, visualErr); err != nil {
 		return nil, err
 	}
-	sent := &decoderv1.GenerateRequest{Sampling: sampling, RequestId: r.ID}
+	sent := &decoderv1.GenerateRequest{Sampling: sampling, RequestId: r.ID, IdempotencyKey: r.IdempotencyKey}
+	if r.Quote != nil {
+		sent.Quote = r.Quote.Token
+	}
 	d := &draft{sent, map[string]*upload{}, map[string]string{}}
 	d.request.Visual = visual
 	if r.Format != nil {

@@ -88,3 +88,56 @@ func TestTheLedgerIsReadPageByPage(t *testing.T) {
 		t.Errorf("summed up by %v", books.by)
 	}
 }
+
+func (b *bookkeeper) ListAnomalies(_ context.Context, r *decoderv1.ListAnomaliesRequest) (*decoderv1.ListAnomaliesResponse, error) {
+	if r.Tenant == "other" {
+		return nil, refusal(codes.PermissionDenied, ReasonTenantNotAllowed, 0)
+	}
+	return &decoderv1.ListAnomaliesResponse{Anomalies: []*decoderv1.Anomaly{{
+		Kind: decoderv1.AnomalyKind_ANOMALY_KIND_NEW_IMAGES, Tenant: r.Tenant, Time: timestamppb.New(began), RequestId: "r",
+		Usual: 0.25, Value: 1,
+	}}}, nil
+}
+
+func TestAnomaliesAreRead(t *testing.T) {
+	server := grpc.NewServer()
+	decoderv1.RegisterUsageServiceServer(server, &bookkeeper{})
+	client := dialDouble(t, listen(t, server))
+	anomalies, err := client.ListAnomalies(t.Context(), "acme")
+	expected := Anomaly{AnomalyNewImages, "acme", began, "r", "", 0.25, 1}
+	if err != nil || len(anomalies) != 1 || anomalies[0] != expected {
+		t.Errorf("%+v, %v", anomalies, err)
+	}
+	_, err = client.ListAnomalies(t.Context(), "other")
+	failure(t, err, ReasonTenantNotAllowed)
+}
+
+func TestAQuoteIsSentBackWithTheRequest(t *testing.T) {
+	quoted := &decoderv1.Quote{Token: "signed", MaxTokens: 65, MaxAmount: 0.5, Currency: "EUR", ExpireTime: timestamppb.New(began)}
+	var sent *decoderv1.GenerateRequest
+	client := dialDouble(t, (&double{
+		count: func(r *decoderv1.CountTokensRequest) (*decoderv1.CountTokensResponse, error) {
+			if r.Request.Quote != "" {
+				t.Errorf("the first request has the quote %q", r.Request.Quote)
+			}
+			return &decoderv1.CountTokensResponse{Quote: quoted}, nil
+		},
+		complete: func(_ context.Context, r *decoderv1.CompleteRequest) (*decoderv1.CompleteResponse, error) {
+			sent = r.Request
+			return &decoderv1.CompleteResponse{}, nil
+		},
+	}).start(t))
+	request := Question("?")
+	request.IdempotencyKey = "order 7"
+	count, err := client.CountTokens(t.Context(), request)
+	if err != nil || count.Quote == nil || *count.Quote != (Quote{"signed", 65, 0.5, "EUR", began}) {
+		t.Fatalf("%+v, %v", count.Quote, err)
+	}
+	request.Quote = count.Quote
+	if _, err := client.Ask(t.Context(), request); err != nil {
+		t.Fatal(err)
+	}
+	if sent.Quote != "signed" || sent.IdempotencyKey != "order 7" {
+		t.Errorf("sent %v", sent)
+	}
+}

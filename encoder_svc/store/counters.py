@@ -21,6 +21,7 @@ class EventCounters:
 
     def __init__(self) -> None:
         self._counts: defaultdict[bytes, Counter[Event]] = defaultdict(Counter)
+        self._sums: Counter[Event] = Counter()
         self._lock = threading.Lock()
 
     def add(self, key: bytes, *events: Event) -> None:
@@ -28,9 +29,16 @@ class EventCounters:
         counted = _FAILURES.intersection(events) if is_sidecar(key) else events
         with self._lock:
             self._counts[key[:TENANT_BYTES]].update(counted)
+            self._sums.update(counted)
             if len(self._counts) > MAX_TENANTS:
                 oldest = next(tenant for tenant in self._counts if tenant != OTHERS)
                 self._counts[OTHERS].update(self._counts.pop(oldest))
+
+    def total(self, size: Amount) -> PartitionStats:
+        """The counts of all tenants, together with their size on disk."""
+        with self._lock:
+            sums = dict(self._sums)
+        return PartitionStats(**vars(size), **sums)
 
     def stats(self, sizes: dict[bytes, Amount]) -> dict[bytes, PartitionStats]:
         """The counts together with each tenant's size on disk."""

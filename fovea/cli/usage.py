@@ -1,4 +1,4 @@
-"""`fovea usage`: sums over the ledger, its records, and their export."""
+"""`fovea usage`: sums over the ledger, its records, anomalies, and their export."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fovea.cli.options import DECODER, DECODER_HINT, Access, DecoderAddress, Jso
 from fovea.cli.output import emit, reported
 
 if TYPE_CHECKING:
-    from fovea.client import Client, UsageRecord, UsageSummary
+    from fovea.client import Anomaly, Client, UsageRecord, UsageSummary
 
 HOUR_S = 3600
 COLUMNS = ("requests", "text_tokens", "visual_tokens", "cached_prompt_tokens", "output_tokens", "encodes")
@@ -53,7 +53,12 @@ def usage(
         str, typer.Option("--request", metavar="ID", help="The records of this request id instead of sums.")
     ] = "",
     records: Annotated[bool, typer.Option("--records", help="Records, newest first.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="The most records to print.")] = 1000,
+    anomalies: Annotated[
+        bool, typer.Option("--anomalies", help="What has changed in the use of tenants, newest first.")
+    ] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, help="The most records or anomalies to print.")
+    ] = 1000,
     export: Annotated[Export | None, typer.Option("--export", help="Print as CSV or as JSON lines.")] = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the sums as a PNG; needs matplotlib.")
@@ -61,7 +66,7 @@ def usage(
     as_json: Json = False,
     decoder: DecoderAddress = DECODER,
 ) -> None:
-    """Print what requests have used: sums over the ledger, or its records."""
+    """Print what requests have used: sums over the ledger, its records, or anomalies."""
     from fovea.client import Client
 
     with reported(as_json, DECODER_HINT), Client(decoder, access.token, tls=access.tls()) as client:
@@ -69,6 +74,9 @@ def usage(
         if request or records:
             found = client.get_usage(request) if request else _listed(client, tenant, start, limit)
             _print_records(found[:limit], export, as_json)
+            return
+        if anomalies:
+            _print_anomalies(client.list_anomalies(tenant)[:limit], export, as_json)
             return
         sums = client.summarize_usage(by.value if by else None, tenant=tenant, start=start)
         if plot is not None:
@@ -112,6 +120,28 @@ def _print_sums(sums: Sequence[UsageSummary], export: Export | None, as_json: bo
         typer.echo("\n".join(_table(sums)))
 
 
+def _print_anomalies(anomalies: Sequence[Anomaly], export: Export | None, as_json: bool) -> None:
+    values = [anomaly.as_json() for anomaly in anomalies]
+    if as_json:
+        emit(anomalies=values)
+    elif export is Export.JSONL:
+        for value in values:
+            typer.echo(json.dumps(value))
+    elif export is Export.CSV:
+        _print_csv(values)
+    else:
+        header = ["time", "tenant", "kind", "images", "usual", "value", "request"]
+        typer.echo("\n".join(_columns([header, *map(_cells, anomalies)])))
+
+
+def _cells(anomaly: Anomaly) -> list[str]:
+    """Tokens are whole numbers, shares are percentages. A kind of a newer server may be either."""
+    kind = anomaly.kind.value if anomaly.kind else "unknown"
+    shown = "{:,.0f}" if anomaly.image_kind else "{:.0%}"
+    values = [shown.format(anomaly.usual), shown.format(anomaly.value)]
+    return [_when(anomaly.time), anomaly.tenant, kind, anomaly.image_kind, *values, anomaly.request_id]
+
+
 def _print_csv(rows: Iterable[dict[str, Any]]) -> None:
     text = io.StringIO()
     writer: csv.DictWriter[str] | None = None
@@ -141,11 +171,14 @@ def _flat(record: UsageRecord) -> dict[str, Any]:
 
 def _line(record: UsageRecord) -> str:
     totals = record.receipt.totals
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.started))
     why = f" {record.reason}" if record.reason else ""
     tokens = f"{totals.visual_tokens:,} visual + {totals.text_tokens:,} text in, {totals.output_tokens:,} out"
-    ending = f"{record.tenant}  {record.outcome.value}{why}"
-    return f"{when}  {record.request_id}  {ending}  {tokens}, {record.receipt.stages_ms.total:.0f} ms"
+    call = f"{_when(record.started)}  {record.request_id}  {record.tenant}"
+    return f"{call}  {record.outcome.value}{why}  {tokens}, {record.receipt.stages_ms.total:.0f} ms"
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _table(sums: Sequence[UsageSummary]) -> list[str]:
@@ -160,11 +193,15 @@ def _table(sums: Sequence[UsageSummary]) -> list[str]:
         ]
         for summary in sums
     ]
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    return [_aligned(row, widths) for row in [header, *rows]]
+    return _columns([header, *rows])
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The first column aligned to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [_aligned(row, widths) for row in rows]
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    """The key to the left, numbers to the right."""
-    numbers = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-    return "  ".join([row[0].ljust(widths[0]), *numbers]).rstrip()
+    others = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+    return "  ".join([row[0].ljust(widths[0]), *others]).rstrip()

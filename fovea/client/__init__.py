@@ -30,11 +30,12 @@ from fovea.contract.count import Count
 from fovea.contract.info import ServerInfo
 from fovea.contract.sampling import ResponseFormat as Format
 from fovea.contract.sampling import Sampling
-from fovea.contract.usage import UsageRecord, UsageSummary
+from fovea.contract.usage import Anomaly, UsageRecord, UsageSummary
 
 __all__ = [
     "DEFAULT_DECODER",
     "DEFAULT_ENCODER",
+    "Anomaly",
     "Answer",
     "AsyncClient",
     "AsyncEncoderClient",

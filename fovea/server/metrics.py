@@ -5,9 +5,26 @@ Counted in an interceptor, never in a handler. Domain metrics are in each servic
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+@dataclass(frozen=True)
+class TotalCollector(Collector):
+    """A counter that is kept elsewhere and read at each scrape. `_total` is added to its name."""
+
+    name: str
+    text: str
+    total: Callable[[], float]
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        yield CounterMetricFamily(self.name, self.text, self.total())
 
 
 class CallMetrics:

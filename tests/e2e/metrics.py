@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 import urllib.request
 
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 
-async def scrape(address: str) -> dict[tuple[str, ...], float]:
-    """Samples by (name, method, code); labels that a sample does not have are empty."""
+async def metric_families(address: str) -> dict[str, Metric]:
+    """Metrics by name, without the `_total` of counters."""
 
     def fetch() -> str:
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=30) as page:
             return str(page.read().decode())
 
+    families = text_string_to_metric_families(await asyncio.to_thread(fetch))
+    return {family.name: family for family in families}
+
+
+async def scrape(address: str) -> dict[tuple[str, ...], float]:
+    """Samples by (name, method, code); labels that a sample does not have are empty."""
     samples: dict[tuple[str, ...], float] = {}
-    for family in text_string_to_metric_families(await asyncio.to_thread(fetch)):
+    for family in (await metric_families(address)).values():
         for sample in family.samples:
             labels = sample.labels
             key = (sample.name, labels.get("grpc_method", ""), labels.get("grpc_code", ""))

@@ -10,15 +10,28 @@ from typing import Any
 import grpc
 import pytest
 import structlog
+from prometheus_client.metrics_core import Metric
 
 from fovea.client import AsyncClient, Sampling
 from fovea.decoder.v1 import decoder_pb2, usage_pb2
 from tests.e2e.failures import failure
 from tests.e2e.house import CALL_S, LONG_WINDED, House, request
-from tests.e2e.metrics import scrape
+from tests.e2e.metrics import metric_families, scrape
 from tests.e2e.pictures import picture
 
 PATIENCE_S = 60.0
+EVENTS = (
+    "hits",
+    "misses",
+    "evictions",
+    "puts",
+    "reads",
+    "fallbacks",
+    "dropped",
+    "written",
+    "refused",
+    "preemptions",
+)
 
 
 async def records(house: House, request_id: str, count: int = 1) -> list[usage_pb2.UsageRecord]:
@@ -213,3 +226,31 @@ async def test_both_services_export_their_version_and_their_process(house: House
         samples = await scrape(service.metrics)
         assert samples["fovea_build_info", "", ""] == 1
         assert samples["process_resident_memory_bytes", "", ""] > 0
+
+
+async def test_totals_are_counters_and_every_text_says_what_is_counted(house: House) -> None:
+    """A gauge holds a level: nothing that counts events since the start."""
+    for service in (house.encoder_side, house.decoder_side):
+        families = await metric_families(service.metrics)
+        own = {name: family for name, family in families.items() if name.startswith("fovea_")}
+        assert own
+        for name, family in own.items():
+            assert len(family.documentation.split()) > 1, name
+            assert family.type != "gauge" or not name.endswith(EVENTS), name
+            assert family.type == "counter" or "since the start" not in family.documentation, name
+
+
+async def test_the_encoder_exports_its_store(house: House) -> None:
+    def stored(families: dict[str, Metric], field: str) -> dict[str, float]:
+        samples = families[f"fovea_encoder_store_{field}"].samples
+        return {sample.labels["partition"]: sample.value for sample in samples}
+
+    before = await metric_families(house.encoder_side.metrics)
+    await house.ask(request("?", [picture(96, 64, seed=917)], max_new_tokens=2))
+    after = await metric_families(house.encoder_side.metrics)
+    for partition in ("rows", "uploads"):
+        assert stored(after, "puts")[partition] == stored(before, "puts")[partition] + 1
+        assert stored(after, "bytes")[partition] > stored(before, "bytes")[partition]
+    assert stored(after, "evictions") == {"rows": 0, "uploads": 0}
+    up = (await metric_families(house.decoder_side.metrics))["fovea_decoder_encoder_up"]
+    assert [sample.value for sample in up.samples] == [1]

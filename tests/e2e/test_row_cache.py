@@ -57,5 +57,10 @@ async def check_figures(stub: decoder_pb2_grpc.DecoderServiceStub, address: str,
     info = await stub.GetServerInfo(decoder_pb2.GetServerInfoRequest(), timeout=CALL_S)
     assert (info.limits.row_cache_bytes, info.limits.row_cache_s) == (BYTES, 60)
     metrics = await scrape(address)
-    names = ("limit_row_cache_bytes", "row_cache_used_bytes", "row_cache_hits", "row_cache_misses")
+    names = (
+        "limit_row_cache_bytes",
+        "row_cache_used_bytes",
+        "row_cache_hits_total",
+        "row_cache_misses_total",
+    )
     assert [metrics[(f"fovea_decoder_{name}", "", "")] for name in names] == [BYTES, used, 1, 1]

@@ -46,7 +46,7 @@ async def test_shared_memory_gives_the_answer_of_grpc_without_transfer(house: Ho
     assert first.sources + second.sources == ["ROW_SOURCE_ENCODED", "ROW_SOURCE_ROWS"]
     assert await sharing.encodes() == 1
     metrics = await scrape(sharing.decoder_side.metrics)
-    names = ("same_host_reads", "same_host_fallbacks")
+    names = ("same_host_reads_total", "same_host_fallbacks_total")
     assert [metrics[(f"fovea_decoder_{name}", "", "")] for name in names] == [2, 0]
 
 

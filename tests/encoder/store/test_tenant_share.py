@@ -37,6 +37,7 @@ def test_at_the_limit_nothing_is_evicted_and_one_past_it_the_tenants_oldest(open
     assert {0, 40} < left
     assert 1 not in left
     assert store.stats().tenants[ALICE].rows.bytes <= LIMITS.rows.tenant_bytes
+    assert store.total() == store.stats().total
     assert numbers(store, BOB) == set(range(100, 110))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from fovea.cli import usage
 from fovea.contract.image import ImageKind
-from fovea.contract.usage import Dimension, UsageSummary
+from fovea.contract.usage import Anomaly, AnomalyKind, Dimension, UsageSummary
 from tests.decoder.ledger.parts import receipt, record
 
 SUMS = [
@@ -53,6 +53,29 @@ def test_exports_hold_every_value(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[0]["saved"] == {"resize": 40, "flat": 20}
 
 
+ANOMALIES = [
+    Anomaly(AnomalyKind.COST, "acme", 1_700_000_000.0, "r1", "PHOTO", 300.4, 1520.0),
+    Anomaly(None, "b", 1_700_000_060.0, "r2", "", 0.25, 1.0),
+]
+
+
+def test_anomalies_are_a_table_or_values(capsys: pytest.CaptureFixture[str]) -> None:
+    usage._print_anomalies(ANOMALIES, None, False)
+    assert [row.split() for row in capsys.readouterr().out.splitlines()] == [
+        ["time", "tenant", "kind", "images", "usual", "value", "request"],
+        ["2023-11-14T22:13:20Z", "acme", "cost", "PHOTO", "300", "1,520", "r1"],
+        ["2023-11-14T22:14:20Z", "b", "unknown", "25%", "100%", "r2"],
+    ]
+    usage._print_anomalies(ANOMALIES, None, True)
+    assert json.loads(capsys.readouterr().out)["anomalies"] == [each.as_json() for each in ANOMALIES]
+    usage._print_anomalies(ANOMALIES, usage.Export.CSV, False)
+    rows = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert [(row["kind"], row["value"]) for row in rows] == [("cost", "1520.0"), ("", "1.0")]
+    usage._print_anomalies(ANOMALIES, usage.Export.JSONL, False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["request_id"] for line in lines] == ["r1", "r2"]
+
+
 def test_a_plot_is_a_picture_of_every_key(tmp_path) -> None:
     from PIL import Image
 
@@ -64,8 +87,9 @@ def test_a_plot_is_a_picture_of_every_key(tmp_path) -> None:
         assert len(picture.convert("RGB").resize((60, 45)).getcolors() or ()) > 4
 
 
-def test_usage_of_a_server_is_printed(fovea, decoder_address) -> None:
+@pytest.mark.parametrize("what", [[], ["--records"], ["--anomalies"]])
+def test_a_server_without_a_usage_service_is_an_error(fovea, decoder_address, what: list[str]) -> None:
     """The pretended decoder knows no UsageService; the command says so."""
-    result = fovea("usage", "--json", "--decoder", decoder_address)
+    result = fovea("usage", *what, "--json", "--decoder", decoder_address)
     assert result.exit_code == 1
     assert json.loads(result.stdout)["error"]["code"] == "UNIMPLEMENTED"

@@ -154,7 +154,17 @@ final class Convert {
         message.getPrefillFlops(),
         message.getPrefillMs(),
         message.getPlansList().stream().map(Convert::plan).toList(),
-        message.getAlternativesList().stream().map(Convert::alternative).toList());
+        message.getAlternativesList().stream().map(Convert::alternative).toList(),
+        message.hasQuote() ? Optional.of(quote(message.getQuote())) : Optional.empty());
+  }
+
+  private static Quote quote(dev.fovea.decoder.v1.Quote message) {
+    return new Quote(
+        message.getToken(),
+        Integer.toUnsignedLong(message.getMaxTokens()),
+        message.getMaxAmount(),
+        message.getCurrency(),
+        instant(message.getExpireTime()));
   }
 
   private static Count.Plan plan(ImagePlan message) {

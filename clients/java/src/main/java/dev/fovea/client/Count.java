@@ -1,13 +1,15 @@
 package dev.fovea.client;
 
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
  * The cost of a whole request. {@code fitsContext} includes the room for the answer. If {@code
  * exact} is false, {@code visualTokens} is the upper bound and {@code visualTokensMin} the lower
  * bound. {@code prefillMs} is the expected prefill time from recent prefills, 0 if there were none.
- * {@code plans} are in the order of {@code images}.
+ * {@code plans} are in the order of {@code images}. The {@code quote} is absent if an image is given
+ * by its size only.
  */
 public record Count(
     int promptTokens,
@@ -22,7 +24,8 @@ public record Count(
     double prefillFlops,
     double prefillMs,
     List<Plan> plans,
-    List<Alternative> alternatives) {
+    List<Alternative> alternatives,
+    Optional<Quote> quote) {
 
   /** The plan of an image, with the upper and lower bounds of its visual tokens. */
   public record Plan(

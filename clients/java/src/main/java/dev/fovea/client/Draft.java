@@ -27,7 +27,9 @@ record Draft(GenerateRequest request, Collection<Upload> uploads, Map<String, St
   static Draft of(Question question) {
     Map<String, Upload> uploads = new LinkedHashMap<>();
     GenerateRequest.Builder request =
-        GenerateRequest.newBuilder().setRequestId(question.requestId());
+        GenerateRequest.newBuilder()
+            .setRequestId(question.requestId())
+            .setIdempotencyKey(question.idempotencyKey());
     question.messages().forEach(message -> request.addMessages(message(message, uploads)));
     request.setSampling(sampling(question.sampling()));
     request.setVisual(visual(question.budget()));
@@ -35,6 +37,7 @@ record Draft(GenerateRequest request, Collection<Upload> uploads, Map<String, St
     if (question.logprobs()) {
       request.setLogprobs(Logprobs.getDefaultInstance());
     }
+    question.quote().ifPresent(quote -> request.setQuote(quote.token()));
     return new Draft(request.build(), uploads.values(), files(question));
   }
 

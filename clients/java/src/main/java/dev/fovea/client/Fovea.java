@@ -7,14 +7,20 @@ import dev.fovea.decoder.v1.DescribeImageRequest;
 import dev.fovea.decoder.v1.GenerateRequest;
 import dev.fovea.decoder.v1.GenerateResponse;
 import dev.fovea.decoder.v1.GetServerInfoRequest;
+import dev.fovea.decoder.v1.GetUsageRequest;
+import dev.fovea.decoder.v1.ListAnomaliesRequest;
+import dev.fovea.decoder.v1.ListUsageResponse;
 import dev.fovea.decoder.v1.PurgeTenantRequest;
 import dev.fovea.decoder.v1.PutImageHeader;
 import dev.fovea.decoder.v1.PutImageRequest;
 import dev.fovea.decoder.v1.PutImageResponse;
+import dev.fovea.decoder.v1.UsageServiceGrpc;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.Consumer;
+import java.util.stream.Stream;
 
 /**
  * A client of a decoder: asks about images, stores them, counts tokens. Files are stored first and
@@ -146,6 +152,40 @@ public final class Fovea implements AutoCloseable {
     return Convert.info(link.one(DecoderServiceGrpc.getGetServerInfoMethod(), request));
   }
 
+  /** The sums of the ledger, in the order of their keys. Null sums up by nothing: a single sum. */
+  public List<UsageSummary> summarizeUsage(UsageDimension by, UsageFilter filter) {
+    var request = ConvertUsage.summarize(by, filter);
+    var reply = link.one(UsageServiceGrpc.getSummarizeUsageMethod(), request);
+    return reply.getSummariesList().stream().map(ConvertUsage::summary).toList();
+  }
+
+  /** The records of the ledger, newest first. Pages are fetched as the stream needs them. */
+  public Stream<UsageRecord> listUsage(UsageFilter filter) {
+    return Stream.iterate(
+            usagePage(filter, ""), Objects::nonNull, page -> usagePageAfter(page, filter))
+        .flatMap(page -> page.getRecordsList().stream())
+        .map(ConvertUsage::record);
+  }
+
+  /** The records of a request id, newest first, also of requests that were cancelled or failed. */
+  public List<UsageRecord> getUsage(String requestId) {
+    var request = GetUsageRequest.newBuilder().setRequestId(requestId).build();
+    var reply = link.one(UsageServiceGrpc.getGetUsageMethod(), request);
+    return reply.getRecordsList().stream().map(ConvertUsage::record).toList();
+  }
+
+  /** Changes in the use of the caller's tenant, or of all tenants for operators, newest first. */
+  public List<Anomaly> listAnomalies() {
+    return listAnomalies("");
+  }
+
+  /** Changes in the use of a tenant since the decoder's start, newest first. */
+  public List<Anomaly> listAnomalies(String tenant) {
+    var request = ListAnomaliesRequest.newBuilder().setTenant(tenant).build();
+    var reply = link.one(UsageServiceGrpc.getListAnomaliesMethod(), request);
+    return reply.getAnomaliesList().stream().map(ConvertUsage::anomaly).toList();
+  }
+
   /** Ends all calls and closes the connection. */
   @Override
   public void close() {
@@ -174,6 +214,16 @@ public final class Fovea implements AutoCloseable {
 
   private void store(Draft draft) {
     draft.uploads().forEach(upload -> shelf.put(upload, Progress.UNHEARD));
+  }
+
+  private ListUsageResponse usagePage(UsageFilter filter, String page) {
+    return link.one(UsageServiceGrpc.getListUsageMethod(), ConvertUsage.list(filter, page));
+  }
+
+  /** Null after the last page. */
+  private ListUsageResponse usagePageAfter(ListUsageResponse page, UsageFilter filter) {
+    String next = page.getNextPageToken();
+    return next.isEmpty() ? null : usagePage(filter, next);
   }
 
   private AnswerStream generate(GenerateRequest request, Question question) {

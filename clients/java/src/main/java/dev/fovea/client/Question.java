@@ -7,7 +7,9 @@ import java.util.Optional;
 /**
  * A conversation, and how to answer it. {@code requestId} identifies the request in logs; if empty,
  * the server generates an id. {@code timeout} is the deadline of the answer; if absent, the
- * client's.
+ * client's. Retries with the same {@code idempotencyKey} count against a quota once; empty counts each
+ * call. With a {@code quote} the request costs no more than that, or fails with QUOTE_EXCEEDED before
+ * anything is spent.
  */
 public record Question(
     List<Message> messages,
@@ -16,7 +18,9 @@ public record Question(
     String requestId,
     Optional<Duration> timeout,
     Optional<Format> format,
-    boolean logprobs) {
+    boolean logprobs,
+    String idempotencyKey,
+    Optional<Quote> quote) {
 
   public Question {
     messages = List.copyOf(messages);
@@ -36,7 +40,9 @@ public record Question(
         "",
         Optional.empty(),
         Optional.empty(),
-        false);
+        false,
+        "",
+        Optional.empty());
   }
 
   /** Each image is resized to at most this many pixels. The server's default is 1,310,720. */
@@ -46,33 +52,54 @@ public record Question(
 
   /** The bound on the cost of the images. Replaces an earlier budget. */
   public Question withBudget(Budget budget) {
-    return new Question(messages, budget, sampling, requestId, timeout, format, logprobs);
+    return new Question(
+        messages, budget, sampling, requestId, timeout, format, logprobs, idempotencyKey, quote);
   }
 
   /** How tokens are sampled. */
   public Question withSampling(Sampling sampling) {
-    return new Question(messages, budget, sampling, requestId, timeout, format, logprobs);
+    return new Question(
+        messages, budget, sampling, requestId, timeout, format, logprobs, idempotencyKey, quote);
   }
 
   /** At most 128 printable ASCII characters. */
   public Question withRequestId(String requestId) {
-    return new Question(messages, budget, sampling, requestId, timeout, format, logprobs);
+    return new Question(
+        messages, budget, sampling, requestId, timeout, format, logprobs, idempotencyKey, quote);
   }
 
   /** The deadline of the complete answer. */
   public Question withTimeout(Duration timeout) {
-    return new Question(
-        messages, budget, sampling, requestId, Optional.of(timeout), format, logprobs);
+    return copy(Optional.of(timeout), format, logprobs, idempotencyKey, quote);
   }
 
   /** Constrains the answer. Without a format it is free text. */
   public Question withFormat(Format format) {
-    return new Question(
-        messages, budget, sampling, requestId, timeout, Optional.of(format), logprobs);
+    return copy(timeout, Optional.of(format), logprobs, idempotencyKey, quote);
   }
 
   /** Requests the log-probability of every token. */
   public Question withLogprobs() {
-    return new Question(messages, budget, sampling, requestId, timeout, format, true);
+    return copy(timeout, format, true, idempotencyKey, quote);
+  }
+
+  /** Names the call across its retries. At most 128 printable ASCII characters. */
+  public Question withIdempotencyKey(String key) {
+    return copy(timeout, format, logprobs, key, quote);
+  }
+
+  /** The quote that {@link Fovea#countTokens} returned for this question. */
+  public Question withQuote(Quote quote) {
+    return copy(timeout, format, logprobs, idempotencyKey, Optional.of(quote));
+  }
+
+  private Question copy(
+      Optional<Duration> timeout,
+      Optional<Format> format,
+      boolean logprobs,
+      String idempotencyKey,
+      Optional<Quote> quote) {
+    return new Question(
+        messages, budget, sampling, requestId, timeout, format, logprobs, idempotencyKey, quote);
   }
 }

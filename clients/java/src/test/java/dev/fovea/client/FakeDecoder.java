@@ -47,6 +47,8 @@ final class FakeDecoder extends DecoderServiceGrpc.DecoderServiceImplBase implem
   BiConsumer<GenerateRequest, StreamObserver<GenerateResponse>> generate =
       (request, out) -> out.onCompleted();
 
+  final FakeUsage usage = new FakeUsage();
+
   private final Server server;
 
   FakeDecoder() {
@@ -59,6 +61,7 @@ final class FakeDecoder extends DecoderServiceGrpc.DecoderServiceImplBase implem
           Grpc.newServerBuilderForPort(0, credentials)
               .maxInboundMessageSize(32 << 20)
               .addService(this)
+              .addService(usage)
               .intercept(new Listening())
               .build()
               .start();
@@ -88,9 +91,20 @@ final class FakeDecoder extends DecoderServiceGrpc.DecoderServiceImplBase implem
   public void countTokens(CountTokensRequest request, StreamObserver<CountTokensResponse> out) {
     asked.add(request.getRequest());
     if (!fails(out)) {
-      out.onNext(CountTokensResponse.newBuilder().setPromptTokens(1).build());
+      out.onNext(CountTokensResponse.newBuilder().setPromptTokens(1).setQuote(quote()).build());
       out.onCompleted();
     }
+  }
+
+  private static dev.fovea.decoder.v1.Quote quote() {
+    var expires = com.google.protobuf.Timestamp.newBuilder().setSeconds(1_700_000_000);
+    return dev.fovea.decoder.v1.Quote.newBuilder()
+        .setToken("signed")
+        .setMaxTokens(65)
+        .setMaxAmount(0.5)
+        .setCurrency("EUR")
+        .setExpireTime(expires)
+        .build();
   }
 
   @Override
