@@ -46,7 +46,8 @@ class EncoderWatch:
             if state.info is not None and state.compatible is not self._compatible.get(state.address, True):
                 self._log(state)
         self._compatible |= {state.address: state.compatible for state in states if state.info is not None}
-        fits = any(state.compatible for state in states)
+        up = self._pool.up()  # a breaker that is still open refuses calls
+        fits = any(state.compatible and up.get(state.address, False) for state in states)
         self._report(fits)
         return fits
 

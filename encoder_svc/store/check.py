@@ -22,7 +22,7 @@ from encoder_svc.store.amounts import Bounds
 from encoder_svc.store.audit import audit
 from encoder_svc.store.opening import has_our_schema
 from encoder_svc.store.partition import Partition
-from fovea.nursery.limits import ChildLimits
+from fovea.nursery.limits import ChildLimits, limit_memory
 
 PARTITIONS = ("rows", "uploads")
 
@@ -44,9 +44,9 @@ def _structure(file: Path) -> str:
 
 def _audit(file: Path) -> str:
     size = file.stat().st_size
-    memory, most = resource.getrlimit(resource.RLIMIT_AS)
+    memory, _ = resource.getrlimit(resource.RLIMIT_AS)
     if memory != resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_AS, (memory + size, most))  # LMDB maps the file
+        limit_memory(memory + size)  # LMDB maps the file
     try:
         with (
             lmdb.open(str(file), subdir=False, map_size=size, readonly=True, lock=False, max_dbs=16) as env,

@@ -30,11 +30,18 @@ class ChildLimits:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         used = address_space()
         if used:  # other systems limit only time
-            resource.setrlimit(resource.RLIMIT_AS, (used + self.memory_bytes, resource.RLIM_INFINITY))
+            limit_memory(used + self.memory_bytes)
 
     def restart_timer(self) -> None:
         """Begin the next piece of work."""
         signal.setitimer(signal.ITIMER_PROF, self.cpu_s)
+
+
+def limit_memory(size: int) -> None:
+    """Limit this process's address space, within what whoever started it allows."""
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]
+    bounded = size if most == resource.RLIM_INFINITY else min(size, most)
+    resource.setrlimit(resource.RLIMIT_AS, (bounded, most))
 
 
 def address_space() -> int:

@@ -32,7 +32,7 @@ def test_every_rpc_gets_valid_and_malformed_requests() -> None:
 
     @seed(0)
     @settings(
-        max_examples=60,
+        max_examples=150,
         database=None,
         deadline=None,
         phases=[Phase.generate],

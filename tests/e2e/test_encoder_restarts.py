@@ -38,6 +38,7 @@ class Pair:
             yield
         finally:
             await service.stop()
+            await self.until("NOT_SERVING")
 
     async def ask(self, *seeds: int) -> list[str]:
         """Dtypes of the rows of concurrent questions, each about a picture."""
@@ -76,12 +77,16 @@ async def test_other_row_dtypes_cost_an_attempt_and_no_call(checkpoint: Make, tm
     model = checkpoint("moe")
     async with pair(model, tmp_path) as both:
         async with both.encoder(model):
+            await both.until("SERVING")
             assert await both.ask(1) == ["ROW_DTYPE_FP32"]
         async with both.encoder(model, row_dtype="bf16"):
+            await both.until("SERVING")
             assert await both.ask(1, 2, 3, 4) == ["ROW_DTYPE_BF16"] * 4
         async with both.encoder(model, arena_bytes=1 << 22):
+            await both.until("SERVING")
             assert await both.ask(1, 5) == ["ROW_DTYPE_FP32"] * 2
         async with both.encoder(model, row_dtype="bf16", arena_bytes=1 << 22):
+            await both.until("SERVING")
             assert await both.ask(1, 5, 6) == ["ROW_DTYPE_BF16"] * 3
 
 
@@ -136,6 +141,7 @@ async def test_images_with_cached_rows_need_no_encoder(checkpoint: Make, tmp_pat
     model = checkpoint("moe")
     async with pair(model, tmp_path, row_cache_bytes=1 << 20) as both:
         async with both.encoder(model):
+            await both.until("SERVING")
             await both.ask(1)
         assert await both.ask(1, 1) == ["ROW_DTYPE_FP32"] * 2
         call = both.stub.Generate(request("?", [picture(seed=2)], max_new_tokens=2), timeout=CALL_S)
@@ -147,6 +153,7 @@ async def test_images_in_the_kv_cache_need_no_encoder(checkpoint: Make, tmp_path
     model = checkpoint("moe")
     async with pair(model, tmp_path, prefix_cache=True) as both:
         async with both.encoder(model):
+            await both.until("SERVING")
             await both.ask(1)
         await both.ask(1)
         other_size = request("?", [picture(seed=1)], max_new_tokens=2, max_pixels=4096)
