@@ -104,7 +104,7 @@ async def _stored(house: House) -> bool:
 
 
 async def _figures(house: House) -> tuple[object, ...]:
-    """What both services count, but for their calls and their processes."""
+    """What both services count, but for their calls, their processes and what the ledger writes later."""
     info = await house.encoder.GetServerInfo(encoder_pb2.GetServerInfoRequest(), timeout=CALL_S)
     decoder = await house.decoder.GetServerInfo(decoder_pb2.GetServerInfoRequest(), timeout=CALL_S)
     samples = [await scrape(service.metrics) for service in (house.encoder_side, house.decoder_side)]
@@ -112,7 +112,7 @@ async def _figures(house: House) -> tuple[object, ...]:
         {
             key: value
             for key, value in each.items()
-            if key[0].startswith("fovea_") and key[0].endswith(COUNTED)
+            if key[0].startswith("fovea_") and key[0].endswith(COUNTED) and "_ledger_" not in key[0]
         }
         for each in samples
     ]
