@@ -9,7 +9,7 @@ import re
 
 # Names of fields whose values differ: by the clock, by the draw, by the float unit, by the size of a page.
 VOLATILE = (
-    "expire_time", "request_id", "stages_ms", "fingerprint", "rows_digest",
+    "expire_time", "request_id", "token", "stages_ms", "fingerprint", "rows_digest",
     "record_bytes", "upload_bytes", "bytes",
 )  # fmt: skip
 _VALUE = re.compile(rf'"({"|".join(VOLATILE)})": (?:"[^"]*"|\{{[^{{}}]*\}}|[-\d.e]+)')
