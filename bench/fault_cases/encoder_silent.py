@@ -1,7 +1,7 @@
 """SIGSTOP of one of two encoders under load: it keeps its connections, and answers nothing.
 
-Calls that run while a silence is not yet detected are left out of `p99_ratio`: the target is that of the calls
-after the detection.
+Calls that run while a silence is not yet detected are left out of `p99_ratio`: the target is that of the
+calls after the detection.
 """
 
 from __future__ import annotations

@@ -36,7 +36,6 @@ from fovea.contract.row_stream import RowPlacement
 from fovea.contract.rows import RowLayout
 from fovea.deadline import Deadline
 
-
 GRACE_S = 1.0
 """A few times the interval of a breaker's probes."""
 
@@ -143,9 +142,7 @@ class Fleet:
             return []
         returns = [asyncio.create_task(breaker.until_closed()) for breaker in breakers]
         try:
-            await asyncio.wait(
-                returns, timeout=deadline.timeout(left), return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait(returns, timeout=deadline.timeout(left), return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in returns:
                 task.cancel()

@@ -1,8 +1,8 @@
 """Progress timeout of a call to an encoder that does not answer yet.
 
 The encoder may be dead, the call may hang, or many images may wait for its tower. A dead encoder gives no
-sign of life either: DEAD_CHECKS in a row that are not answered end the wait; if another encoder can replace it,
-a single prompt check does, because a wrong verdict then costs little. A call that hangs ends after
+sign of life either: DEAD_CHECKS in a row that are not answered end the wait. If another encoder can replace
+it, a single prompt check does, because a wrong verdict then costs little. A call that hangs ends after
 `limit_s`. A long queue shows in the encoder's count of completed images: while that grows, a call that waits
 for the tower keeps waiting, up to LONGEST times the limit. Independent of gRPC.
 """
