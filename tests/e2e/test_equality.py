@@ -20,7 +20,8 @@ from tests.e2e.reference import TIE, Monolith, Said
 
 pytestmark = pytest.mark.timeout(600)
 TOKENS = 16
-MODELS = ("moe", "dense", "wide", "standin")
+MODELS = ("moe", "dense", "wide", "standin", "small")
+COMMITTED = {"standin": standin.model_dir(), "small": standin.small_dir()}
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ async def pair(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Pair]:
     name = request.param
-    folder = standin.model_dir() if name == "standin" else checkpoint(name)
+    folder = COMMITTED.get(name) or checkpoint(name)
     asked = questions(folder)
     async with running(folder, tmp_path_factory.mktemp(name)) as house:
         yield Pair(name, house, asked)
