@@ -18,9 +18,11 @@ from collections.abc import Iterator
 from bench import runner
 from bench.result import Measure, Result
 from bench.runner import Run
-from bench.tiers import alone, calibrated, mixed
+from bench.tiers import alone, mixed
+from bench.tiers.labelled import write_questions
 from bench.tiers.part import Part
 from bench.tiers.sides import CALLERS, Sides
+from bench.tiers.traffic import CASCADE, traffic
 from standin import model_dir, small_dir
 
 PARTS = ("mixed", "cascade", "calibration", "ocr", "gate")
@@ -37,6 +39,12 @@ PROMISED = {
     "gate_accuracy": Measure("share", None, target=0.95),
 }
 """Measures that a run leaves out are owed."""
+CALIBRATED, QUICK_CALIBRATED = (2000, 0.99), (160, 0.95)
+"""Labelled questions, and the wanted accuracy of kept answers relative to the large model's; a high one needs
+many questions.
+"""
+CALIBRATION_SEED = 500
+"""No round of a part has it."""
 BY_TIERS = {"mixed", "cascade", "calibration"}
 """The parts that start services with tiers."""
 
@@ -59,10 +67,12 @@ def measure(run: Run) -> Result:
 
 
 def _by_tiers(run: Run, wanted: set[str]) -> Iterator[Part]:
-    calibration = calibrated.calibrate(run)
-    sides = Sides(run, calibration)
+    sides = Sides(run)
+    questions, accuracy = run.effort(CALIBRATED, QUICK_CALIBRATED)
+    labelled = traffic(CASCADE, questions, 1000 * run.seed + CALIBRATION_SEED)
+    sides.calibrate(write_questions(labelled, run.folder / "labelled"), accuracy)
     if wanted & {"cascade", "calibration"}:
-        yield alone.measure(run, sides, calibration)
+        yield alone.measure(run, sides, accuracy)
     if "mixed" in wanted:
         yield mixed.measure(run, sides)
 

@@ -101,7 +101,7 @@ def build_config(form: Form, vocab_size: int, ids: dict[str, int]) -> Qwen3VLCon
     """The whole configuration; `ids` are the ids of the Qwen special tokens by their strings."""
     text = dict(form.text)
     theta, scaling = text.pop("rope_theta"), text.pop("rope_scaling")
-    kind = Qwen3VLMoeConfig if form is LARGE else Qwen3VLConfig
+    kind = Qwen3VLMoeConfig if form == LARGE else Qwen3VLConfig
     return kind(
         text_config={
             **text,

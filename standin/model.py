@@ -20,7 +20,7 @@ def build_model(form: Form = LARGE) -> Model:
     """
     config = build_config(form, vocabulary_size(), special_ids())
     config._attn_implementation = "sdpa"
-    kind = Qwen3VLMoeForConditionalGeneration if form is LARGE else Qwen3VLForConditionalGeneration
+    kind = Qwen3VLMoeForConditionalGeneration if form == LARGE else Qwen3VLForConditionalGeneration
     model = kind(config).float()
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -127,7 +127,7 @@ class Trainer:
         if self.job.path.exists():
             return load_state(self.job.path, self.parts, self.optimiser)
         start = self.job.start
-        if self.stage.form is not LARGE:
+        if self.stage.form != LARGE:
             self.model.load_state_dict(shrunk(_large_weights(start)))
         elif start is not None and start.is_dir():
             self.model.load_state_dict(load_folder(start).state_dict())

@@ -8,10 +8,8 @@ show whether the calibrated threshold keeps what it promises on questions that i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -21,12 +19,11 @@ from bench.result import Measure
 from bench.runner import Run
 from bench.tiers.mixed import figures, lost, speedup
 from bench.tiers.part import Part
-from bench.tiers.sides import LARGE, NONE, SMALL, Levers, Round, Sides, play_in_turns
+from bench.tiers.sides import BOTH, LARGE, NONE, SMALL, Levers, Round, Sides, play_in_turns
 from bench.tiers.traffic import CASCADE, digest, shares, traffic
 
 CEILING, MOST_ESCALATED, MOST_MISSED = 0.85, 0.7, 1.0
 ALONE = Levers(False, (SMALL,))
-BOTH = Levers(False, (SMALL, LARGE))
 SEED = 100
 """Rounds of this part have the seeds from here on."""
 
@@ -42,14 +39,13 @@ QUICK = Effort(rounds=2, requests=60)
 Rounds = Mapping[str, Sequence[Round]]
 
 
-def measure(run: Run, sides: Sides, calibration: Path) -> Part:
+def measure(run: Run, sides: Sides, wanted: float) -> Part:
     effort = run.effort(FULL, QUICK)
     compared = {LARGE: NONE, SMALL: ALONE, "cascade": BOTH}
     addresses = dict(zip(compared, sides.of(*compared.values()), strict=True))
     drawn = [traffic(CASCADE, effort.requests, 1000 * run.seed + SEED + turn) for turn in range(effort.rounds)]
     rounds = play_in_turns(addresses, drawn, run)
     together = [request for requests in drawn for request in requests]
-    wanted = json.loads(calibration.read_text())["wanted"]
     facts = asdict(effort) | {"mix": asdict(CASCADE), "drawn": shares(together), "digest": digest(together)}
     return Part(
         measures(rounds, run.seed) | kept(rounds, wanted, run.seed),

@@ -5,20 +5,26 @@ Each side has encoders and a decoder of its own, so that no side warms another's
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
+import grpc
 import numpy as np
 
 from bench import services
 from bench.evaluation.asking import MAX_NEW_TOKENS, Bools
 from bench.runner import Run
+from bench.services import Services
 from bench.tiers.traffic import CASCADE, Request, traffic
 from fovea.cli.children import Launch
 from fovea.client import Answer, Client, Sampling
+from fovea.contract.errors import FoveaError
 from standin import model_dir, small_dir
 
 EXACT, SMALL, LARGE = "exact", "small", "large"
@@ -27,6 +33,16 @@ SAMPLING = Sampling(max_new_tokens=MAX_NEW_TOKENS)
 CALLERS = 16
 WARM_SEED = 900
 """Of the traffic before the first round; no round has it."""
+CALIBRATE_S = 900.0
+
+
+class CalibrationFailed(FoveaError):
+    """`fovea calibrate` ended with an error, which the message is."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CALIBRATION_FAILED"
+
+
 
 
 @dataclass(frozen=True)
@@ -49,28 +65,56 @@ SWITCHED = (CACHES, EXACT, SMALL)
 """Levers that are switched off in turn."""
 
 
+BOTH = Levers(False, (SMALL, LARGE))
+"""The model cascade alone."""
+
+
 class Sides:
     """The sides of a run. A side starts when it is first asked for, and runs until the bench ends."""
 
-    def __init__(self, run: Run, calibration: Path) -> None:
-        self._run, self._calibration = run, calibration
+    def __init__(self, run: Run) -> None:
+        self.calibration = run.folder / "small.json"
+        self._run = run
         self._addresses: dict[Levers, str] = {}
 
     def of(self, *wanted: Levers) -> list[str]:
         """The decoders' addresses. All services that do not run yet start at the same time."""
         new = [levers for levers in wanted if levers not in self._addresses]
-        folders = [self._run.folder / f"side-{len(self._addresses) + number}" for number in range(len(new))]
-        launched = [launches(folder, levers, self._calibration) for folder, levers in zip(folders, new, strict=True)]
-        if launched:
-            self._run.status(f"starting {len(launched)} sides")
+        launched = [self._launches(number, levers) for number, levers in enumerate(new)]
+        if new:
+            self._run.status(f"starting {len(new)} sides")
             self._run.start(*(launch for side in launched for launch in side))
         for levers, side in zip(new, launched, strict=True):
-            self._addresses[levers] = side[-1].address
-            play(side[-1].address, traffic(CASCADE, CALLERS, WARM_SEED))
+            self._ready(levers, side[-1].address)
         return [self._addresses[levers] for levers in wanted]
 
+    def calibrate(self, questions: Path, accuracy: float) -> None:
+        """Start the cascade with a small tier that keeps no answer, calibrate it, and start its decoder again."""
+        self._run.status("calibrating the small tier")
+        launched = launches(self._run.folder / "cascade", BOTH)
+        running = self._run.start(*launched)
+        decoder = launched[-1].address
+        command = [sys.executable, "-m", "fovea.cli", "calibrate", str(questions), "--tier", SMALL]
+        command += ["--out", str(self.calibration), "--accuracy", str(accuracy), "--decoder", decoder]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=CALIBRATE_S, check=False)
+        if done.returncode:
+            raise CalibrationFailed(done.stderr.strip())
+        write_tiers(self._run.folder / "cascade", BOTH, [launched[0].address], self.calibration)
+        again = running.children.restart(running.running[-1], launched[-1])
+        Services(running.children, [*running.running[:-1], again]).ready()
+        self._ready(BOTH, decoder)
 
-def launches(folder: Path, levers: Levers, calibration: Path) -> list[Launch]:
+    def _launches(self, number: int, levers: Levers) -> list[Launch]:
+        folder = self._run.folder / f"side-{len(self._addresses) + number}"
+        return launches(folder, levers, self.calibration)
+
+    def _ready(self, levers: Levers, address: str) -> None:
+        """The first requests load what later ones find loaded; they are not measured."""
+        play(address, traffic(CASCADE, CALLERS, WARM_SEED))
+        self._addresses[levers] = address
+
+
+def launches(folder: Path, levers: Levers, calibration: Path | None = None) -> list[Launch]:
     """How to start a side, its decoder last. `folder` keeps its stores and its tiers."""
     encoder_flags = () if levers.caches else services.NO_ROW_STORE
     decoder_flags = () if levers.caches else services.NO_DECODER_CACHES
@@ -79,33 +123,34 @@ def launches(folder: Path, levers: Levers, calibration: Path) -> list[Launch]:
         own = folder / model.name
         return services.pair(model, own, services.ONE_THREAD, encoder_flags, (*decoder_flags, *tiers))
 
-    if levers.tiers in ((LARGE,), (SMALL,)):
-        return [*pair(model_dir() if levers.tiers == (LARGE,) else small_dir())]
-    folder.mkdir(parents=True)
-    path = folder / "tiers.toml"
+    if len(levers.tiers) == 1:
+        return [*pair({LARGE: model_dir(), SMALL: small_dir()}[levers.tiers[0]])]
     # The small tier runs in the decoder of the large one, with an encoder of its own.
     encoders = [pair(small_dir())[0]] if SMALL in levers.tiers else []
-    path.write_text(_tiers(levers, encoders, calibration), encoding="utf-8")
-    return [*encoders, *pair(model_dir(), "--tiers", str(path))]
+    tiers = write_tiers(folder, levers, [encoder.address for encoder in encoders], calibration)
+    return [*encoders, *pair(model_dir(), "--tiers", str(tiers))]
 
 
-def _tiers(levers: Levers, encoders: Sequence[Launch], calibration: Path) -> str:
-    small = {
-        "model": str(small_dir()),
-        "encoders": [encoder.address for encoder in encoders],
-        "calibration": str(calibration),
+def write_tiers(folder: Path, levers: Levers, encoders: list[str], calibration: Path | None) -> Path:
+    """The tiers file. A busy machine times a tier badly, so that a tier that seems too dear only warns."""
+    small: dict[str, str | list[str]] = {"model": str(small_dir()), "encoders": encoders, "break_even": "warn"}
+    if calibration is not None:
+        small["calibration"] = str(calibration)
+    own: dict[str, dict[str, str | list[str]]] = {
+        EXACT: {"kind": "exact"},
+        SMALL: {"kind": "model", **small},
+        LARGE: {"kind": "model"},
     }
-    kinds = {EXACT: ("exact", {}), SMALL: ("model", small), LARGE: ("model", {})}
-    return "\n".join(_table(name=tier, kind=kinds[tier][0], **kinds[tier][1]) for tier in levers.tiers)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "tiers.toml"
+    path.write_text("\n".join(_table(name=tier, **own[tier]) for tier in levers.tiers), encoding="utf-8")
+    return path
 
 
 def _table(**values: str | list[str]) -> str:
-    return "\n".join(["[[tier]]", *(f"{key} = {_quoted(value)}" for key, value in values.items()), ""])
-
-
-def _quoted(value: str | list[str]) -> str:
-    """A TOML literal string, or a list of them: nothing in it is escaped."""
-    return f"[{', '.join(map(_quoted, value))}]" if isinstance(value, list) else f"'{value}'"
+    """Strings and lists of strings are written alike in TOML and in JSON."""
+    lines = (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items())
+    return "\n".join(["[[tier]]", *lines, ""])
 
 
 @dataclass(frozen=True)

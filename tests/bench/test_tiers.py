@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.tiers import alone, mixed, sides
-from bench.tiers.calibrated import write_questions
+from bench.tiers.labelled import write_questions
 from bench.tiers.sides import ALL, LARGE, NONE, SMALL, Round
 from bench.tiers.traffic import CASCADE, MIXED, Mix, digest, shares, traffic
 from standin import small_dir
