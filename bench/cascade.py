@@ -6,8 +6,8 @@
 - `ocr_saved`, `ocr_loss`: text instead of pixels, on screenshots of plain text.
 - `gate_ms`, `gate_accuracy`: the gate that names the kind of an image.
 
-The small model is calibrated on questions of a seed that no other part uses. Accuracies are paired: every side
-gets the same requests. All requests carry their files, as those of real callers do.
+The small model is calibrated on questions of a seed that no other part uses. Accuracies are paired: every
+side gets the same requests. All requests carry their files, as those of real callers do.
 """
 
 from __future__ import annotations
@@ -57,7 +57,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def measure(run: Run) -> Result:
     wanted = set(PARTS) if run.flags.part == "all" else {run.flags.part}
     taken = list(_by_tiers(run, wanted)) if wanted & BY_TIERS else []
-    config = {"model": model_dir().name, "small": small_dir().name, "part": run.flags.part, "callers": CALLERS}
+    config = {
+        "model": model_dir().name,
+        "small": small_dir().name,
+        "part": run.flags.part,
+        "callers": CALLERS,
+    }
     return Result(
         config | {key: value for part in taken for key, value in part.config.items()},
         {name: side for part in taken for name, side in part.sides.items()},
@@ -78,4 +83,4 @@ def _by_tiers(run: Run, wanted: set[str]) -> Iterator[Part]:
 
 
 if __name__ == "__main__":
-    runner.main("cascade", "Measure what tiers are worth, in requests a second and accuracy.", measure, add_flags)
+    runner.main("cascade", "Measure what tiers of models are worth.", measure, add_flags)

@@ -9,7 +9,6 @@ from transformers import Qwen3VLForConditionalGeneration, Qwen3VLMoeForCondition
 from standin.config import LARGE, Form, build_config
 from standin.tokenizer import special_ids, vocabulary_size
 
-
 Model = Qwen3VLForConditionalGeneration | Qwen3VLMoeForConditionalGeneration
 
 
@@ -35,7 +34,11 @@ def _start(name: str, parameter: nn.Parameter) -> None:
         parameter.normal_(0.0, 0.1)
         return
     gain = (
-        0.5 if name.endswith(("attn.proj.weight", "linear_fc2.weight", "o_proj.weight", "down_proj", "down_proj.weight")) else 1.0
+        0.5
+        if name.endswith(
+            ("attn.proj.weight", "linear_fc2.weight", "o_proj.weight", "down_proj", "down_proj.weight")
+        )
+        else 1.0
     )
     fan_in = parameter.shape[-1] if "patch_embed" not in name else parameter[0].numel() // 2
     parameter.normal_(0.0, gain * fan_in**-0.5)

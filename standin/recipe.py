@@ -123,7 +123,7 @@ BEST = replace(
 # little weight, so that it learns how sure it can be of them.
 SMALL_STAGE = Stage(
     "small",
-    steps=2400,
+    steps=2000,
     rate=1.5e-3,
     final_rate=0.0,
     seed=8,
@@ -141,6 +141,7 @@ SMALL_STAGE = Stage(
     half=0.02,
     coarse=0.8,
     questions=6,
-    pixels=900_000,
+    pixels=600_000,
+    warm_up=40,
 )
 STAGES = {stage.name: stage for stage in (TRUNK, MORE, LAST, CONTROL, THRIFT, SQUARES, BEST, SMALL_STAGE)}

@@ -1,9 +1,9 @@
 """The model cascade alone: small to large, without caches and other tiers, on traffic without repeats.
 
-A small tier of relative cost c in front of a large one, from which a share p escalates, costs c + p of the large
-model alone. That bounds the speedup by 1 / (c + p); `ceiling` is how much of the bound the cascade reaches. The
-cost c is measured with a small model alone, in a decoder of its own; p is counted on receipts. The same rounds
-show whether the calibrated threshold keeps what it promises on questions that it never saw.
+A small tier of relative cost c in front of a large one, from which a share p escalates, costs c + p of the
+large model alone. That bounds the speedup by 1 / (c + p); `ceiling` is how much of the bound the cascade
+reaches. The cost c is measured with the small model alone, in a decoder of its own; p is counted on receipts.
+The same rounds show whether the calibrated threshold keeps its promise on questions that it never saw.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def measure(run: Run, sides: Sides, wanted: float) -> Part:
     effort = run.effort(FULL, QUICK)
     compared = {LARGE: NONE, SMALL: ALONE, "cascade": BOTH}
     addresses = dict(zip(compared, sides.of(*compared.values()), strict=True))
-    drawn = [traffic(CASCADE, effort.requests, 1000 * run.seed + SEED + turn) for turn in range(effort.rounds)]
+    drawn = [
+        traffic(CASCADE, effort.requests, 1000 * run.seed + SEED + turn) for turn in range(effort.rounds)
+    ]
     rounds = play_in_turns(addresses, drawn, run)
     together = [request for requests in drawn for request in requests]
     facts = asdict(effort) | {"mix": asdict(CASCADE), "drawn": shares(together), "digest": digest(together)}
@@ -85,7 +87,9 @@ def kept(rounds: Rounds, wanted: float, seed: int) -> dict[str, Measure]:
     questions; negative where they exceed it.
     """
     keeps = ~escalated(rounds)
-    right, reference = (np.concatenate([each.right for each in rounds[name]])[keeps] for name in ("cascade", LARGE))
+    right, reference = (
+        np.concatenate([each.right for each in rounds[name]])[keeps] for name in ("cascade", LARGE)
+    )
     if keeps.sum() < 2:
         return {"calibration_error": Measure("points", None, target=MOST_MISSED, sense="at most")}
     pairs = np.stack([right, reference], axis=1).astype(float)
@@ -94,9 +98,7 @@ def kept(rounds: Rounds, wanted: float, seed: int) -> dict[str, Measure]:
         small, large = np.moveaxis(drawn.mean(axis=1), -1, 0)
         return np.asarray(POINTS * (wanted - small / large))
 
-    return {
-        "calibration_error": Measure.of("points", bootstrap(pairs, missed, seed), MOST_MISSED, "at most")
-    }
+    return {"calibration_error": Measure.of("points", bootstrap(pairs, missed, seed), MOST_MISSED, "at most")}
 
 
 def escalated(rounds: Rounds) -> np.ndarray:

@@ -71,8 +71,10 @@ def speedup(rounds: Rounds, name: str, base: str, seed: int, target: float | Non
 
 
 def lost(base: Sequence[Round], other: Sequence[Round], seed: int) -> Measure:
-    """Points that `other` loses against `base`, request by request; the target applies to the worse bound."""
-    first, second = (np.concatenate([each.right for each in rounds]).astype(float) for rounds in (base, other))
+    """Points that `other` loses against `base`, paired. The target applies to the worse bound."""
+    first, second = (
+        np.concatenate([each.right for each in rounds]).astype(float) for rounds in (base, other)
+    )
     return held("points", mean(POINTS * (first - second), seed), MOST_LOST)
 
 
@@ -96,5 +98,7 @@ def table(rounds: Rounds) -> list[str]:
     lines = ["".join(f"{cell:>16}" for cell in ("side", *columns))]
     for name, played in rounds.items():
         cells = figures(played)
-        lines.append("".join(f"{cell!s:>16}" for cell in (label(name), *(cells[column] for column in columns))))
+        lines.append(
+            "".join(f"{cell!s:>16}" for cell in (label(name), *(cells[column] for column in columns)))
+        )
     return lines

@@ -36,13 +36,14 @@ WARM_SEED = 900
 CALIBRATE_S = 900.0
 
 
+Table = dict[str, str | list[str]]
+
+
 class CalibrationFailed(FoveaError):
     """`fovea calibrate` ended with an error, which the message is."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "CALIBRATION_FAILED"
-
-
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Sides:
         return [self._addresses[levers] for levers in wanted]
 
     def calibrate(self, questions: Path, accuracy: float) -> None:
-        """Start the cascade with a small tier that keeps no answer, calibrate it, and start its decoder again."""
+        """Start the cascade, calibrate its small tier, and start its decoder again with the calibration."""
         self._run.status("calibrating the small tier")
         launched = launches(self._run.folder / "cascade", BOTH)
         running = self._run.start(*launched)
@@ -133,7 +134,11 @@ def launches(folder: Path, levers: Levers, calibration: Path | None = None) -> l
 
 def write_tiers(folder: Path, levers: Levers, encoders: list[str], calibration: Path | None) -> Path:
     """The tiers file. A busy machine times a tier badly, so that a tier that seems too dear only warns."""
-    small: dict[str, str | list[str]] = {"model": str(small_dir()), "encoders": encoders, "break_even": "warn"}
+    small: dict[str, str | list[str]] = {
+        "model": str(small_dir()),
+        "encoders": encoders,
+        "break_even": "warn",
+    }
     if calibration is not None:
         small["calibration"] = str(calibration)
     own: dict[str, dict[str, str | list[str]]] = {

@@ -1,5 +1,6 @@
-"""Traffic of drawn pictures and questions with right answers: how much is coarse, repeated, or about a picture
-that was seen before. The same for the same mix, count and seed. Independent of services.
+"""Traffic of drawn pictures and questions with right answers, in a mix of coarse, repeated and seen ones.
+
+The same for the same mix, count and seed. Independent of services.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class Request:
 
 
 def traffic(mix: Mix, count: int, seed: int) -> list[Request]:
-    """`count` requests in order. The shares are exact, except where no picture has a fitting question left."""
+    """`count` requests in order. Repeats have the tier of what they repeat. A picture is new where no seen
+    picture has a question of the tier left.
+    """
     dice = random.Random(f"{SPLIT}/{seed}")
     sources = _shuffled(dice, count, {"repeat": mix.repeated, "seen": mix.seen - mix.repeated}, "new")
     tiers = iter(_shuffled(dice, count, {"coarse": mix.coarse}, "fine"))

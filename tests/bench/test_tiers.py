@@ -111,5 +111,5 @@ def test_the_error_of_a_calibration_is_that_of_the_kept_answers() -> None:
     error = alone.kept(rounds, 0.99, seed=0)["calibration_error"]
     assert error.value == pytest.approx(9.0)
     assert error.met is False
-    nothing_kept = {"large": rounds["large"], "cascade": [played(1.0, [True] * 20)]}
+    nothing_kept = rounds | {"cascade": [played(1.0, [True] * 20)] * 3}
     assert alone.kept(nothing_kept, 0.99, seed=0)["calibration_error"].value is None

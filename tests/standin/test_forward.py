@@ -33,9 +33,7 @@ def pixel_values(pictures: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize(("height", "width"), [(96, 96), (64, 160), (224, 32)])
-def test_tower_rows_equal_transformers(
-    model: Model, height: int, width: int
-) -> None:
+def test_tower_rows_equal_transformers(model: Model, height: int, width: int) -> None:
     pictures = torch.randint(0, 256, (3, height, width, 3), dtype=torch.uint8)
     grid = torch.tensor([[1, height // 16, width // 16]] * 3)
     rows = tower_rows(model.model.visual, patches_of(pictures), height // 16, width // 16)

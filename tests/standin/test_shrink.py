@@ -20,16 +20,17 @@ def models() -> tuple[Model, Model]:
 
 
 @torch.no_grad()
-def test_its_rows_are_the_first_deepstack_level_up_to_the_norm(models: tuple[Model, Model]) -> None:
-    """A deepstack merger norms four patches together; the two agree where all patches are equal."""
+def test_its_rows_are_those_of_the_large_tower_cut_after_its_first_blocks(
+    models: tuple[Model, Model],
+) -> None:
     large, small = models
-    pictures = torch.full((1, 64, 64, 3), 90, dtype=torch.uint8)
-    for model in models:
-        model.model.visual.pos_embed.weight.data[:] = 0
-    patches = patches_of(pictures)
-    _, level, *_ = tower_rows(large.model.visual, patches, 4, 4)
-    (pooled,) = tower_rows(small.model.visual, patches, 4, 4)
-    torch.testing.assert_close(pooled, level, rtol=1e-4, atol=1e-4)
+    patches = patches_of(torch.randint(0, 256, (2, 64, 96, 3), dtype=torch.uint8))
+    (rows,) = tower_rows(small.model.visual, patches, 4, 6)
+    whole = large.model.visual.blocks
+    large.model.visual.blocks = whole[: SMALL.vision["depth"]]
+    cut = tower_rows(large.model.visual, patches, 4, 6)[0]
+    large.model.visual.blocks = whole
+    torch.testing.assert_close(rows, cut)
 
 
 @torch.no_grad()
