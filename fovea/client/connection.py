@@ -7,8 +7,9 @@ connect on the first call and reconnect after a loss.
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -107,7 +108,13 @@ class _Settings:
     def __init__(self, address: str, token: str | None, timeout_s: float, tls: Tls | None) -> None:
         self.address = _checked(address)
         _check_token(token or "", address, tls)
-        self._options = {"timeout": timeout_s, "metadata": bearer(token or "")}
+        self._options: dict[str, Any] = {"timeout": timeout_s, "metadata": bearer(token or "")}
+
+    def calling(self, timeout_s: float | None, metadata: Sequence[tuple[str, str]]) -> Self:
+        """The same connection, whose calls have this timeout and metadata instead of its own."""
+        other = copy.copy(self)
+        other._options = {"timeout": timeout_s, "metadata": tuple(metadata)}
+        return other
 
 
 class Connection(_Settings):

@@ -25,8 +25,10 @@ class Tls:
     server_name: str = ""
 
 
-def credentials(tls: Tls | None) -> ClientCredentials:
+def credentials(tls: Tls | ClientCredentials | None) -> ClientCredentials:
     """Raises CredentialsInvalid for a file that cannot be used."""
+    if isinstance(tls, ClientCredentials):
+        return tls
     if tls is None:
         return ClientCredentials()
     if (tls.cert is None) != (tls.key is None):
