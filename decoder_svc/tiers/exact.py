@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, fields, replace
 from itertools import chain
@@ -191,8 +191,9 @@ class ExactTier(Tier):
                 yield event
             return
         used.hops.append(Hop(self.name, "not answered before" if key else "temperature above 0"))
-        async with aclosing(following(request, encoders, deadline, used)) as events:
-            async for event in self._recorded(key, request, used, events) if key else events:
+        answer = following(request, encoders, deadline, used)
+        async with aclosing(self._recorded(key, request, used, answer) if key else answer) as events:
+            async for event in events:
                 yield event
 
     async def _find(
@@ -209,23 +210,24 @@ class ExactTier(Tier):
         return self.cache.find(key)
 
     async def _recorded(
-        self, key: bytes, request: ChatRequest, used: RequestUsage, events: AsyncGenerator[Event, None]
-    ) -> AsyncIterator[Event]:
+        self, key: bytes, request: ChatRequest, used: RequestUsage, answer: AsyncGenerator[Event, None]
+    ) -> AsyncGenerator[Event, None]:
         """The events of another tier; its answer is kept before its last event passes."""
         started, texts = None, list[Text]()
-        with self.cache.coming(request.tenant, _digests(request)) as coming:
-            async for event in events:
-                if isinstance(event, Started):
-                    started = event
-                elif isinstance(event, Text):
-                    texts.append(event)
-                elif started and not coming.void and not event.receipt.degraded:
-                    now = self.cache.now()
-                    answer = KeptAnswer(
-                        request.tenant, _digests(request), started, _joined(texts), event, used.tier, now
-                    )
-                    self.cache.keep(key, answer)
-                yield event
+        digests = frozenset(image.digest for image in request.images)
+        with self.cache.coming(request.tenant, digests) as coming:
+            async with aclosing(answer) as events:
+                async for event in events:
+                    if isinstance(event, Started):
+                        started = event
+                    elif isinstance(event, Text):
+                        texts.append(event)
+                    elif started and not coming.void and not event.receipt.degraded:
+                        kept = KeptAnswer(
+                            request.tenant, digests, started, _joined(texts), event, used.tier, self.cache.now()
+                        )
+                        self.cache.keep(key, kept)
+                    yield event
 
     def forget(self, tenant: str, digest: str = "") -> None:
         self.cache.forget(tenant, digest)
@@ -239,10 +241,6 @@ class ExactTier(Tier):
             Figure("evictions", "Exact answers evicted for lack of space.", lambda: cache.evictions),
             Figure("used_bytes", "Bytes of exact answers, as estimated.", lambda: cache.used_bytes, False),
         )
-
-
-def _digests(request: ChatRequest) -> frozenset[str]:
-    return frozenset(image.digest for image in request.images)
 
 
 def _joined(texts: Sequence[Text]) -> Text:

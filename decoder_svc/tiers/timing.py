@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from decoder_svc.engine.protocol import Engine, EngineRequest, Prompt, RowChunk
+from decoder_svc.engine.protocol import Engine, EngineRequest, RowChunk
 from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 from fovea.contract.rows import RowLayout
@@ -32,29 +32,25 @@ class DummyEngine:
         """The seconds of the fastest of a few requests: an image of zeros, a short answer."""
         return min([await self._once(round) for round in range(ROUNDS)])
 
-    async def answer(self, request: EngineRequest) -> None:
+    async def answer(self, visual_tokens: int = 1, output_tokens: int = 1, id: str = "dummy") -> None:
         """Answer a dummy request. No tenant's figures count it."""
+        side = self.builder.merge * math.isqrt(visual_tokens)
+        message = ChatMessage("user", (ImagePart(0), TextPart("?")))
+        prompt = self.builder.build((message,), [(1, side, side)])
+        sampling = Sampling(max_new_tokens=output_tokens, ignore_eos=True)
+        request = EngineRequest(id, prompt, sampling, dummy=True)
         values = np.zeros(self.layout.values, dtype=np.float32)
         streams = [self._rows(image.rows, values.tobytes()) for image in request.prompt.images]
         async with aclosing(self.engine.submit(request, streams, self.layout)) as deltas:
             async for _ in deltas:
                 pass
 
-    def request(self, visual_tokens: int, output_tokens: int, id: str = "dummy") -> EngineRequest:
-        side = self.builder.merge * math.isqrt(visual_tokens)
-        sampling = Sampling(max_new_tokens=output_tokens, ignore_eos=True)
-        return EngineRequest(id, self._prompt((1, side, side)), sampling, dummy=True)
-
     async def _once(self, round: int) -> float:
         room = self.engine.limits.max_context // 2
         output = min(OUTPUT_TOKENS, self.engine.limits.max_new_tokens)
-        request = self.request(min(VISUAL_TOKENS, room), output, f"dummy {round}")
         began = self.clock()
-        await self.answer(request)
+        await self.answer(min(VISUAL_TOKENS, room), output, f"dummy {round}")
         return self.clock() - began
-
-    def _prompt(self, grid: tuple[int, int, int]) -> Prompt:
-        return self.builder.build((ChatMessage("user", (ImagePart(0), TextPart("?"))),), [grid])
 
     @staticmethod
     async def _rows(count: int, row: bytes) -> AsyncIterator[RowChunk]:
