@@ -1,16 +1,14 @@
-"""Assembly of the decoder, in order: settings, logs, checkpoint, server, engine, dummy request, ready."""
+"""Assembly of the decoder, in order: settings, logs, checkpoint, server, engine, tiers, dummy requests, ready."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import grpc
-import numpy as np
 import structlog
 from prometheus_client import CollectorRegistry
 
@@ -25,7 +23,7 @@ from decoder_svc.encoders.remote import ExpectedModel
 from decoder_svc.encoders.resolver import Lookup, Resolver, lookup
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from decoder_svc.encoders.watch import EncoderWatch
-from decoder_svc.engine.protocol import Engine, EngineLimits, EngineRequest, Prompt, RowChunk
+from decoder_svc.engine.protocol import Engine, EngineLimits
 from decoder_svc.ledger.ledger import Ledger, open_ledger
 from decoder_svc.ledger.quote import QuoteSigner
 from decoder_svc.ledger.recorder import Recorder
@@ -33,10 +31,14 @@ from decoder_svc.metrics import DecoderMetrics
 from decoder_svc.native_engine.build import NativeSettings
 from decoder_svc.native_engine.engine import NativeEngine
 from decoder_svc.prompt.builder import PromptBuilder
-from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 from decoder_svc.service import DecoderService
 from decoder_svc.settings import DecoderSettings
 from decoder_svc.state import DecoderDescription, LoadingProgress, ServiceState
+from decoder_svc.tiers.build import Parts, build_steps, measure, settings_of
+from decoder_svc.tiers.file import read_tiers
+from decoder_svc.tiers.own import OwnModel
+from decoder_svc.tiers.router import Router, Step
+from decoder_svc.tiers.timing import DummyEngine
 from decoder_svc.usage_service import UsageService
 from decoder_svc.vllm_engine.engine import VllmEngine
 from decoder_svc.vllm_engine.settings import VllmSettings
@@ -44,7 +46,6 @@ from fovea import architecture, logs, settings
 from fovea.checkpoint import check_folder
 from fovea.contract.errors import FoveaError
 from fovea.contract.rows import RowDtype, RowLayout
-from fovea.contract.sampling import Sampling
 from fovea.decoder.v1 import decoder_pb2_grpc, usage_pb2_grpc
 from fovea.fingerprint import fingerprint
 from fovea.geometry import Geometry
@@ -112,6 +113,7 @@ ENGINES: Mapping[str, Callable[[DecoderSettings, EngineLimits, RowDtype, Loading
 
 async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     """Bind, load, become ready. Binding first lets health and GetServerInfo answer while the model loads."""
+    entries = read_tiers(chosen.tiers, settings_of(), chosen.listen) if chosen.tiers else ()
     check_folder(chosen.model)
     config = architecture.load(chosen.model)
     geometry = Geometry.from_checkpoint(chosen.model)
@@ -154,24 +156,25 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     answerer = Answerer(
         engine, builder, facts, limits.max_images, pressure, chosen.tariff, admission, chosen.shared_rows
     )
-    dummy = EngineRequest("dummy", _dummy_prompt(builder), Sampling(max_new_tokens=1), dummy=True)
-    await _run(
-        chosen, Components(state, engine, pool, answerer, recorder, ledger, dummy, layout), registry, lookup
-    )
+    dummy = DummyEngine(engine, builder, layout)
+    own = OwnModel(facts.name, answerer, dummy)
+    folder = chosen.tiers.parent if chosen.tiers else Path()
+    router = Router(build_steps(entries, Parts(chosen, folder, pool, own)), answerer)
+    metrics.watch_tiers(router.steps)
+    await _run(chosen, Components(state, engine, pool, router, recorder, ledger, dummy), registry, lookup)
 
 
 @dataclass(frozen=True)
 class Components:
-    """What is assembled before the server starts; the dummy request has rows in `dummy_layout`."""
+    """What is assembled before the server starts."""
 
     state: ServiceState
     engine: Engine
     pool: EncoderPool
-    answerer: Answerer
+    router: Router
     recorder: Recorder
     ledger: Ledger | None
-    dummy: EngineRequest
-    dummy_layout: RowLayout
+    dummy: DummyEngine
 
 
 def _register(components: Components, quotes: QuoteSigner, server: grpc.aio.Server) -> None:
@@ -213,8 +216,8 @@ async def _run(
     )
     background = [asyncio.create_task(_follow(chosen, pool, lookup))]
     try:
-        await process.unless_stopped(_load(engine, components.dummy, components.dummy_layout))
-        state.open(components.answerer, engine.description)
+        await process.unless_stopped(_load(engine, components.dummy, components.router.steps))
+        state.open(components.router, engine.description)
         keep_loaded_objects()
         await watch.check()
         background.append(asyncio.create_task(watch.run()))
@@ -222,7 +225,7 @@ async def _run(
         log.info("ready", attention=engine.description, dtype=state.description.dtype)
         liveness = Liveness(
             lambda: engine.load().steps,
-            lambda: _answer(engine, components.dummy, components.dummy_layout),
+            components.dummy.answer,
             chosen.liveness_interval_s,
             chosen.liveness_limit_s,
             process.set_live,
@@ -232,6 +235,8 @@ async def _run(
     finally:
         state.draining = True
         await process.drain(chosen.grace_s)
+        for step in components.router.steps:
+            await step.tier.close()
         await engine.close()
         if ledger is not None:
             await ledger.close()
@@ -246,23 +251,10 @@ async def _follow(chosen: DecoderSettings, pool: EncoderPool, lookup: Lookup) ->
         await Resolver(chosen.encoder_name, chosen.resolve_s, pool.update, lookup).run()
 
 
-def _dummy_prompt(builder: PromptBuilder) -> Prompt:
-    return builder.build((ChatMessage("user", (ImagePart(0), TextPart("?"))),), [(1, 2, 2)])
-
-
-async def _load(engine: Engine, dummy: EngineRequest, layout: RowLayout) -> None:
-    """Load the weights and answer a dummy request."""
+async def _load(engine: Engine, dummy: DummyEngine, steps: Sequence[Step]) -> None:
+    """Load the weights, answer a dummy request, and start the other tiers."""
     await engine.start()
-    await _answer(engine, dummy, layout)
-
-
-async def _answer(engine: Engine, dummy: EngineRequest, layout: RowLayout) -> None:
-    """Answer a dummy request with a single-row image. No tenant's figures count it."""
-    row = np.zeros(layout.values, dtype=np.float32).tobytes()
-
-    async def rows() -> AsyncIterator[RowChunk]:
-        yield RowChunk(0, 1, row)
-
-    async with aclosing(engine.submit(dummy, [rows()], layout)) as deltas:
-        async for _ in deltas:
-            pass
+    await dummy.answer()
+    for step in steps:
+        await step.tier.start()
+    await measure(steps)

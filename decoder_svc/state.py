@@ -11,7 +11,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from decoder_svc.answer import Answerer, ModelFacts
+from decoder_svc.answer import ModelFacts
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.encoders.broadcast import as_stream
 from decoder_svc.encoders.deletion import delete_everywhere
@@ -20,6 +20,7 @@ from decoder_svc.engine.protocol import Engine, EngineLoad
 from decoder_svc.receipt import RequestUsage
 from decoder_svc.request import ChatRequest
 from decoder_svc.settings import DecoderLimits
+from decoder_svc.tiers.router import Router
 from fovea.contract.answer import Event
 from fovea.contract.cache import Deletion
 from fovea.contract.count import Count
@@ -34,6 +35,7 @@ from fovea.server.guards import TenantQuota
 FEATURES: tuple[str, ...] = (
     "generate", "complete", "count_tokens", "put_image", "max_pixels", "response_format", "logprobs",
     "max_visual_tokens", "detail", "reduction", "repeat_policy", "alternatives", "delete_image",
+    "tiers",
 )  # fmt: skip
 INFO_S = 2.0
 
@@ -75,14 +77,14 @@ class ServiceState:
         self.attention = ""
         self._engine = engine
         self._pool = pool
-        self._answerer: Answerer | None = None
+        self._router: Router | None = None
         self._running: Counter[str] = Counter()
         limits = description.limits
         self._requests = TenantQuota("max_tenant_requests", limits.max_tenant_requests)
         self._images = TenantQuota("max_tenant_images", limits.max_tenant_images)
 
-    def open(self, answerer: Answerer, attention: str) -> None:
-        self._answerer = answerer
+    def open(self, router: Router, attention: str) -> None:
+        self._router = router
         self.attention = attention
         self.loading.share = 1.0
 
@@ -90,25 +92,25 @@ class ServiceState:
     def state(self) -> str:
         if self.draining:
             return "draining"
-        if self._answerer is None:
+        if self._router is None:
             return "loading"
         return "serving" if self._engine.healthy else "failed"
 
-    def _ready(self) -> Answerer:
-        if self._answerer is None:
+    def _ready(self) -> Router:
+        if self._router is None:
             raise NotReady(self.loading.share)
-        return self._answerer
+        return self._router
 
     async def answer(
         self, request: ChatRequest, deadline: Deadline, used: RequestUsage
     ) -> AsyncGenerator[Event, None]:
-        """As `Answerer.answer`."""
-        answerer = self._ready()
+        """As `Router.answer`."""
+        router = self._ready()
         tenant = request.tenant
         with self._within_quota(request), self._pool.held(tenant) as encoders:
             self._running[tenant] += 1
             try:
-                async with aclosing(answerer.answer(request, encoders, deadline, used)) as events:
+                async with aclosing(router.answer(request, encoders, deadline, used)) as events:
                     async for event in events:
                         yield event
             finally:
@@ -116,9 +118,9 @@ class ServiceState:
                 self._running += Counter()  # drops tenants without answers
 
     async def count(self, request: ChatRequest, deadline: Deadline) -> Count:
-        answerer = self._ready()
+        router = self._ready()
         with self._within_quota(request), self._pool.held(request.tenant) as encoders:
-            return await answerer.count(request, encoders, deadline)
+            return await router.count(request, encoders, deadline)
 
     @contextmanager
     def _within_quota(self, request: ChatRequest) -> Iterator[None]:
@@ -183,8 +185,8 @@ class ServiceState:
 
     def _forget(self, tenant: str, digest: str = "") -> None:
         self._pool.forget(tenant, digest)
-        if self._answerer is not None:
-            self._answerer.forget(tenant, digest)
+        if self._router is not None:
+            self._router.forget(tenant, digest)
 
     async def _bounded(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         size = 0
@@ -194,7 +196,7 @@ class ServiceState:
             yield chunk
 
     def load(self) -> EngineLoad | None:
-        return self._answerer.load() if self._answerer and self.state == "serving" else None
+        return self._router.own.load() if self._router and self.state == "serving" else None
 
     def _load_seen_by(self, tenant: str | None) -> dict[str, int]:
         """The load of all requests, or the running answers of a tenant."""
@@ -213,7 +215,7 @@ class ServiceState:
     async def info(self, tenant: str | None = None) -> ServerInfo:
         """What this server is; with the load of all tenants, or of a single tenant."""
         description = self.description
-        layout = self._answerer.row_layout if self._answerer and self.state == "serving" else None
+        router = self._router if self.state == "serving" else None
         encoders = await self._pool.states(Deadline.after(INFO_S))
         return ServerInfo(
             version=version("fovea"),
@@ -226,11 +228,12 @@ class ServiceState:
             limits=vars(description.limits),
             load=self._load_seen_by(tenant),
             details={
-                "layout": describe_layout(layout),
+                "layout": describe_layout(router.own.row_layout if router else None),
                 "engine": description.engine,
                 "attention": self.attention,
                 "kv_bytes_per_token": description.model.kv_bytes_per_token,
                 "encoders": [encoder.describe(with_load=tenant is None) for encoder in encoders],
+                "tiers": [step.describe() for step in router.steps] if router else [],
             },
         )
 

@@ -72,6 +72,7 @@ LAYERS = {
         "count receipt",
         "ledger",
         "answer",
+        "tiers",
         "state",
         "metrics service usage_service",
         "app",

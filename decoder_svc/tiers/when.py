@@ -1,0 +1,63 @@
+"""When a tier applies: conditions on the request and on the kinds of its images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from decoder_svc.encoders.fleet import Fleet
+from decoder_svc.images.prepare import gather_or_cancel, stored_image
+from decoder_svc.request import ChatRequest, ImageInput
+from fovea.contract.budget import Detail
+from fovea.contract.errors import about_image
+from fovea.contract.image import ImageKind
+from fovea.deadline import Deadline
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+Kind = Annotated[ImageKind, BeforeValidator(_upper)]
+
+
+@dataclass(frozen=True)
+class When:
+    """A request meets all conditions that are set.
+
+    `kinds`: it has images, and all are of these kinds. `max_images`: it has no more images than that.
+    `detail`: it asks for at most that much detail.
+    """
+
+    kinds: tuple[Kind, ...] = ()
+    max_images: Annotated[int, Field(ge=0)] | None = None
+    detail: Detail | None = None
+
+    async def allows(self, request: ChatRequest, encoders: Fleet, deadline: Deadline) -> bool:
+        """The cheap conditions first: only `kinds` asks the encoders."""
+        if self.max_images is not None and len(request.images) > self.max_images:
+            return False
+        if self.detail is not None and (request.budget.detail or Detail.HIGH).rank > self.detail.rank:
+            return False
+        return not self.kinds or await are_all(self.kinds, request, encoders, deadline)
+
+
+async def are_all(
+    kinds: tuple[ImageKind, ...], request: ChatRequest, encoders: Fleet, deadline: Deadline
+) -> bool:
+    """Whether the request has images and all of them are of these kinds.
+
+    Inline images are stored. Raises ImageNotStored and the other failures of an image.
+    """
+    if not request.images or any(image.size is not None for image in request.images):
+        return False
+    distinct = {image.digest: image for image in request.images}
+    found = await gather_or_cancel([_kind(image, encoders, deadline) for image in distinct.values()])
+    return all(kind in kinds for kind in found)
+
+
+async def _kind(image: ImageInput, encoders: Fleet, deadline: Deadline) -> ImageKind:
+    with about_image(image.path):
+        return (await stored_image(image, encoders, deadline)).facts.kind
