@@ -37,6 +37,14 @@ class TiersFileInvalid(TemplatedError, InvalidArgument):
         return shown if len(shown) <= 80 else f"{shown[:79]}…"
 
 
+class TierModelInvalid(TemplatedError, InvalidArgument):
+    """A model of the tiers file that this decoder cannot serve beside its own."""
+
+    text = "tier {tier}: {why}"
+    tier: str
+    why: str
+
+
 class TierBelowBreakEven(TemplatedError, InvalidArgument):
     """A tier that costs at least as much as it saves: a decoder does not start with it."""
 

@@ -5,9 +5,10 @@ Calls before the model is ready are refused with NotReady. Independent of protob
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -15,8 +16,11 @@ from decoder_svc.answer import ModelFacts
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.encoders.broadcast import as_stream
 from decoder_svc.encoders.deletion import delete_everywhere
+from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.pool import EncoderPool
-from decoder_svc.engine.protocol import Engine, EngineLoad
+from decoder_svc.encoders.remote import RemoteEncoder
+from decoder_svc.encoders.storing import put_everywhere
+from decoder_svc.engine.protocol import EngineLoad
 from decoder_svc.receipt import RequestUsage
 from decoder_svc.request import ChatRequest
 from decoder_svc.settings import DecoderLimits
@@ -62,29 +66,31 @@ class LoadingProgress:
 
 
 class ServiceState:
-    """State of a decoder process. `open` admits calls once the engine has answered a dummy request."""
+    """State of a decoder process. `open` admits calls once every engine has answered a dummy request."""
 
     def __init__(
         self,
         description: DecoderDescription,
-        engine: Engine,
+        router: Router,
         pool: EncoderPool,
         loading: LoadingProgress,
     ) -> None:
+        """`pool` holds the encoders of the decoder's own model; tiers may have others."""
         self.description = description
         self.loading = loading
         self.draining = False
         self.attention = ""
-        self._engine = engine
+        self._router = router
+        self._is_open = False
         self._pool = pool
-        self._router: Router | None = None
+        self._pools = (pool, *router.pools)
         self._running: Counter[str] = Counter()
         limits = description.limits
         self._requests = TenantQuota("max_tenant_requests", limits.max_tenant_requests)
         self._images = TenantQuota("max_tenant_images", limits.max_tenant_images)
 
-    def open(self, router: Router, attention: str) -> None:
-        self._router = router
+    def open(self, attention: str) -> None:
+        self._is_open = True
         self.attention = attention
         self.loading.share = 1.0
 
@@ -92,12 +98,12 @@ class ServiceState:
     def state(self) -> str:
         if self.draining:
             return "draining"
-        if self._router is None:
+        if not self._is_open:
             return "loading"
-        return "serving" if self._engine.healthy else "failed"
+        return "serving" if all(engine.healthy for engine in self._router.engines) else "failed"
 
     def _ready(self) -> Router:
-        if self._router is None:
+        if not self._is_open:
             raise NotReady(self.loading.share)
         return self._router
 
@@ -149,8 +155,8 @@ class ServiceState:
             bounded = as_stream(data)
         else:
             _check_digest("header.digest", digest)
-        with self._pool.held(tenant) as encoders:
-            return await encoders.put(digest, bounded, deadline)
+        with self._held(tenant) as fleets:
+            return await put_everywhere(fleets, digest, bounded, deadline)
 
     async def describe(self, tenant: str, digest: str, deadline: Deadline) -> StoredImage:
         """Raises ImageNotStored if no encoder holds the image, EncoderUnavailable if one that may is down."""
@@ -161,32 +167,44 @@ class ServiceState:
     async def delete(self, tenant: str, digest: str, deadline: Deadline) -> Deletion:
         """Delete an image on every encoder, then in the caches here. Raises InvalidArgument for no digest."""
         _check_digest("digest", digest)
-        with self._pool.held(tenant) as encoders:
+        with self._held(tenant) as fleets:
             try:
                 return await delete_everywhere(
-                    encoders.encoders.values(), lambda encoder: encoder.delete(tenant, digest, deadline)
+                    _encoders(fleets), lambda encoder: encoder.delete(tenant, digest, deadline)
                 )
             finally:  # also for a caller that leaves: some encoders have deleted the image
                 self._forget(tenant, digest)
-                encoders.cache.delete(
-                    lambda rows: rows.digest == digest and (rows.shared or rows.tenant == tenant)
-                )
+                for fleet in fleets:
+                    fleet.cache.delete(
+                        lambda rows: rows.digest == digest and (rows.shared or rows.tenant == tenant)
+                    )
 
     async def purge(self, tenant: str, deadline: Deadline) -> Deletion:
         """Delete a tenant on every encoder, then in the caches here."""
-        with self._pool.held(tenant) as encoders:
+        with self._held(tenant) as fleets:
             try:
                 return await delete_everywhere(
-                    encoders.encoders.values(), lambda encoder: encoder.purge(tenant, deadline)
+                    _encoders(fleets), lambda encoder: encoder.purge(tenant, deadline)
                 )
             finally:
                 self._forget(tenant)
-                encoders.cache.delete(lambda rows: rows.tenant == tenant)
+                for fleet in fleets:
+                    fleet.cache.delete(lambda rows: rows.tenant == tenant)
+
+    @contextmanager
+    def _held(self, tenant: str) -> Iterator[list[Fleet]]:
+        """The encoders of every model, those of the decoder's own first."""
+        with ExitStack() as stack:
+            yield [stack.enter_context(pool.held(tenant)) for pool in self._pools]
 
     def _forget(self, tenant: str, digest: str = "") -> None:
-        self._pool.forget(tenant, digest)
-        if self._router is not None:
-            self._router.forget(tenant, digest)
+        for pool in self._pools:
+            pool.forget(tenant, digest)
+        self._router.forget(tenant, digest)
+
+    def encoders_up(self) -> dict[str, bool]:
+        """Whether each encoder answered when last called, by address."""
+        return {address: up for pool in self._pools for address, up in pool.up().items()}
 
     async def _bounded(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         size = 0
@@ -196,7 +214,7 @@ class ServiceState:
             yield chunk
 
     def load(self) -> EngineLoad | None:
-        return self._router.own.load() if self._router and self.state == "serving" else None
+        return self._router.own.load() if self.state == "serving" else None
 
     def _load_seen_by(self, tenant: str | None) -> dict[str, int]:
         """The load of all requests, or the running answers of a tenant."""
@@ -216,7 +234,8 @@ class ServiceState:
         """What this server is; with the load of all tenants, or of a single tenant."""
         description = self.description
         router = self._router if self.state == "serving" else None
-        encoders = await self._pool.states(Deadline.after(INFO_S))
+        deadline = Deadline.after(INFO_S)
+        listed = await asyncio.gather(*(pool.states(deadline) for pool in self._pools))
         return ServerInfo(
             version=version("fovea"),
             model=description.model.name,
@@ -232,10 +251,15 @@ class ServiceState:
                 "engine": description.engine,
                 "attention": self.attention,
                 "kv_bytes_per_token": description.model.kv_bytes_per_token,
-                "encoders": [encoder.describe(with_load=tenant is None) for encoder in encoders],
+                "encoders": [encoder.describe(with_load=tenant is None) for each in listed for encoder in each],
                 "tiers": [step.describe() for step in router.steps] if router else [],
             },
         )
+
+
+def _encoders(fleets: Iterable[Fleet]) -> list[RemoteEncoder]:
+    """Every encoder once: two models may name the same."""
+    return list({address: e for fleet in fleets for address, e in fleet.encoders.items()}.values())
 
 
 def _check_digest(field: str, digest: str) -> None:

@@ -104,7 +104,7 @@ func TestAnomaliesAreRead(t *testing.T) {
 	decoderv1.RegisterUsageServiceServer(server, &bookkeeper{})
 	client := dialDouble(t, listen(t, server))
 	anomalies, err := client.ListAnomalies(t.Context(), "acme")
-	expected := Anomaly{AnomalyNewImages, "acme", began, "r", "", 0.25, 1}
+	expected := Anomaly{AnomalyNewImages, "acme", began, "r", "", 0.25, 1, ""}
 	if err != nil || len(anomalies) != 1 || anomalies[0] != expected {
 		t.Errorf("%+v, %v", anomalies, err)
 	}

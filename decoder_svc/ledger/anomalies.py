@@ -68,11 +68,15 @@ class AnomalyWatch:
         _touch(self._series, key, MAX_SERIES)
         if not series.push(value):  # type: ignore[arg-type]
             return
-        anomaly = Anomaly(
-            kind, record.tenant, time.time(), record.request_id, image_kind, series.usual, float(value)
+        self.note(
+            Anomaly(kind, record.tenant, time.time(), record.request_id, image_kind, series.usual, float(value))
         )
+
+    def note(self, anomaly: Anomaly) -> None:
+        """Keep, count and log an anomaly. That of no tenant is seen by operators only."""
         self._found.append(anomaly)
-        self.counts[kind] += 1
+        if anomaly.kind is not None:
+            self.counts[anomaly.kind] += 1
         log.warning("anomaly", **anomaly.as_json())
 
 

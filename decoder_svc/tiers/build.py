@@ -18,8 +18,12 @@ from decoder_svc.settings import DecoderSettings
 from decoder_svc.tiers.blank import BlankSettings, BlankTier
 from decoder_svc.tiers.exact import ExactSettings, ExactTier
 from decoder_svc.tiers.file import Entry
+from decoder_svc.tiers.model import ModelTierSettings, build_model_tier, fingerprint_of
 from decoder_svc.tiers.own import OwnModel
+from decoder_svc.tiers.remote import DecoderTierSettings, build_decoder_tier
 from decoder_svc.tiers.router import Step
+from decoder_svc.tiers.served import ServedModel
+from decoder_svc.tiers.shadow import ShadowOutlets
 from decoder_svc.tiers.tier import Tier
 
 log = structlog.get_logger()
@@ -34,7 +38,9 @@ class Parts:
     chosen: DecoderSettings
     folder: Path
     pool: EncoderPool
+    model: ServedModel
     own: OwnModel
+    outlets: ShadowOutlets
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "exact": Kind(ExactSettings, lambda name, settings, parts: ExactTier(name, settings)),
     "blank": Kind(BlankSettings, lambda name, settings, parts: BlankTier(name, settings)),
+    "model": Kind(ModelTierSettings, build_model_tier),
+    "decoder": Kind(DecoderTierSettings, build_decoder_tier),
 }
 
 
@@ -60,6 +68,7 @@ def build_steps(entries: Sequence[Entry], parts: Parts, kinds: Mapping[str, Kind
     """The tiers in order, not started. Without entries there is only the decoder's own model."""
     if not entries:
         return [Step(parts.own, "model")]
+    parts.own.fingerprint = fingerprint_of(parts.chosen)
     return [_step(entry, parts, kinds) for entry in entries]
 
 

@@ -7,31 +7,38 @@ answers only requests that name it, which is how `fovea calibrate` asks it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationError
 
 from decoder_svc.budget.tariff import Spend
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.pool import EncoderPool
+from decoder_svc.errors import TierModelInvalid
 from decoder_svc.receipt import Hop, RequestUsage
 from decoder_svc.request import ChatRequest
 from decoder_svc.settings import DecoderSettings
 from decoder_svc.tiers.passing import pass_on
-from decoder_svc.tiers.served import ServedModel
+from decoder_svc.tiers.served import ServedModel, build_model
 from decoder_svc.tiers.shadow import Shadow
 from decoder_svc.tiers.tier import Answers, Figure, Tier
 from decoder_svc.tiers.values import Prices
 from fovea.address import called
-from fovea.calibration.calibration import Calibration
+from fovea.calibration.band import ErrorBand
+from fovea.calibration.calibration import Calibration, load_calibration
 from fovea.contract.answer import Event, Finished, FinishReason, Started, Text
 from fovea.contract.budget import Detail
 from fovea.contract.errors import FoveaError
 from fovea.deadline import Deadline
+from fovea.fingerprint import checkpoint_digest
+
+if TYPE_CHECKING:
+    from decoder_svc.tiers.build import Parts
 
 TIME_SHARE = 0.5
 """Share of the time to the deadline that this tier may take; the rest is for the tiers that follow."""
@@ -85,6 +92,9 @@ class VisualLimit:
             detail=min(details, key=lambda detail: detail.rank) if details else None,
         )
         return replace(request, budget=lowered)
+
+
+NO_LIMIT = VisualLimit()
 
 
 @dataclass(frozen=True)
@@ -143,8 +153,9 @@ class ModelTier(Tier):
         self,
         name: str,
         model: ServedModel,
+        fingerprint: str = "",
         pool: EncoderPool | None = None,
-        limit: VisualLimit | None = None,
+        limit: VisualLimit = NO_LIMIT,
         calibration: Calibration | None = None,
         shadow: Shadow | None = None,
         fails: bool = False,
@@ -152,21 +163,18 @@ class ModelTier(Tier):
         """`fails`: a request that this tier fails to answer fails, and does not go on."""
         self.name = name
         self.model = model
+        self.dummy = model.dummy
+        self.fingerprint = fingerprint
         self.pool = pool
-        self._limit = limit or VisualLimit()
+        self._limit = limit
         self._calibration = calibration
         self._shadow = shadow
         self._fails = fails
 
-    async def start(self) -> None:
-        await self.model.start()
-
     async def close(self) -> None:
         if self._shadow is not None:
             await self._shadow.close()
-        await self.model.engine.close()
-        if self.pool is not None:
-            await self.pool.close()
+        await super().close()
 
     async def answer(
         self,
@@ -262,9 +270,6 @@ class ModelTier(Tier):
         with self._fleet(request.tenant, encoders) as fleet:
             return await self.model.answerer.most(asked, fleet, deadline)
 
-    async def time(self) -> float:
-        return await self.model.dummy.time()
-
     @property
     def keeps(self) -> float | None:
         counts = self._calibration.counts if self._calibration else None
@@ -296,3 +301,44 @@ def _as_wanted(answer: BufferedAnswer, request: ChatRequest) -> Iterator[Event]:
         yield Text(answer.text, token_ids, answer.logprobs if request.sampling.logprobs else ())
     if answer.finished is not None:
         yield answer.finished
+
+
+def build_model_tier(name: str, chosen: ModelTierSettings, parts: Parts) -> ModelTier:
+    """The tier, not started. Raises TierModelInvalid, CalibrationInvalid, or CheckpointNotSupported."""
+    try:
+        own = chosen.over(parts.chosen, parts.folder)
+    except ValidationError as error:
+        raise TierModelInvalid(name, error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+    model = build_model(own, _unheard)
+    pool = _pool(name, chosen, own, model, parts)
+    fingerprint = fingerprint_of(own, chosen.limit)
+    calibration = shadow = None
+    if chosen.calibration is not None:
+        calibration = load_calibration(parts.folder / chosen.calibration)
+        calibration.check_made_for(fingerprint, parts.own.fingerprint)
+        shadow = Shadow(name, chosen.shadow_share, ErrorBand(*calibration.silent_errors), parts.outlets)
+    fails = chosen.on_failure == "fail"
+    return ModelTier(name, model, fingerprint, pool, chosen.limit, calibration, shadow, fails)
+
+
+def _unheard(loaded: int, total: int) -> None:
+    """GetServerInfo reports the loading progress of the decoder's own model."""
+
+
+def _pool(
+    name: str, chosen: ModelTierSettings, own: DecoderSettings, model: ServedModel, parts: Parts
+) -> EncoderPool | None:
+    """The tier's own encoders; None if it reads the rows of the decoder's."""
+    if chosen.encoders:
+        fleet = Fleet({}, model.rows, own.encoders, copies=own.upload_copies)
+        return EncoderPool(fleet, chosen.encoders, own.encoder_timeout_s, own.encoder_credentials())
+    if model.rows != parts.model.rows:
+        why = f"has another vision tower than the decoder's model ({model.rows}); it needs `encoders`"
+        raise TierModelInvalid(name, why)
+    return None
+
+
+def fingerprint_of(chosen: DecoderSettings, limit: VisualLimit = NO_LIMIT) -> str:
+    """A digest of what a model's answers depend on: the checkpoint, its quantization, and what it sees."""
+    facts = [checkpoint_digest(chosen.model), chosen.quantization, limit.max_pixels, limit.detail]
+    return f"sha256:{hashlib.sha256(repr(facts).encode()).hexdigest()}"

@@ -18,14 +18,14 @@ from fovea.deadline import Deadline
 
 
 class OwnModel(Tier):
-    """The engine that `dummy` measures is started before the tier."""
+    """The engine is that of `dummy`."""
 
     computes: ClassVar[bool] = True
 
     def __init__(self, name: str, answerer: Answerer, dummy: DummyEngine) -> None:
         self.name = name
         self.answerer = answerer
-        self._dummy = dummy
+        self.dummy = dummy
 
     async def answer(
         self,
@@ -41,9 +41,6 @@ class OwnModel(Tier):
 
     async def most(self, request: ChatRequest, encoders: Fleet, deadline: Deadline) -> Spend:
         return await self.answerer.most(request, encoders, deadline)
-
-    async def time(self) -> float:
-        return await self._dummy.time()
 
     def forget(self, tenant: str, digest: str = "") -> None:
         self.answerer.forget(tenant, digest)

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import structlog
 from grpc import StatusCode
@@ -27,7 +27,6 @@ from decoder_svc.encoders.refusal import RefusalInvalid, checked_refusal
 from decoder_svc.prompt.messages import Part, TextPart
 from decoder_svc.receipt import Hop, RequestUsage
 from decoder_svc.request import ChatRequest
-from decoder_svc.settings import DecoderSettings
 from decoder_svc.tiers.passing import pass_on
 from decoder_svc.tiers.tier import Answers, Figure, Tier
 from decoder_svc.tiers.values import Prices, Seconds
@@ -43,6 +42,9 @@ from fovea.contract.receipt import Price, Receipt, Totals
 from fovea.deadline import Deadline
 from fovea.geometry import Geometry
 from fovea.server.access import TENANT_KEY
+
+if TYPE_CHECKING:
+    from decoder_svc.tiers.build import Parts
 
 PROBE_S = 1.0
 MAX_HOPS = 8
@@ -268,22 +270,19 @@ def _part(part: Part, request: ChatRequest) -> str | Image:
     return Image(image.digest if image.data is None else image.data, image.path)
 
 
-def build_decoder_tier(
-    name: str, chosen: DecoderTierSettings, folder: Path, geometry: Geometry, own: DecoderSettings
-) -> DecoderTier:
-    """The tier, not connected. Paths are relative to `folder`. Raises CredentialsInvalid, which names the tier."""
+def build_decoder_tier(name: str, chosen: DecoderTierSettings, parts: Parts) -> DecoderTier:
+    """The tier, not connected. Raises CredentialsInvalid, which names the tier."""
     given = {key: getattr(chosen, key) for key in ("ca", "cert", "key", "token_file")}
     files = {
-        key: CredentialFile(folder / path, f"{key} of tier {name}") for key, path in given.items() if path
+        key: CredentialFile(parts.folder / path, f"{key} of tier {name}") for key, path in given.items() if path
     }
     token = files.pop("token_file", None)
-    if bool(chosen.cert) != bool(chosen.key) or (chosen.cert and not chosen.ca):
+    if (chosen.cert is None) != (chosen.key is None) or (chosen.cert and not chosen.ca):
         raise CredentialsInvalid(f"tier {name}: cert, key and ca are given together")
-    if token and not (chosen.ca or is_loopback(chosen.address) or own.insecure):
+    if token and not (chosen.ca or is_loopback(chosen.address) or parts.chosen.insecure):
         raise CredentialsInvalid(
             f"token_file of tier {name} would be sent unencrypted: it needs ca, or the setting insecure true"
         )
     credentials = ClientCredentials(TlsFiles(**files) if chosen.ca else None, token, chosen.server_name)
-    return DecoderTier(
-        name, chosen, RemoteDecoder(chosen.address, credentials, chosen.silent_s), geometry, own.price_currency
-    )
+    remote = RemoteDecoder(chosen.address, credentials, chosen.silent_s)
+    return DecoderTier(name, chosen, remote, parts.model.facts.geometry, parts.chosen.price_currency)

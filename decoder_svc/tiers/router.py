@@ -15,9 +15,12 @@ from typing import Any, Literal
 from decoder_svc.answer import Answerer
 from decoder_svc.budget.tariff import Spend
 from decoder_svc.encoders.fleet import Fleet
+from decoder_svc.encoders.pool import EncoderPool
+from decoder_svc.engine.protocol import Engine
 from decoder_svc.receipt import Hop, RequestUsage
 from decoder_svc.request import ChatRequest
 from decoder_svc.tiers.tier import Answers, Tier
+from decoder_svc.tiers.timing import DummyEngine
 from decoder_svc.tiers.when import When
 from fovea.contract.answer import Event, Finished, Started
 from fovea.contract.count import Count, Quote
@@ -44,7 +47,8 @@ class Step:
         """The tier as GetServerInfo reports it."""
         measured = {} if self.seconds is None else {"dummy_ms": 1000 * self.seconds}
         kept = {} if self.tier.keeps is None else {"kept_share": self.tier.keeps}
-        return {"name": self.tier.name, "kind": self.kind, **measured, **kept}
+        fingerprint = {"fingerprint": self.tier.fingerprint} if self.tier.fingerprint else {}
+        return {"name": self.tier.name, "kind": self.kind, **measured, **kept, **fingerprint}
 
 
 class Router:
@@ -53,6 +57,21 @@ class Router:
     def __init__(self, steps: Sequence[Step], own: Answerer) -> None:
         self.steps = tuple(steps)
         self.own = own
+
+    @property
+    def engines(self) -> list[Engine]:
+        """The engines of this process. It ends if one of them dies."""
+        return [dummy.engine for dummy in self.dummies]
+
+    @property
+    def dummies(self) -> list[DummyEngine]:
+        """Dummy requests for each engine."""
+        return [step.tier.dummy for step in self.steps if step.tier.dummy]
+
+    @property
+    def pools(self) -> list[EncoderPool]:
+        """Encoders that tiers have beside those of the decoder's own model. They store images too."""
+        return [step.tier.pool for step in self.steps if step.tier.pool]
 
     async def answer(
         self, request: ChatRequest, encoders: Fleet, deadline: Deadline, used: RequestUsage

@@ -1,7 +1,7 @@
 """A model that this process serves: its checkpoint, its engine, and what answers with it.
 
 A decoder serves its own model, and may serve further models as tiers. Everything here exists before any
-weights are loaded; `start` loads them and answers a dummy request.
+weights are loaded.
 """
 
 from __future__ import annotations
@@ -82,14 +82,6 @@ class ServedModel:
     engine: Engine
     dummy: DummyEngine
     answerer: Answerer
-
-    async def start(self) -> None:
-        """Load the weights and answer a dummy request."""
-        await self.engine.start()
-        await self.answer_dummy()
-
-    async def answer_dummy(self) -> None:
-        await self.dummy.answer(self.dummy.request(1, 1))
 
 
 def build_model(chosen: DecoderSettings, progress: Progress) -> ServedModel:

@@ -42,8 +42,8 @@ class ShadowOutlets:
     """Where shadows get encoders, and where records and alarms go. A sink must neither wait nor fail."""
 
     held: Callable[[str], AbstractContextManager[Fleet]]
-    record: Callable[[UsageRecord], object]
-    alarm: Callable[[Anomaly], object]
+    record: Callable[[UsageRecord], object] = lambda record: None
+    alarm: Callable[[Anomaly], object] = lambda anomaly: None
 
 
 class Shadow:
@@ -113,6 +113,7 @@ class Shadow:
             self.failed += 1
             log.info("shadow_failed", tier=self._tier, error=type(error).__name__)
         finally:
+            used.receipt = used.total()
             self._record(request, used, outcome)
         if outcome is Outcome.OK:  # an answer that was cut says nothing
             self._judge(request, agree(text, other))
@@ -125,7 +126,8 @@ class Shadow:
         self.alarms += 1
         usual, value, bound = self.band.usual, self.band.value, self.band.bound
         log.warning("silent_errors", tier=self._tier, usual=usual, value=value, bound=bound)
-        anomaly = Anomaly(AnomalyKind.SILENT_ERRORS, "", time.time(), request.id, "", usual, value)
+        kind, now = AnomalyKind.SILENT_ERRORS, time.time()
+        anomaly = Anomaly(kind, "", now, request.id, "", usual, value, self._tier)
         self._outlets.alarm(anomaly)
 
     def _record(self, request: ChatRequest, used: RequestUsage, outcome: Outcome) -> None:
@@ -139,7 +141,7 @@ class Shadow:
                 started=microseconds(time.time() - used.elapsed_ms() / 1000),
                 method=METHOD,
                 outcome=outcome,
-                model=self._tier,
+                model=used.model,
                 receipt=used.receipt,
                 parent_request_id=request.id,
             )

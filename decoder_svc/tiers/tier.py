@@ -9,8 +9,10 @@ from typing import ClassVar
 
 from decoder_svc.budget.tariff import Spend
 from decoder_svc.encoders.fleet import Fleet
+from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.receipt import RequestUsage
 from decoder_svc.request import ChatRequest
+from decoder_svc.tiers.timing import DummyEngine
 from fovea.contract.answer import Event
 from fovea.deadline import Deadline
 
@@ -40,6 +42,12 @@ class Tier(ABC):
     name: str
     computes: ClassVar[bool] = False
     """Whether the tier runs a model. Only such tiers count against `hop_limit`."""
+    dummy: DummyEngine | None = None
+    """The tier's engine in this process, and dummy requests for it."""
+    pool: EncoderPool | None = None
+    """Encoders of the tier's own, beside those of the decoder's own model."""
+    fingerprint: str = ""
+    """What the answers of the tier's model depend on; a calibration is made for it."""
 
     @abstractmethod
     def answer(
@@ -53,9 +61,16 @@ class Tier(ABC):
 
     async def start(self) -> None:
         """Load what the tier needs. Called once, before the decoder is ready."""
+        if self.dummy is not None:
+            await self.dummy.engine.start()
+            await self.dummy.answer()
 
     async def close(self) -> None:
-        """Release what `start` has taken."""
+        """Release what the tier has taken."""
+        if self.dummy is not None:
+            await self.dummy.engine.close()
+        if self.pool is not None:
+            await self.pool.close()
 
     async def most(self, request: ChatRequest, encoders: Fleet, deadline: Deadline) -> Spend:
         """The most that this tier by itself may spend on a request. A tier without a model spends nothing."""
@@ -63,7 +78,7 @@ class Tier(ABC):
 
     async def time(self) -> float | None:
         """The seconds of a dummy request, measured now. None if there is nothing to measure here."""
-        return None
+        return await self.dummy.time() if self.dummy else None
 
     @property
     def keeps(self) -> float | None:

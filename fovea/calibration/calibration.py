@@ -51,7 +51,7 @@ class Counts:
 class Calibration:
     """`model` and `reference` are fingerprints of tiers, `data` is the digest of the labelled questions.
 
-    `reference` is empty if the reference was not asked.
+    `reference` is empty if the reference was not asked. `path` is where the file was read from.
     """
 
     tier: str
@@ -63,12 +63,23 @@ class Calibration:
     scales: Mapping[AnswerType, Scale]
     counts: Counts
     data: str
+    path: Path = Path()
 
     def confidence(
         self, text: str, logprobs: Sequence[float], response_format: ResponseFormat | None
     ) -> float:
         """The calibrated probability that an answer is right."""
         return confidence(self.scales, logprobs, type_of(text, response_format))
+
+    def check_made_for(self, model: str, reference: str) -> None:
+        """Raises CalibrationInvalid for another model, or another reference."""
+        for what, made, actual in (("tier", self.model, model), ("reference", self.reference, reference)):
+            if made and made != actual:
+                problem = (
+                    f"was made for another {what} ({made[:19]}, now {actual[:19]}): its checkpoint, quantization"
+                    " or visual budget has changed; make it anew"
+                )
+                raise CalibrationInvalid(self.path, problem)
 
     @property
     def silent_errors(self) -> tuple[int, int]:
@@ -86,7 +97,7 @@ class Calibration:
 
     def as_json(self) -> dict[str, Any]:
         scales = {kind.value: asdict(scale) for kind, scale in self.scales.items()}
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "path"}
         counts = asdict(self.counts)
         return {
             "format": FORMAT,
@@ -108,15 +119,15 @@ def load_calibration(path: Path) -> Calibration:
     if not isinstance(value, dict) or value.pop("format", None) != FORMAT:
         raise CalibrationInvalid(path, f"is not a calibration of format {FORMAT}; make it anew")
     try:
-        return _checked(_decoded(value))
+        return _checked(_decoded(value, path))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CalibrationInvalid(path, f"{error or type(error).__name__}; make it anew") from None
 
 
-def _decoded(value: dict[str, Any]) -> Calibration:
+def _decoded(value: dict[str, Any], path: Path) -> Calibration:
     scales = {AnswerType(kind): Scale(**scale) for kind, scale in value.pop("scales").items()}
     measure, counts = Measure(value.pop("measure")), Counts(**value.pop("counts"))
-    return Calibration(measure=measure, scales=scales, counts=counts, **value)
+    return Calibration(measure=measure, scales=scales, counts=counts, path=path, **value)
 
 
 def _checked(made: Calibration) -> Calibration:

@@ -82,7 +82,7 @@ class UsageTest {
   void anomaliesAreRead() {
     var anomalies = fovea.listAnomalies("acme");
     var expected =
-        new Anomaly(AnomalyKind.NEW_IMAGES, "acme", FakeUsage.BEGAN, "r", "", 0.25, 1);
+        new Anomaly(AnomalyKind.NEW_IMAGES, "acme", FakeUsage.BEGAN, "r", "", 0.25, 1, "");
     assertEquals(expected, anomalies.get(0));
     assertEquals(AnomalyKind.UNKNOWN, anomalies.get(1).kind());
     fovea.listAnomalies();
