@@ -16,6 +16,7 @@ from fovea.cli.plan import plan
 from fovea.cli.put import put
 from fovea.cli.serve import serve
 from fovea.cli.show_tokens import show_tokens
+from fovea.cli.tiers import check
 from fovea.cli.token import new
 from fovea.cli.usage import usage
 
@@ -35,6 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 cache = typer.Typer(help="Inspect an encoder's cache, remove images or a tenant.", no_args_is_help=True)
+tiers = typer.Typer(help="Check a decoder's tiers file.", no_args_is_help=True)
 token = typer.Typer(help="Make the bearer tokens that servers accept.", no_args_is_help=True)
 
 
@@ -60,5 +62,7 @@ cache.command()(stats)
 cache.command()(delete)
 cache.command()(purge)
 app.add_typer(cache, name="cache")
+tiers.command()(check)
+app.add_typer(tiers, name="tiers")
 token.command()(new)
 app.add_typer(token, name="token")
