@@ -234,6 +234,7 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
             limits=decoder_pb2.DecoderLimits(**LIMITS),
             features=["generate"],
             encoders=[decoder_pb2.EncoderPeer(address="127.0.0.1:1", reachable=False)],
+            tiers=[decoder_pb2.TierInfo(**tier) for tier in self.tiers],
         )
 
     def _note(self, method: str, context: grpc.ServicerContext) -> None:
