@@ -120,6 +120,8 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         """The visual tokens that a server that plans nothing would have spent."""
         self.price = Price()
         self.degraded = False
+        self.tiers: list[dict[str, Any]] = []
+        """What GetServerInfo lists."""
         self.matched_stop = ""
         self.calls: list[str] = []
         """The name of each call, in order. A retried call occurs again."""
