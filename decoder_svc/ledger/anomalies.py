@@ -44,8 +44,9 @@ class AnomalyWatch:
     def watch(self, record: UsageRecord) -> None:
         """Only answers and images that were prepared say something about a tenant's use."""
         images = [image for image in record.receipt.images if image.repeat_of is None]
-        if images:
-            tokens = sum(image.tokens for image in images) / len(images)
+        read = [image for image in images if image.tokens]  # others were answered without a model
+        if read:
+            tokens = sum(image.tokens for image in read) / len(read)
             self._push(AnomalyKind.COST, record, LevelDrift, tokens, record.image_kind)
         for image in images:
             is_new = self._images.add(record.tenant, image.digest)

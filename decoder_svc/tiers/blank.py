@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
 
 from decoder_svc.encoders.fleet import Fleet
-from decoder_svc.receipt import NOTHING_USED, Hop, RequestUsage
+from decoder_svc.receipt import Hop, RequestUsage
 from decoder_svc.request import ChatRequest
 from decoder_svc.tiers.tier import Answers, Tier
-from decoder_svc.tiers.when import are_all
+from decoder_svc.tiers.when import image_facts
 from fovea.contract.answer import Event, Finished, FinishReason, Started, Text
-from fovea.contract.image import ImageKind
-from fovea.contract.receipt import Stages
+from fovea.contract.image import ImageFacts, ImageKind
+from fovea.contract.receipt import ImageReceipt, Receipt, Stages, Totals
 from fovea.deadline import Deadline
 
 ONE = "The image is blank: it shows a single colour."
@@ -50,24 +50,33 @@ class BlankTier(Tier):
         used: RequestUsage,
         following: Answers,
     ) -> AsyncGenerator[Event, None]:
-        why = await self._refusal(request, encoders, deadline)
-        if why:
-            used.hops.append(Hop(self.name, why))
+        why = _needs_model(request)
+        facts = () if why else await image_facts(request, encoders, deadline)
+        if not facts or any(each.kind is not ImageKind.BLANK for each in facts):
+            used.hops.append(Hop(self.name, why or "not all images are blank"))
             async with aclosing(following(request, encoders, deadline, used)) as events:
                 async for event in events:
                     yield event
             return
-        used.hops.append(Hop(self.name, f"{len(request.images)} blank"))
+        used.hops.append(Hop(self.name, f"blank images: {len(facts)}"))
         yield Started(request.id, self.name, 0, 0)
-        yield Text(self._settings.text if len(request.images) == 1 else self._settings.text_several)
-        receipt = replace(NOTHING_USED, stages_ms=Stages(total=used.elapsed_ms()))
+        yield Text(self._settings.text if len(facts) == 1 else self._settings.text_several)
+        receipt = Receipt(tuple(map(_not_seen, facts)), Totals(), Stages(total=used.elapsed_ms()))
         yield Finished(FinishReason.STOP, "", receipt)
 
-    async def _refusal(self, request: ChatRequest, encoders: Fleet, deadline: Deadline) -> str:
-        """Why the tier does not answer; empty if it does."""
-        sampling = request.sampling
-        if sampling.response_format is not None or sampling.logprobs or sampling.stop:
-            return "the answer needs a model"
-        if not await are_all((ImageKind.BLANK,), request, encoders, deadline):
-            return "not all images are blank" if request.images else "no image"
-        return ""
+
+def _needs_model(request: ChatRequest) -> str:
+    """Why only a model can answer; empty if there may be another answer."""
+    sampling = request.sampling
+    if not request.images:
+        return "no image"
+    if sampling.response_format is not None or sampling.logprobs or sampling.stop:
+        return "the answer needs a model"
+    return ""
+
+
+def _not_seen(facts: ImageFacts) -> ImageReceipt:
+    """An image that no model has seen."""
+    return ImageReceipt(
+        facts.digest, (facts.width, facts.height), (0, 0), (0, 0, 0), 0, 0, 0, kind=facts.kind
+    )

@@ -12,7 +12,7 @@ from decoder_svc.images.prepare import gather_or_cancel, stored_image
 from decoder_svc.request import ChatRequest, ImageInput
 from fovea.contract.budget import Detail
 from fovea.contract.errors import about_image
-from fovea.contract.image import ImageKind
+from fovea.contract.image import ImageFacts, ImageKind
 from fovea.deadline import Deadline
 
 
@@ -47,17 +47,24 @@ class When:
 async def are_all(
     kinds: tuple[ImageKind, ...], request: ChatRequest, encoders: Fleet, deadline: Deadline
 ) -> bool:
-    """Whether the request has images and all of them are of these kinds.
+    """Whether the request has images and all of them are of these kinds."""
+    facts = await image_facts(request, encoders, deadline)
+    return bool(facts) and all(each.kind in kinds for each in facts)
 
-    Inline images are stored. Raises ImageNotStored and the other failures of an image.
+
+async def image_facts(request: ChatRequest, encoders: Fleet, deadline: Deadline) -> tuple[ImageFacts, ...]:
+    """The facts of every image; none if an image is given by its size only. Inline images are stored.
+
+    Raises ImageNotStored and the other failures of an image.
     """
-    if not request.images or any(image.size is not None for image in request.images):
-        return False
+    if any(image.size is not None for image in request.images):
+        return ()
     distinct = {image.digest: image for image in request.images}
-    found = await gather_or_cancel([_kind(image, encoders, deadline) for image in distinct.values()])
-    return all(kind in kinds for kind in found)
+    facts = await gather_or_cancel([_facts(image, encoders, deadline) for image in distinct.values()])
+    by_digest = dict(zip(distinct, facts, strict=True))
+    return tuple(by_digest[image.digest] for image in request.images)
 
 
-async def _kind(image: ImageInput, encoders: Fleet, deadline: Deadline) -> ImageKind:
+async def _facts(image: ImageInput, encoders: Fleet, deadline: Deadline) -> ImageFacts:
     with about_image(image.path):
-        return (await stored_image(image, encoders, deadline)).facts.kind
+        return (await stored_image(image, encoders, deadline)).facts

@@ -22,7 +22,10 @@ async def test_blank_images_are_answered_without_a_model() -> None:
     text, finished = await answered(chain, ask("white"), images=IMAGES)
     assert text == "The image is blank: it shows a single colour."
     assert (finished.finish_reason, finished.receipt.totals) == (FinishReason.STOP, Totals())
-    assert (finished.receipt.tier.path, finished.receipt.tier.reason) == (("blank",), "1 blank")
+    assert (finished.receipt.tier.path, finished.receipt.tier.reason) == (("blank",), "blank images: 1")
+    assert [(image.digest, image.kind, image.tokens) for image in finished.receipt.images] == [
+        ("white", ImageKind.BLANK, 0)
+    ]
     text, _ = await answered(chain, ask("white", "black"), images=IMAGES)
     assert text == "The images are blank: each shows a single colour."
     assert not large.requests

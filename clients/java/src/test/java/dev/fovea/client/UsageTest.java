@@ -100,4 +100,13 @@ class UsageTest {
     assertEquals("signed", server.asked.get(1).getQuote());
     assertEquals("order 7", server.asked.get(1).getIdempotencyKey());
   }
+
+  @Test
+  void theRouteIsSentWithTheRequest() {
+    fovea.countTokens(Question.of("?").withRoute(new Route("large", 2, "parent")).withLogprobs());
+    var sent = server.asked.get(server.asked.size() - 1);
+    assertEquals("large", sent.getTier());
+    assertEquals(2, sent.getHopLimit());
+    assertEquals("parent", sent.getParentRequestId());
+  }
 }
