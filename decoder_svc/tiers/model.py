@@ -7,6 +7,7 @@ answers only requests that name it, which is how `fovea calibrate` asks it.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
@@ -215,10 +216,10 @@ class ModelTier(Tier):
                     yield event
             return
         used.hops.append(Hop(self.name, reason))
-        for event in _as_wanted(answer, request):
-            yield event
         if self._shadow is not None:
             self._shadow.consider(request, answer.text, following)
+        for event in _as_wanted(answer, request):
+            yield event
 
     async def _attempt(
         self,
@@ -229,12 +230,17 @@ class ModelTier(Tier):
         used: RequestUsage,
     ) -> tuple[BufferedAnswer | None, str]:
         """The answer, or None; and why."""
-        buffered = BufferedAnswer()
+        buffered, own = BufferedAnswer(), deadline.share(TIME_SHARE)
         asked = replace(request, sampling=replace(request.sampling, logprobs=True))
         try:
-            async with aclosing(self._own(asked, encoders, deadline.share(TIME_SHARE), used)) as events:
+            async with (
+                asyncio.timeout(own.timeout()),
+                aclosing(self._own(asked, encoders, own, used)) as events,
+            ):
                 async for event in events:
                     buffered.take(event)
+        except TimeoutError:
+            return None, "out of time"
         except FoveaError as error:
             if self._fails or deadline.passed:
                 raise

@@ -13,9 +13,10 @@ from fovea.contract.sampling import ResponseFormat
 
 MAX_WORDS = 3
 MAX_WORD_CHARS = 32
-_NUMBER = re.compile(r"[-+]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?")
-_EDGES = "\"'“”‘’.!。！ \t\r\n"
-"""What a model may write around an answer without changing it."""
+_NUMBER = re.compile(r"[-+]?((\d{1,3}(,\d{3})+|\d+)(\.\d+)?|\.\d+)", re.ASCII)
+_QUOTES = "\"'“”‘’ "
+_STOPS = ".!。！ "
+"""What a model may write around an answer without changing it; a full stop may begin a number."""
 
 
 class AnswerType(StrEnum):
@@ -43,7 +44,7 @@ def type_of(text: str, response_format: ResponseFormat | None) -> AnswerType:
 
 def normalized(text: str) -> str:
     """The answer in lower case, without quotes, full stops and repeated spaces around and inside."""
-    return " ".join(text.casefold().split()).strip(_EDGES)
+    return " ".join(text.casefold().split()).strip(_QUOTES).rstrip(_STOPS).strip(_QUOTES)
 
 
 def agree(first: str, second: str) -> bool:
@@ -77,7 +78,9 @@ def _normalized_json(value: Any) -> Any:
     if isinstance(value, str):
         number = _number(normalized(value))
         return normalized(value) if number is None else number
-    return Decimal(str(value)) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    if isinstance(value, bool):
+        return "boolean", value  # True equals 1
+    return Decimal(str(value)) if isinstance(value, int | float) else value
 
 
 def _number(plain: str) -> Decimal | None:

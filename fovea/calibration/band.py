@@ -47,7 +47,7 @@ class ErrorBand:
         """`errors` of `count` comparisons were wrong when the rate was calibrated."""
         self.usual = errors / count if count else 0.0
         self.left = False
-        """Whether the rate is above its band now."""
+        """Whether the rate is above its band now. It is back once the calibrated rate explains the latest."""
         self._rate = upper_rate(errors, count)
         self._latest: deque[bool] = deque(maxlen=window)
 
@@ -63,8 +63,11 @@ class ErrorBand:
         return most_errors(count, self._rate) / count
 
     def add(self, is_error: bool) -> bool:
-        """Add a comparison. Whether the rate has left its band with it."""
+        """Add a comparison. Returns whether the rate has left its band with it."""
         self._latest.append(is_error)
-        was_left, count = self.left, len(self._latest)
+        if self.left:
+            self.left = self.value > self._rate
+            return False
+        count = len(self._latest)
         self.left = count >= LEAST and sum(self._latest) > most_errors(count, self._rate)
-        return self.left and not was_left
+        return self.left

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fovea.cli.ask import ask
+from fovea.cli.calibrate import calibrate
 from fovea.cli.cache import delete, purge, stats
 from fovea.cli.count import count
 from fovea.cli.demo import demo
@@ -57,6 +58,7 @@ app.command("show-tokens")(show_tokens)
 app.command()(put)
 app.command()(info)
 app.command()(usage)
+app.command()(calibrate)
 app.command()(demo)
 cache.command()(stats)
 cache.command()(delete)
