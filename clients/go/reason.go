@@ -136,4 +136,6 @@ const (
 	ReasonTierUnknown Reason = "TIER_UNKNOWN"
 	// ReasonTierDidNotAnswer is FAILED_PRECONDITION: a tier passed the request on, and the request allows no further tier.
 	ReasonTierDidNotAnswer Reason = "TIER_DID_NOT_ANSWER"
+	// ReasonTierUnavailable is UNAVAILABLE with RetryAfter: a tier that is another decoder cannot be reached or has failed.
+	ReasonTierUnavailable Reason = "TIER_UNAVAILABLE"
 )

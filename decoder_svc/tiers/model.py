@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
@@ -112,7 +112,7 @@ class ModelTierSettings:
     served_model_name: str = ""
     encoders: tuple[Annotated[str, AfterValidator(called)], ...] = ()
     calibration: Path | None = None
-    price: Prices = Prices()
+    price: Prices | None = None
     max_pixels: Annotated[int, Field(ge=1)] | None = None
     detail: Detail | None = None
     on_failure: Literal["next", "fail"] = "next"
@@ -130,19 +130,19 @@ class ModelTierSettings:
         return VisualLimit(self.max_pixels, self.detail)
 
     def over(self, chosen: DecoderSettings, folder: Path) -> DecoderSettings:
-        """The decoder's settings with those of this tier in their place. Raises ValueError."""
-        same = {name: getattr(chosen, name) for name in chosen.model_fields_set}
+        """The decoder's settings with those of this tier in their place. Raises ValidationError."""
         named = ("engine", "device", "dtype", "quantization", "max_context", "max_running")
-        own = {name: value for name in named if (value := getattr(self, name)) is not None}
-        prices = {f"price_per_million_{name}": value for name, value in vars(self.price).items()}
-        encoders = {"encoders": ",".join(self.encoders)} if self.encoders else {}
+        own: dict[str, Any] = {name: value for name in named if (value := getattr(self, name)) is not None}
+        prices = vars(self.price) if self.price else {}
+        own |= {f"price_per_million_{name}": value for name, value in prices.items()}
+        own |= {"encoders": ",".join(self.encoders)} if self.encoders else {}
         own |= {
             "model": folder / self.model,
             "served_model_name": self.served_model_name,
             "fingerprint": "",
             "kv_tokens": max(self.kv_tokens, own.get("max_context", chosen.max_context)),
         }
-        return DecoderSettings.model_validate(same | own | prices | encoders)
+        return chosen.changed(own)
 
 
 class ModelTier(Tier):

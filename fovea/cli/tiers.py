@@ -76,9 +76,9 @@ def _line(tier: Mapping[str, Any]) -> str:
 def _price(tier: Mapping[str, Any]) -> str:
     if tier["price"]:
         return ", ".join(f"{value:g} {key}" for key, value in tier["price"].items() if value) + " per million"
-    if tier["own"]:
+    if tier["kind"] == "model":
         return "the decoder's own prices"
-    return "no price" if tier["kind"] in ("model", "decoder") else "free"
+    return "the other decoder's prices" if tier["kind"] == "decoder" else "free"
 
 
 def _listed(value: Any) -> str:

@@ -64,6 +64,7 @@ public enum Reason {
   QUOTE_EXCEEDED,
   TIER_UNKNOWN,
   TIER_DID_NOT_ANSWER,
+  TIER_UNAVAILABLE,
   /** A status without Fovea's details, or a reason that this client does not know. */
   UNKNOWN;
 
