@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -272,9 +272,13 @@ class ModelTier(Tier):
             yield own
 
     async def most(self, request: ChatRequest, encoders: Fleet, deadline: Deadline) -> Spend:
+        """Nothing if the tier will not be asked, or cannot prepare the request."""
+        if self._calibration is None and request.tier != self.name:
+            return Spend()
         asked = self._limit.applied(request, self.model.facts.geometry.within)
-        with self._fleet(request.tenant, encoders) as fleet:
+        with self._fleet(request.tenant, encoders) as fleet, suppress(FoveaError):
             return await self.model.answerer.most(asked, fleet, deadline)
+        return Spend()
 
     @property
     def keeps(self) -> float | None:

@@ -87,6 +87,7 @@ class RemoteDecoder:
         self.breaker = Breaker(address, self.serves, "decoder")
         self._silent_s = silent_s
         self._credentials = credentials
+        self._tls = credentials.tls()
         self._client = AsyncClient(address, tls=credentials)
 
     async def close(self) -> None:
@@ -94,7 +95,10 @@ class RemoteDecoder:
         await self._client.close()
 
     def client(self, timeout_s: float | None, tenant: str = "") -> AsyncClient:
-        """A client that acts for a tenant."""
+        """A client that acts for a tenant; with a channel of its own after a change of the TLS files."""
+        tls = self._credentials.tls()
+        if tls is not self._tls:
+            self._tls, self._client = tls, AsyncClient(self.address, tls=self._credentials)
         acting = ((TENANT_KEY, tenant),) if tenant else ()
         return self._client.calling(timeout_s, (*self._credentials.metadata(), *acting))
 

@@ -25,7 +25,11 @@ class Tls:
     server_name: str = ""
 
 
-def credentials(tls: Tls | ClientCredentials | None) -> ClientCredentials:
+Security = Tls | ClientCredentials | None
+"""TLS files, or credentials that are loaded already; None for a connection in plain text."""
+
+
+def credentials(tls: Security) -> ClientCredentials:
     """Raises CredentialsInvalid for a file that cannot be used."""
     if isinstance(tls, ClientCredentials):
         return tls

@@ -71,6 +71,8 @@ class Says:
         return Receipt((), Totals(text_tokens=10, output_tokens=1), Stages())
 
     async def most(self, request: ChatRequest, encoders: Fleet, deadline: Deadline) -> Spend:
+        if self.error is not None:
+            raise self.error
         return Spend(20, 0.5)
 
 
@@ -222,3 +224,13 @@ async def test_the_tier_sees_no_more_than_its_own_limit(
 async def test_the_share_that_the_tier_keeps_is_that_of_its_calibration() -> None:
     assert tier(Says()).keeps == 0.75
     assert tier(Says(), calibration=None).keeps is None
+
+
+async def test_what_the_tier_may_spend_is_nothing_if_it_will_not_be_asked_or_cannot() -> None:
+    async def most(tier: ModelTier, **changes: Any) -> Spend:
+        return await tier.most(ask(**changes), KnownImages().fleet, Deadline.after(30))
+
+    assert await most(tier(Says())) == Spend(20, 0.5)
+    assert await most(tier(Says(), calibration=None)) == Spend()
+    assert await most(tier(Says(), calibration=None), tier="small") == Spend(20, 0.5)
+    assert await most(tier(Says(error=BUSY))) == Spend()
