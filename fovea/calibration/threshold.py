@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+ROUNDING = 1e-6
+
+
 class Measure(StrEnum):
     """What a wanted accuracy refers to."""
 
@@ -64,7 +67,14 @@ def choose(judged: Sequence[Judged], wanted: float, measure: Measure) -> Kept | 
         is_last = count == len(ranked) or ranked[count].confidence < each.confidence
         if is_last and sums.lower_bound >= 0:
             best = count
-    return Kept(ranked[best - 1].confidence, ranked[:best]) if best else None
+    return Kept(_below(ranked, best), ranked[:best]) if best else None
+
+
+def _below(ranked: Sequence[Judged], count: int) -> float:
+    """A threshold just below the last of `count` answers: rounding differs from one run to the next."""
+    last = ranked[count - 1].confidence
+    gap = last - ranked[count].confidence if count < len(ranked) else last
+    return last - min(ROUNDING, gap / 2)
 
 
 def _excess(each: Judged, wanted: float, measure: Measure) -> float:

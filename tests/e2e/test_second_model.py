@@ -173,13 +173,18 @@ async def test_a_calibration_keeps_escalates_and_is_compared(pair: Pair) -> None
 
 
 async def _label(service: Service, path: Path) -> None:
-    """Write questions of choice, labelled with the small model's answers."""
-    lines = []
+    """Write questions of choice. The surest three quarters are labelled with the small model's answers."""
+    texts = [f"Which colour has number {number}?" for number in range(QUESTIONS)]
     async with AsyncClient(service.address) as client:
-        for number in range(QUESTIONS):
-            text = f"Which colour has number {number}?"
-            answer = await client.ask(text, tier="small", response_format=Format.choice(*CHOICES))
-            lines.append({"question": text, "answer": answer.text, "choices": CHOICES})
+        choices = Format.choice(*CHOICES)
+        answers = {
+            text: await client.ask(text, tier="small", response_format=choices, logprobs=True) for text in texts
+        }
+    surest = sorted(texts, key=lambda text: -sum(answers[text].logprobs))[: QUESTIONS * 3 // 4]
+    lines = [
+        {"question": text, "answer": answers[text].text if text in surest else "none", "choices": CHOICES}
+        for text in texts
+    ]
     path.write_text("\n".join(map(json.dumps, lines)))
 
 

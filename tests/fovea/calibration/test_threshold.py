@@ -54,7 +54,15 @@ def test_answers_of_equal_confidence_are_kept_together_or_not_at_all() -> None:
     judged = [Judged(0.9, True)] * 200 + [Judged(0.5, True)] * 50 + [Judged(0.5, False)] * 50
     kept = choose(judged, 0.95, ABSOLUTE)
     assert kept is not None
-    assert (kept.threshold, len(kept.answers)) == (0.9, 200)
+    assert (kept.threshold, len(kept.answers)) == (pytest.approx(0.9, abs=1e-5), 200)
+
+
+def test_the_threshold_leaves_room_for_rounding() -> None:
+    """The answers that it was made from are kept again, although the last bits of their confidence differ."""
+    judged = [Judged(0.9, True)] * 200 + [Judged(0.9 - 2e-7, False)] * 100
+    kept = choose(judged, 0.95, ABSOLUTE)
+    assert kept is not None
+    assert 0.9 - 2e-7 < kept.threshold < 0.9
 
 
 def test_without_a_threshold_there_is_none() -> None:
