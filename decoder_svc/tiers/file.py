@@ -10,10 +10,10 @@ import re
 import socket
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -107,12 +107,11 @@ class _Reader:
         return tables
 
     def _entry(self, at: int, table: dict[str, Any]) -> Entry:
-        common = {field.name for field in fields(Common)}
         for key in ("name", "kind"):
             self._check_text(at, table, key)
         kind = self._kind(at, table)
-        for key in table.keys() - common - {field.name for field in fields(kind)}:
-            raise self._unknown(at, table, key, [*common, *(field.name for field in fields(kind))])
+        common = get_type_hints(Common, include_extras=True)
+        self._check_keys(("tier", at), table, common | get_type_hints(kind, include_extras=True))
         own = {key: value for key, value in table.items() if key not in common}
         shared = {key: value for key, value in table.items() if key in common}
         return Entry(
@@ -136,11 +135,16 @@ class _Reader:
             raise self._invalid(("tier", at, "kind"), "kind", kind, f"is not a kind of tier; known are {known}")
         return self._kinds[kind]
 
-    def _unknown(self, at: int, table: dict[str, Any], key: str, known: Sequence[str]) -> TiersFileInvalid:
-        close = get_close_matches(key, known, 1)
-        hint = f"; did you mean {close[0]}?" if close else f"; known are {', '.join(sorted(known))}"
-        why = f"is not a key of a tier of kind {table['kind']}{hint}"
-        return self._invalid(("tier", at, key), key, table[key], why)
+    def _check_keys(self, path: Sequence[Any], table: dict[str, Any], types: Mapping[str, Any]) -> None:
+        """Refuse keys that are not fields of these types, in tables within the table too."""
+        for key, value in table.items():
+            if key not in types:
+                close = get_close_matches(key, types, 1)
+                hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(types))}"
+                raise self._invalid((*path, key), _named((*path, key)), value, f"is not a key here; {hint}")
+            inner = [kind for kind in (types[key], *get_args(types[key])) if _is_table(kind)]
+            if inner and isinstance(value, dict):
+                self._check_keys((*path, key), value, get_type_hints(inner[0], include_extras=True))
 
     def _parsed(self, at: int, kind: type, values: dict[str, Any]) -> Any:
         """The dataclass of these values. Checked as JSON, where a text is no number but names an enum."""
@@ -149,7 +153,7 @@ class _Reader:
         except ValidationError as error:
             problem = error.errors()[0]
             path = [part for part in problem["loc"] if not isinstance(part, int)]
-            key = ".".join(map(str, path))
+            key = _named(("tier", at, *path))
             if problem["type"] in ("missing", "missing_argument"):
                 raise self._invalid(("tier", at), key, None, "is missing") from None
             why = problem["msg"].removeprefix("Value error, ")
@@ -196,6 +200,15 @@ class _Reader:
             if _holds(content, path):
                 return count
         return self._line(path[:-1]) if path else 1
+
+
+def _is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and is_dataclass(kind)
+
+
+def _named(path: Sequence[Any]) -> str:
+    """The key of a tier, with the keys of the tables that it is in."""
+    return ".".join(path[2:])
 
 
 def _holds(content: Any, path: Sequence[Any]) -> bool:

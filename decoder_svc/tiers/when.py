@@ -16,11 +16,16 @@ from fovea.contract.image import ImageFacts, ImageKind
 from fovea.deadline import Deadline
 
 
-def _upper(value: Any) -> Any:
-    return value.upper() if isinstance(value, str) else value
+KINDS = {kind.lower(): kind for kind in ImageKind if kind is not ImageKind.UNSPECIFIED}
 
 
-Kind = Annotated[ImageKind, BeforeValidator(_upper)]
+def _kind(value: Any) -> ImageKind:
+    if not isinstance(value, str) or value not in KINDS:
+        raise ValueError(f"is not a kind of image; known are {', '.join(KINDS)}")
+    return KINDS[value]
+
+
+Kind = Annotated[ImageKind, BeforeValidator(_kind)]
 
 
 @dataclass(frozen=True)

@@ -225,7 +225,7 @@ async def test_a_quote_is_that_of_the_tiers_that_may_be_tried(tiered: House) -> 
     ("text", "words"),
     [
         (TIERS.replace('"exact"', '"fuzzy"'), "line 4: kind 'fuzzy' is not a kind of tier"),
-        (TIERS.replace("max_bytes", "bytes"), "line 5: bytes"),
+        (TIERS.replace("max_bytes", "bytes"), "line 5: bytes '4 MiB' is not a key here; did you mean max_bytes"),
     ],
 )
 async def test_a_decoder_with_a_wrong_tiers_file_does_not_start(
