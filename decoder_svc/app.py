@@ -218,7 +218,7 @@ async def _follow(chosen: DecoderSettings, pool: EncoderPool, lookup: Lookup) ->
 
 
 async def _load(steps: Sequence[Step]) -> None:
-    """Start the tiers, the decoder's own model last: its KV cache takes what the others leave of the memory."""
+    """Start the tiers, the decoder's own model last: its KV cache takes the memory that others leave."""
     for step in steps:
         await step.tier.start()
     await measure(steps)

@@ -50,7 +50,7 @@ class TierBelowBreakEven(TemplatedError, InvalidArgument):
 
     text = (
         "tier {tier} takes {seconds:.4g} s and keeps {keeps:.0%} of the requests, which saves {saves:.4g} s of"
-        " the {after_s:.4g} s that the tiers after it take; remove it, or set break_even = \"warn\""
+        ' the {after_s:.4g} s that the tiers after it take; remove it, or set break_even = "warn"'
     )
     tier: str
     seconds: float

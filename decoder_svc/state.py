@@ -251,7 +251,9 @@ class ServiceState:
                 "engine": description.engine,
                 "attention": self.attention,
                 "kv_bytes_per_token": description.model.kv_bytes_per_token,
-                "encoders": [encoder.describe(with_load=tenant is None) for each in listed for encoder in each],
+                "encoders": [
+                    encoder.describe(with_load=tenant is None) for each in listed for encoder in each
+                ],
                 "tiers": [step.describe() for step in router.steps] if router else [],
             },
         )

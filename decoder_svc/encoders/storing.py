@@ -43,9 +43,7 @@ async def put_everywhere(
     return first
 
 
-async def _put(
-    fleet: Fleet, digest: str, upload: Broadcast, number: int, deadline: Deadline
-) -> StoredImage:
+async def _put(fleet: Fleet, digest: str, upload: Broadcast, number: int, deadline: Deadline) -> StoredImage:
     try:
         return await fleet.put(digest, upload.readers[number], deadline)
     finally:

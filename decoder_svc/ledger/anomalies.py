@@ -70,7 +70,9 @@ class AnomalyWatch:
         if not series.push(value):  # type: ignore[arg-type]
             return
         self.note(
-            Anomaly(kind, record.tenant, time.time(), record.request_id, image_kind, series.usual, float(value))
+            Anomaly(
+                kind, record.tenant, time.time(), record.request_id, image_kind, series.usual, float(value)
+            )
         )
 
     def note(self, anomaly: Anomaly) -> None:

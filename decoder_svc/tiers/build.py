@@ -101,7 +101,9 @@ def _judge(step: Step, seconds: float, after_s: float) -> float:
     """The expected seconds of a request that reaches this tier: the tier's own, and those after it if it passes."""
     keeps = step.tier.keeps
     if keeps is None:
-        log.warning("tier_not_judged", tier=step.tier.name, seconds=seconds, why="its kept share is not known")
+        log.warning(
+            "tier_not_judged", tier=step.tier.name, seconds=seconds, why="its kept share is not known"
+        )
         return after_s
     saves = keeps * after_s
     facts = {"tier": step.tier.name, "seconds": seconds, "keeps": keeps, "after_s": after_s, "saves": saves}

@@ -100,7 +100,7 @@ NO_LIMIT = VisualLimit()
 
 @dataclass(frozen=True)
 class ModelTierSettings:
-    """A model of this process that is not the decoder's own. What is not set is as for the decoder's own model.
+    """A model of this process beside the decoder's own. What is not set is as for the decoder's own model.
 
     Without `encoders` the tier reads the rows of the decoder's encoders, if both checkpoints have the same
     vision tower. `max_pixels` and `detail` bound what it sees of an image. `shadow_share` of the answers that
@@ -209,9 +209,7 @@ class ModelTier(Tier):
         answer, reason = await self._attempt(calibration, request, encoders, deadline, used)
         if answer is None:
             hop = Hop(self.name, reason)
-            async with aclosing(
-                pass_on(hop, request, encoders, deadline, used, following)
-            ) as events:
+            async with aclosing(pass_on(hop, request, encoders, deadline, used, following)) as events:
                 async for event in events:
                     yield event
             return

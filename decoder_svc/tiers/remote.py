@@ -59,8 +59,8 @@ class DecoderTierSettings:
     """`tier` is the tier of the other decoder that must answer; empty lets it choose.
 
     `on_failure` says what becomes of a request that the other decoder does not answer: the next tier answers
-    it, or it fails. After `silent_s` without a message the other decoder must answer a probe. `price` replaces
-    the other decoder's prices.
+    it, or it fails. After `silent_s` without a message the other decoder must answer a probe. `price`
+    replaces the other decoder's prices.
     """
 
     address: Annotated[str, AfterValidator(called)]
@@ -258,7 +258,9 @@ class DecoderTier(Tier):
     @property
     def figures(self) -> Sequence[Figure]:
         return (
-            Figure("up", "1 while the decoder answers, else 0.", lambda: not self._remote.breaker.open, False),
+            Figure(
+                "up", "1 while the decoder answers, else 0.", lambda: not self._remote.breaker.open, False
+            ),
             Figure("failures", "Times the decoder was found not to answer.", lambda: self._failures),
         )
 
@@ -278,7 +280,9 @@ def build_decoder_tier(name: str, chosen: DecoderTierSettings, parts: Parts) -> 
     """The tier, not connected. Raises CredentialsInvalid, which names the tier."""
     given = {key: getattr(chosen, key) for key in ("ca", "cert", "key", "token_file")}
     files = {
-        key: CredentialFile(parts.folder / path, f"{key} of tier {name}") for key, path in given.items() if path
+        key: CredentialFile(parts.folder / path, f"{key} of tier {name}")
+        for key, path in given.items()
+        if path
     }
     token = files.pop("token_file", None)
     if (chosen.cert is None) != (chosen.key is None) or (chosen.cert and not chosen.ca):

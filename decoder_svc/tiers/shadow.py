@@ -77,11 +77,13 @@ class Shadow:
             Figure("silent_error_alarms", "Times the rate of errors left its band.", lambda: self.alarms),
             Figure("silent_error_rate", "Rate of the latest comparisons.", lambda: self.band.value, False),
             Figure("silent_error_bound", "Highest rate in the band.", lambda: self.band.bound, False),
-            Figure("silent_error_alarm", "1 while the rate is above its band.", lambda: self.band.left, False),
+            Figure(
+                "silent_error_alarm", "1 while the rate is above its band.", lambda: self.band.left, False
+            ),
         )
 
     def consider(self, request: ChatRequest, text: str, following: Answers) -> None:
-        """Perhaps compare a kept answer. Sampled answers may differ and both be right: they are not compared."""
+        """Perhaps compare a kept answer. Of sampled answers, both may be right: they are not compared."""
         if not request.sampling.is_greedy or self._draw() >= self._share:
             return
         if len(self._running) >= MOST_RUNNING:

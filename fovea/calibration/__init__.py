@@ -1,1 +1,1 @@
-"""Calibrated confidence: when the answer of a cheap tier may be kept. Shared by the decoder and `fovea calibrate`."""
+"""Calibrated confidence: when a cheap tier may keep its answer. For the decoder and `fovea calibrate`."""

@@ -49,7 +49,7 @@ def normalized(text: str) -> str:
 
 def agree(first: str, second: str) -> bool:
     """Whether two answers say the same: equal JSON, equal numbers, or equal text once normalized."""
-    return _value(first) == _value(second)
+    return bool(_value(first) == _value(second))
 
 
 def agrees_with_any(answer: str, accepted: Iterable[str]) -> bool:

@@ -76,8 +76,8 @@ class Calibration:
         for what, made, actual in (("tier", self.model, model), ("reference", self.reference, reference)):
             if made and made != actual:
                 problem = (
-                    f"was made for another {what} ({made[:19]}, now {actual[:19]}): its checkpoint, quantization"
-                    " or visual budget has changed; make it anew"
+                    f"was made for another {what} ({made[:19]}, now {actual[:19]}): its checkpoint,"
+                    " quantization or visual budget has changed; make it anew"
                 )
                 raise CalibrationInvalid(self.path, problem)
 

@@ -23,8 +23,9 @@ class AccuracyNotReached(InvalidArgument):
         surest = ranked[: max(1, len(ranked) // 4)]
         share = sum(each.right for each in surest) / len(surest)
         text = (
-            f"no threshold reaches {measure} accuracy {wanted:g} by a standard error: of {len(judged)} answers"
-            f" the surest {len(surest)} are right in {share:.1%}; lower the accuracy, or give more questions"
+            f"no threshold reaches {measure} accuracy {wanted:g} by a standard error: of {len(judged)}"
+            f" answers the surest {len(surest)} are right in {share:.1%};"
+            " lower the accuracy, or give more questions"
         )
         super().__init__(text, wanted=wanted, measure=measure, surest=f"{share:.4f}")
 
@@ -56,7 +57,7 @@ class Sheet:
         return fit_scales([_labelled(question, answer) for question, answer in pairs if not answer.is_cut])
 
     def judged(self, scales: dict[AnswerType, Scale]) -> list[Judged]:
-        reference = self.reference or [None] * len(self.questions)
+        reference: Sequence[GivenAnswer | None] = self.reference or [None] * len(self.questions)
         each = zip(self.questions, self.answers, reference, strict=True)
         return [_judged(*one, scales) for one in each]
 

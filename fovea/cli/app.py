@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from fovea.cli.ask import ask
-from fovea.cli.calibrate import calibrate
 from fovea.cli.cache import delete, purge, stats
+from fovea.cli.calibrate import calibrate
 from fovea.cli.count import count
 from fovea.cli.demo import demo
 from fovea.cli.info import info

@@ -50,7 +50,8 @@ def calibrate(
         ),
     ] = By.RELATIVE,
     reference: Annotated[
-        str, typer.Option("--reference", metavar="NAME", help="The tier to compare with; the last by default.")
+        str,
+        typer.Option("--reference", metavar="NAME", help="The tier to compare with; the last by default."),
     ] = "",
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Questions at a time.")] = 8,
     as_json: Json = False,
@@ -93,9 +94,7 @@ def _tiers(client: Client, tier: str, reference: str) -> tuple[str, str, str]:
     return tiers[tier]["fingerprint"], reference, tiers[reference]["fingerprint"]
 
 
-def _answers(
-    client: Client, questions: Sequence[Question], tier: str, concurrency: int
-) -> list[GivenAnswer]:
+def _answers(client: Client, questions: Sequence[Question], tier: str, concurrency: int) -> list[GivenAnswer]:
     """The greedy answers of a tier, in order. The first failure ends the run."""
     from fovea.calibration.making import GivenAnswer
     from fovea.contract.answer import FinishReason

@@ -23,11 +23,14 @@ def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The TOML file of a decoder's setting tiers.")],
     access: Access,
     listen: Annotated[
-        str, typer.Option(envvar="FOVEA_DECODER_LISTEN", metavar="HOST:PORT", help="The decoder's own address.")
+        str,
+        typer.Option(envvar="FOVEA_DECODER_LISTEN", metavar="HOST:PORT", help="The decoder's own address."),
     ] = DECODER,
     decoder: Annotated[
         str,
-        typer.Option("--decoder", metavar="HOST:PORT", help="A decoder that runs with the file: adds its times."),
+        typer.Option(
+            "--decoder", metavar="HOST:PORT", help="A decoder that runs with the file: adds its times."
+        ),
     ] = "",
     as_json: Json = False,
 ) -> None:
@@ -82,4 +85,8 @@ def _price(tier: Mapping[str, Any]) -> str:
 
 
 def _listed(value: Any) -> str:
-    return "|".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+    return (
+        "|".join(map(str, value))
+        if isinstance(value, Sequence) and not isinstance(value, str)
+        else str(value)
+    )

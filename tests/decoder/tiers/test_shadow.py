@@ -120,7 +120,9 @@ async def test_no_more_run_at_once_than_allowed_and_nobody_waits_for_them() -> N
         (Following(reason=FinishReason.LENGTH), 0),
     ],
 )
-async def test_an_answer_that_failed_or_was_cut_is_no_contradiction(following: Following, failed: int) -> None:
+async def test_an_answer_that_failed_or_was_cut_is_no_contradiction(
+    following: Following, failed: int
+) -> None:
     outlets = Outlets()
     shadow = outlets.shadow()
     following.go = asyncio.Event()

@@ -38,7 +38,7 @@ def test_a_rate_far_above_the_band_is_found_in_a_window() -> None:
         assert not band.left
         assert alarms(band, 0.4, 100, seed) == 1
         assert band.left
-        assert band.value > band.bound
+        assert band.value > band.usual
 
 
 def test_an_alarm_ends_when_the_rate_is_back_and_may_rise_again() -> None:

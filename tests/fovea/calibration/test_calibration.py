@@ -64,12 +64,14 @@ def changed(path: tuple[str, ...], value: Any) -> Callable[[dict[str, Any]], obj
         changed(("data",), "sha256:1"), changed(("more",), 1),
     ],
 )  # fmt: skip
-def test_a_damaged_file_is_refused_by_its_name(tmp_path: Path, damage: Callable[[dict[str, Any]], object]) -> None:
+def test_a_damaged_file_is_refused_by_its_name(
+    tmp_path: Path, damage: Callable[[dict[str, Any]], object]
+) -> None:
     path = tmp_path / "small.json"
     value = MADE.as_json()
     damage(value)
     path.write_text(json.dumps(value))
-    with pytest.raises(CalibrationInvalid, match="small.json"):
+    with pytest.raises(CalibrationInvalid, match=r"small\.json"):
         load_calibration(path)
 
 
@@ -77,7 +79,7 @@ def test_a_damaged_file_is_refused_by_its_name(tmp_path: Path, damage: Callable[
 def test_a_file_that_is_no_calibration_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "small.json"
     path.write_text(content)
-    with pytest.raises(CalibrationInvalid, match="small.json"):
+    with pytest.raises(CalibrationInvalid, match=r"small\.json"):
         load_calibration(path)
 
 

@@ -74,7 +74,14 @@ def test_log_odds_of_short_answers_fall_with_every_token_and_those_of_long_ones_
 
 @pytest.mark.parametrize(
     ("logprobs", "expected"),
-    [([], -BOUND), ([0.0], BOUND), ([-1e-30], BOUND), ([-math.inf], -BOUND), ([-1e9], -BOUND), ([1e-9], BOUND)],
+    [
+        ([], -BOUND),
+        ([0.0], BOUND),
+        ([-1e-30], BOUND),
+        ([-math.inf], -BOUND),
+        ([-1e9], -BOUND),
+        ([1e-9], BOUND),
+    ],
 )
 def test_log_odds_are_bounded(logprobs: list[float], expected: float) -> None:
     assert log_odds(logprobs, WORD) == expected

@@ -50,7 +50,9 @@ def test_unseen_questions_are_answered_as_accurately_as_wanted() -> None:
 
 def test_a_cut_answer_is_never_kept() -> None:
     asked = sheet(1000)
-    cut = Sheet(asked.questions, [GivenAnswer(a.text, a.logprobs, True) for a in asked.answers], asked.reference)
+    cut = Sheet(
+        asked.questions, [GivenAnswer(a.text, a.logprobs, True) for a in asked.answers], asked.reference
+    )
     with pytest.raises(AccuracyNotReached):
         make_calibration("small", MODEL, REFERENCE, cut, 0.9, Measure.ABSOLUTE, DATA)
 
@@ -73,7 +75,12 @@ def test_questions_are_read_with_paths_beside_the_file(tmp_path: Path) -> None:
         tmp_path,
         {"image": "a.png", "question": "How many?", "answer": "12"},
         "",
-        {"images": [stored, "b.png"], "question": "Same?", "answer": ["yes", "Yes."], "choices": ["yes", "no"]},
+        {
+            "images": [stored, "b.png"],
+            "question": "Same?",
+            "answer": ["yes", "Yes."],
+            "choices": ["yes", "no"],
+        },
     )
     first, second = read_questions(path)
     assert first == Question((str(tmp_path / "a.png"),), "How many?", ("12",))
@@ -97,7 +104,7 @@ GOOD = {"image": "a.png", "question": "How many?", "answer": "12"}
 )  # fmt: skip
 def test_a_bad_line_is_named(tmp_path: Path, line: Any, problem: str) -> None:
     path = written(tmp_path, GOOD, line)
-    with pytest.raises(QuestionsInvalid, match="questions.jsonl:2") as refused:
+    with pytest.raises(QuestionsInvalid, match=r"questions\.jsonl:2") as refused:
         read_questions(path)
     assert problem in str(refused.value)
 
