@@ -524,6 +524,23 @@ public enum ErrorReason
    * <code>ERROR_REASON_QUOTE_EXCEEDED = 74;</code>
    */
   ERROR_REASON_QUOTE_EXCEEDED(74),
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: the request names a tier that this server does not have. `known` in the metadata lists its tiers.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TIER_UNKNOWN = 80;</code>
+   */
+  ERROR_REASON_TIER_UNKNOWN(80),
+  /**
+   * <pre>
+   * FAILED_PRECONDITION: a tier passed the request on, and the `tier` or `hop_limit` of the request allows no further tier.
+   * `tier` and `why` in the metadata.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TIER_DID_NOT_ANSWER = 81;</code>
+   */
+  ERROR_REASON_TIER_DID_NOT_ANSWER(81),
   UNRECOGNIZED(-1),
   ;
 
@@ -1044,6 +1061,23 @@ public enum ErrorReason
    * <code>ERROR_REASON_QUOTE_EXCEEDED = 74;</code>
    */
   public static final int ERROR_REASON_QUOTE_EXCEEDED_VALUE = 74;
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: the request names a tier that this server does not have. `known` in the metadata lists its tiers.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TIER_UNKNOWN = 80;</code>
+   */
+  public static final int ERROR_REASON_TIER_UNKNOWN_VALUE = 80;
+  /**
+   * <pre>
+   * FAILED_PRECONDITION: a tier passed the request on, and the `tier` or `hop_limit` of the request allows no further tier.
+   * `tier` and `why` in the metadata.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TIER_DID_NOT_ANSWER = 81;</code>
+   */
+  public static final int ERROR_REASON_TIER_DID_NOT_ANSWER_VALUE = 81;
 
 
   public final int getNumber() {
@@ -1132,6 +1166,8 @@ public enum ErrorReason
       case 72: return ERROR_REASON_QUOTA_EXCEEDED;
       case 73: return ERROR_REASON_QUOTE_INVALID;
       case 74: return ERROR_REASON_QUOTE_EXCEEDED;
+      case 80: return ERROR_REASON_TIER_UNKNOWN;
+      case 81: return ERROR_REASON_TIER_DID_NOT_ANSWER;
       default: return null;
     }
   }
