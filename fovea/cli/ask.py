@@ -54,6 +54,10 @@ def ask(
     ] = None,
     regex: Annotated[str | None, typer.Option(help="Answer with text that this expression matches.")] = None,
     choice: Annotated[list[str] | None, typer.Option(help="Answer with one of these; repeat it.")] = None,
+    tier: Annotated[str, typer.Option(metavar="NAME", help="The tier that must answer.")] = "",
+    hop_limit: Annotated[
+        int, typer.Option(min=0, max=UINT32, help="The most tiers that may run a model; 0 is no limit.")
+    ] = 0,
     as_json: Json = False,
     decoder: DecoderAddress = DECODER,
 ) -> None:
@@ -73,6 +77,8 @@ def ask(
             sampling=sampling,
             fit=fit,
             response_format=form(json_schema, regex, choice or ()),
+            tier=tier,
+            hop_limit=hop_limit,
             on_text=_silent if as_json else _live,
         )
         if as_json:
