@@ -22,6 +22,7 @@ from fovea.contract.errors import InvalidArgument
 from fovea.contract.sampling import ResponseFormat
 
 FORMAT = 1
+SCALE = {field.name for field in fields(Scale)}
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -125,9 +126,15 @@ def load_calibration(path: Path) -> Calibration:
 
 
 def _decoded(value: dict[str, Any], path: Path) -> Calibration:
-    scales = {AnswerType(kind): Scale(**scale) for kind, scale in value.pop("scales").items()}
+    scales = {AnswerType(kind): _scale(scale) for kind, scale in value.pop("scales").items()}
     measure, counts = Measure(value.pop("measure")), Counts(**value.pop("counts"))
     return Calibration(measure=measure, scales=scales, counts=counts, path=path, **value)
+
+
+def _scale(value: dict[str, float]) -> Scale:
+    if value.keys() != SCALE:
+        raise ValueError("a scale has not exactly a slope and an intercept")
+    return Scale(**value)
 
 
 def _checked(made: Calibration) -> Calibration:

@@ -32,7 +32,7 @@ def test_the_wanted_accuracy_holds_on_unseen_answers(wanted: float) -> None:
         assert kept is not None
         others = [each.right for each in unseen if each.confidence >= kept.threshold]
         misses += mean(others) < wanted - 0.01
-    assert misses <= 2
+    assert misses <= 4, "a standard error is exceeded in one of six, and two of them in one of forty"
 
 
 def test_relative_accuracy_is_that_of_the_reference_on_the_same_questions() -> None:
