@@ -167,7 +167,7 @@ class DecoderMetrics:
 
     def watch_tiers(self, steps: Sequence[Step]) -> None:
         """The figures of each tier, read at each scrape."""
-        self._registry.register(TierCollector([step.tier for step in steps]))
+        self._registry.register(TierCollector(tuple(step.tier for step in steps)))
 
     def watch_encoders(self, up: Callable[[], Mapping[str, bool]]) -> None:
         """A gauge per encoder, read at each scrape."""
