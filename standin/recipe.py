@@ -123,7 +123,7 @@ BEST = replace(
 # little weight, so that it learns how sure it can be of them.
 SMALL_STAGE = Stage(
     "small",
-    steps=2000,
+    steps=1600,
     rate=1.5e-3,
     final_rate=0.0,
     seed=8,

@@ -1,6 +1,6 @@
 """The sides of `bench.cascade`: services with some levers on, and a round of requests against one of them.
 
-Each side has encoders and a decoder of its own, so that no side warms another's store.
+A side with caches has encoders of its own, so that no side warms another's store.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from standin import model_dir, small_dir
 
 EXACT, SMALL, LARGE = "exact", "small", "large"
 """The tiers, as receipts name them."""
+MODELS = {SMALL: small_dir(), LARGE: model_dir()}
 SAMPLING = Sampling(max_new_tokens=MAX_NEW_TOKENS)
 CALLERS = 16
 WARM_SEED = 900
@@ -76,12 +77,13 @@ class Sides:
     def __init__(self, run: Run) -> None:
         self.calibration = run.folder / "small.json"
         self._run = run
+        self._encoders: dict[tuple[Path, Levers | None], Launch] = {}
         self._addresses: dict[Levers, str] = {}
 
     def of(self, *wanted: Levers) -> list[str]:
         """The decoders' addresses. All services that do not run yet start at the same time."""
         new = [levers for levers in wanted if levers not in self._addresses]
-        launched = [self._launches(number, levers) for number, levers in enumerate(new)]
+        launched = [self.launches(self._folder(number), levers) for number, levers in enumerate(new)]
         if new:
             self._run.status(f"starting {len(new)} sides")
             self._run.start(*(launch for side in launched for launch in side))
@@ -92,7 +94,8 @@ class Sides:
     def calibrate(self, questions: Path, accuracy: float) -> None:
         """Start the cascade, calibrate its small tier, and start its decoder again with the calibration."""
         self._run.status("calibrating the small tier")
-        launched = launches(self._run.folder / "cascade", BOTH)
+        folder = self._folder()
+        launched = self.launches(folder, BOTH)
         running = self._run.start(*launched)
         decoder = launched[-1].address
         command = [sys.executable, "-m", "fovea.cli", "calibrate", str(questions), "--tier", SMALL]
@@ -100,14 +103,40 @@ class Sides:
         done = subprocess.run(command, capture_output=True, text=True, timeout=CALIBRATE_S, check=False)
         if done.returncode:
             raise CalibrationFailed(done.stderr.strip())
-        write_tiers(self._run.folder / "cascade", BOTH, [launched[0].address], self.calibration)
+        self._write_tiers(folder, BOTH)
         again = running.children.restart(running.running[-1], launched[-1])
         Services(running.children, [*running.running[:-1], again]).ready()
         self._ready(BOTH, decoder)
 
-    def _launches(self, number: int, levers: Levers) -> list[Launch]:
-        folder = self._run.folder / f"side-{len(self._addresses) + number}"
-        return launches(folder, levers, self.calibration)
+    def launches(self, folder: Path, levers: Levers) -> list[Launch]:
+        """How to start a side: the encoders that do not run yet, then its decoder."""
+        known = {encoder.address for encoder in self._encoders.values()}
+        models = [MODELS[tier] for tier in reversed(levers.tiers) if tier in MODELS]
+        encoders = [self._encoder(folder, model, levers) for model in models]
+        flags = () if levers.caches else services.NO_DECODER_CACHES
+        if len(levers.tiers) > 1:
+            flags = (*flags, "--tiers", str(self._write_tiers(folder, levers)))
+        _, decoder = services.pair(
+            models[0], folder, services.ONE_THREAD, decoder_flags=flags, encoder=encoders[0].address
+        )
+        return [*(encoder for encoder in encoders if encoder.address not in known), decoder]
+
+    def _encoder(self, folder: Path, model: Path, levers: Levers) -> Launch:
+        """The encoder of a side. Sides without caches share it, because it keeps no rows."""
+        key = model, levers if levers.caches else None
+        if key not in self._encoders:
+            flags = () if levers.caches else services.NO_ROW_STORE
+            pair = services.pair(model, folder / model.name, services.ONE_THREAD, encoder_flags=flags)
+            self._encoders[key] = pair[0]
+        return self._encoders[key]
+
+    def _folder(self, number: int = 0) -> Path:
+        return self._run.folder / f"side-{len(self._addresses) + number}"
+
+    def _write_tiers(self, folder: Path, levers: Levers) -> Path:
+        calibration = self.calibration if self.calibration.exists() else None
+        encoder = self._encoder(folder, small_dir(), levers).address if SMALL in levers.tiers else ""
+        return write_tiers(folder, levers, encoder, calibration)
 
     def _ready(self, levers: Levers, address: str) -> None:
         """The first requests load what later ones find loaded; they are not measured."""
@@ -115,33 +144,15 @@ class Sides:
         self._addresses[levers] = address
 
 
-def launches(folder: Path, levers: Levers, calibration: Path | None = None) -> list[Launch]:
-    """How to start a side, its decoder last. `folder` keeps its stores and its tiers."""
-    encoder_flags = () if levers.caches else services.NO_ROW_STORE
-    decoder_flags = () if levers.caches else services.NO_DECODER_CACHES
+def write_tiers(folder: Path, levers: Levers, encoder: str, calibration: Path | None) -> Path:
+    """The tiers file; `encoder` is that of the small tier, which is in the decoder of the large one.
 
-    def pair(model: Path, *tiers: str) -> tuple[Launch, Launch]:
-        own = folder / model.name
-        return services.pair(model, own, services.ONE_THREAD, encoder_flags, (*decoder_flags, *tiers))
-
-    if len(levers.tiers) == 1:
-        return [*pair({LARGE: model_dir(), SMALL: small_dir()}[levers.tiers[0]])]
-    # The small tier runs in the decoder of the large one, with an encoder of its own.
-    encoders = [pair(small_dir())[0]] if SMALL in levers.tiers else []
-    tiers = write_tiers(folder, levers, [encoder.address for encoder in encoders], calibration)
-    return [*encoders, *pair(model_dir(), "--tiers", str(tiers))]
-
-
-def write_tiers(folder: Path, levers: Levers, encoders: list[str], calibration: Path | None) -> Path:
-    """The tiers file. A busy machine times a tier badly, so that a tier that seems too dear only warns."""
-    small: dict[str, str | list[str]] = {
-        "model": str(small_dir()),
-        "encoders": encoders,
-        "break_even": "warn",
-    }
+    A busy machine times a tier badly, so that a tier that seems too dear only warns.
+    """
+    small: Table = {"model": str(small_dir()), "encoders": [encoder], "break_even": "warn"}
     if calibration is not None:
         small["calibration"] = str(calibration)
-    own: dict[str, dict[str, str | list[str]]] = {
+    own: dict[str, Table] = {
         EXACT: {"kind": "exact"},
         SMALL: {"kind": "model", **small},
         LARGE: {"kind": "model"},

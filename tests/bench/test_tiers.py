@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import tomllib
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bench.tiers import alone, mixed, sides
+from bench.runner import Run
+from bench.tiers import alone, mixed
 from bench.tiers.labelled import write_questions
-from bench.tiers.sides import ALL, LARGE, NONE, SMALL, Round
+from bench.tiers.sides import ALL, BOTH, LARGE, NONE, SMALL, SWITCHED, Round, Sides, write_tiers
 from bench.tiers.traffic import CASCADE, MIXED, Mix, digest, shares, traffic
 from standin import small_dir
 
@@ -36,26 +39,46 @@ def test_repeats_have_the_file_and_the_question_of_an_earlier_request() -> None:
         assert earlier.setdefault(request.picture, request.file) == request.file
 
 
+def sides_in(folder: Path) -> Sides:
+    run = Run(True, 0, argparse.Namespace(), folder, lambda text: None, ExitStack())
+    return Sides(run)
+
+
 def test_a_side_lists_its_tiers_and_starts_an_encoder_for_the_small_one(tmp_path: Path) -> None:
-    launched = sides.launches(tmp_path / "side", ALL, tmp_path / "it's.json")
+    launched = sides_in(tmp_path).launches(tmp_path / "side", ALL)
     assert [launch.name for launch in launched] == ["encoder", "encoder", "decoder"]
     written = tomllib.loads((tmp_path / "side" / "tiers.toml").read_text())["tier"]
     assert [tier["name"] for tier in written] == ["exact", "small", "large"]
     assert written[1]["model"] == str(small_dir())
-    assert written[1]["encoders"] == [launched[0].address]
-    assert written[1]["calibration"] == str(tmp_path / "it's.json")
+    assert written[1]["encoders"] == [launched[1].address]
+    assert "calibration" not in written[1]
     assert "model" not in written[2]
+    assert launched[0].address in launched[2].flags
+
+
+def test_a_tier_has_its_calibration_once_there_is_one(tmp_path: Path) -> None:
+    path = write_tiers(tmp_path, BOTH, "localhost:1", tmp_path / 'it\'s "here".json')
+    written = tomllib.loads(path.read_text())["tier"]
+    assert written[0]["calibration"] == str(tmp_path / 'it\'s "here".json')
 
 
 def test_the_large_model_alone_has_no_tiers_and_no_caches(tmp_path: Path) -> None:
-    launched = sides.launches(tmp_path / "side", NONE, tmp_path / "none.json")
-    flags = [flag for launch in launched for flag in launch.flags]
+    flags = [flag for launch in sides_in(tmp_path).launches(tmp_path / "side", NONE) for flag in launch.flags]
     assert "--tiers" not in flags
     assert "--cache-bytes" in flags
     assert "--prefix-cache" in flags
 
 
-@pytest.mark.parametrize("lever", sides.SWITCHED)
+def test_only_sides_without_caches_share_encoders(tmp_path: Path) -> None:
+    sides = sides_in(tmp_path)
+    assert len(sides.launches(tmp_path / "a", NONE)) == 2
+    (decoder,) = sides.launches(tmp_path / "b", NONE)
+    assert decoder.name == "decoder"
+    assert len(sides.launches(tmp_path / "c", ALL)) == 3
+    assert len(sides.launches(tmp_path / "d", ALL.without("exact"))) == 3
+
+
+@pytest.mark.parametrize("lever", SWITCHED)
 def test_every_lever_can_be_switched_off(lever: str) -> None:
     assert ALL.without(lever) != ALL
     assert ALL.without(lever).tiers[-1] == LARGE
