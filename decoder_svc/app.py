@@ -1,4 +1,4 @@
-"""Assembly of the decoder, in order: settings, logs, checkpoint, server, engine, tiers, dummy requests, ready."""
+"""Assembly of the decoder, in order: settings, logs, checkpoint, server, engine, tiers, ready."""
 
 from __future__ import annotations
 

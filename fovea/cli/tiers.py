@@ -23,15 +23,18 @@ def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The TOML file of a decoder's setting tiers.")],
     access: Access,
     listen: Annotated[
-        str, typer.Option(envvar="FOVEA_DECODER_LISTEN", metavar="HOST:PORT", help="The decoder's own address.")
+        str,
+        typer.Option(envvar="FOVEA_DECODER_LISTEN", metavar="HOST:PORT", help="The decoder's own address."),
     ] = DECODER,
     decoder: Annotated[
         str,
-        typer.Option("--decoder", metavar="HOST:PORT", help="A decoder that runs with the file: adds its times."),
+        typer.Option(
+            "--decoder", metavar="HOST:PORT", help="A decoder that runs with the file: adds its times."
+        ),
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Check a tiers file, and print what each tier costs. Exits with 2 if a decoder would not start with it."""
+    """Check a tiers file, and print what each tier costs. Exits with 2 if a decoder would refuse it."""
     tiers = _checked(file, listen)
     if decoder:
         measured = _measured(decoder, access, as_json)
@@ -82,4 +85,8 @@ def _price(tier: Mapping[str, Any]) -> str:
 
 
 def _listed(value: Any) -> str:
-    return "|".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+    return (
+        "|".join(map(str, value))
+        if isinstance(value, Sequence) and not isinstance(value, str)
+        else str(value)
+    )
