@@ -43,7 +43,7 @@ class EncoderCollector(Collector):
 class TierCollector(Collector):
     """The figures of tiers, each under its own name with the tier's name as its label."""
 
-    tiers: Sequence[Tier]
+    tiers: tuple[Tier, ...]
 
     def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
         families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
@@ -167,7 +167,7 @@ class DecoderMetrics:
 
     def watch_tiers(self, steps: Sequence[Step]) -> None:
         """The figures of each tier, read at each scrape."""
-        self._registry.register(TierCollector([step.tier for step in steps]))
+        self._registry.register(TierCollector(tuple(step.tier for step in steps)))
 
     def watch_encoders(self, up: Callable[[], Mapping[str, bool]]) -> None:
         """A gauge per encoder, read at each scrape."""
