@@ -20,12 +20,8 @@ from decoder_svc.engine.protocol import Engine
 from decoder_svc.receipt import Hop, RequestUsage
 from decoder_svc.request import ChatRequest
 from decoder_svc.tiers.tier import Answers, Tier
-<<<<<<< HEAD
 from decoder_svc.tiers.timing import DummyEngine
-from decoder_svc.tiers.when import When
-=======
 from decoder_svc.tiers.when import ALWAYS, When
->>>>>>> w-tiers
 from fovea.contract.answer import Event, Finished, Started
 from fovea.contract.count import Count, Quote
 from fovea.contract.errors import TierDidNotAnswer, TierUnknown
