@@ -49,8 +49,8 @@ class TierBelowBreakEven(TemplatedError, InvalidArgument):
     """A tier that costs at least as much as it saves: a decoder does not start with it."""
 
     text = (
-        "tier {tier} takes {seconds:.4g} s and keeps {keeps:.0%} of the requests, which saves {saves:.4g} s of"
-        ' the {after_s:.4g} s that the tiers after it take; remove it, or set break_even = "warn"'
+        "tier {tier} takes {seconds:.4g} s and keeps {keeps:.0%} of the requests, which saves {saves:.4g} s"
+        ' of the {after_s:.4g} s that the tiers after it take; remove it, or set break_even = "warn"'
     )
     tier: str
     seconds: float

@@ -43,7 +43,7 @@ class EncoderCollector(Collector):
 class TierCollector(Collector):
     """The figures of tiers, each under its own name with the tier's name as its label."""
 
-    tiers: Sequence[Tier]
+    tiers: tuple[Tier, ...]
 
     def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
         families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}

@@ -50,8 +50,8 @@ class RequestUsage:
     """What a request has used so far, in several attempts if tiers pass it on or an encoder changes.
 
     `reserve` takes the most that the request may spend, before it is dispatched, and raises QuotaExceeded.
-    `quote` is the most that the caller was told. `later` is the most that the tiers after the current tier may
-    spend. `charge_key` is shared by the retries of a call that is charged once; empty if it has no key.
+    `quote` is the most that the caller was told. `later` is the most that the tiers after the current tier
+    may spend. `charge_key` is shared by the retries of a call that is charged once; empty if it has no key.
     `hops` are the tiers that have passed the request on, and why; `tier` is the current tier. `model` and
     `answered` are those of the answer: its model, and how it ended.
 
@@ -85,8 +85,8 @@ class RequestUsage:
     async def admit(self, most: Spend, currency: str) -> None:
         """Admit an attempt that may spend this, before it is dispatched.
 
-        The first attempt is admitted with all that later tiers may spend, so that nothing is spent on a request
-        that could not be completed. Raises QuoteExceeded or QuotaExceeded.
+        The first attempt is admitted with all that later tiers may spend, so that nothing is spent on a
+        request that could not be completed. Raises QuoteExceeded or QuotaExceeded.
         """
         needed, admitted = self.spent + most, self.admitted or Spend()
         if self.admitted is None and self._is_bounded:
@@ -97,9 +97,7 @@ class RequestUsage:
             raise QuoteExceeded("tokens", self.quote.tokens, needed.tokens)
         if self.quote is not None and _exceeds(needed.amount, self.quote.amount):
             raise QuoteExceeded(currency, self.quote.amount, needed.amount)
-        more = Spend(
-            max(0, needed.tokens - admitted.tokens), max(0.0, needed.amount - admitted.amount)
-        )
+        more = Spend(max(0, needed.tokens - admitted.tokens), max(0.0, needed.amount - admitted.amount))
         await self.reserve(more)
         self.admitted = admitted + more
 
@@ -120,7 +118,7 @@ class RequestUsage:
         return sum((spend_of(receipt) for receipt in self.given_up), Spend())
 
     def give_up(self) -> None:
-        """Begin another attempt. What the current attempt has spent, by its receipt, counts with the request."""
+        """Begin another attempt. What the current attempt has spent, by its receipt, is kept."""
         if self.receipt is not NOTHING_USED:
             self.given_up.append(self.receipt)
         self.receipt, self.prepared, self.prompt, self.layout = NOTHING_USED, None, None, None
@@ -128,7 +126,7 @@ class RequestUsage:
         self.last, self.progress = None, EngineProgress()
 
     def total(self) -> Receipt:
-        """The receipt of the request: that of the last attempt, with the path and the spend of all attempts."""
+        """The receipt of the request: of its last attempt, with the path and the spend of all attempts."""
         attempts = [*self.given_up, self.receipt]
         return replace(
             self.receipt,
@@ -190,9 +188,7 @@ def _sum(totals: Sequence[Totals]) -> Totals:
 def _sum_prices(prices: Sequence[Price]) -> Price:
     """Amounts add up. Each naive amount is for the whole request, so the largest counts."""
     currency = next((price.currency for price in prices if price.currency), "")
-    return Price(
-        sum(price.amount for price in prices), currency, max(price.naive_amount for price in prices)
-    )
+    return Price(sum(price.amount for price in prices), currency, max(price.naive_amount for price in prices))
 
 
 def most_spend(prepared: PreparedRequest, tariff: Tariff) -> Spend:

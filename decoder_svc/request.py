@@ -30,8 +30,8 @@ class ImageInput:
 class ChatRequest:
     """A conversation to continue. `tenant` is that of the caller, and scopes all that is cached of it.
 
-    `tier` is the tier that must answer, empty for any. `hop_limit` is the most tiers that may run a model; 0 is
-    no limit.
+    `tier` is the tier that must answer, empty for any. `hop_limit` is the most tiers that may run a model;
+    0 is no limit.
     """
 
     id: str

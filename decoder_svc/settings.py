@@ -107,7 +107,7 @@ class DecoderSettings(LedgerSettings):
     )
     tiers: Path | None = Field(
         None,
-        description="TOML file of the tiers that answer requests, in order; without it the model answers alone",
+        description="TOML file of the tiers that answer requests, in order; without it only the model does",
     )
     listen: ListenAddress = Field(
         "127.0.0.1:50052", description="Address of the gRPC server; port 0 picks a free port"

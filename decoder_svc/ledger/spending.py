@@ -41,9 +41,10 @@ class Quota:
 
 
 def reserve(connection: Connection, id: str, tenant: str, most: Spend, quota: Quota) -> tuple[bool, Spend]:
-    """Reserve the most that a request may spend, if the quota has room for it. A request may reserve more later.
+    """Reserve the most that a request may spend, if the quota has room for it.
 
-    Returns whether it has, and what the tenant has spent and reserved today, with this reservation.
+    A request may reserve more later, of the day of its first reservation. Returns whether the quota has room,
+    and what the tenant has spent and reserved that day, with this reservation.
     """
     now = time.time()
     day = connection.scalar(select(reservations.c.day).where(reservations.c.id == id)) or day_of(now)

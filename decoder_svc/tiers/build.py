@@ -31,8 +31,9 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Parts:
-    """What builders may use of the decoder: its settings, its encoders, its own model. `folder` is that of the
-    tiers file, to which paths in the file are relative.
+    """What builders may use of the decoder: its settings, its encoders, its own model.
+
+    `folder` is that of the tiers file, to which paths in the file are relative.
     """
 
     chosen: DecoderSettings
@@ -98,7 +99,7 @@ async def measure(steps: Sequence[Step]) -> None:
 
 
 def _judge(step: Step, seconds: float, after_s: float) -> float:
-    """The expected seconds of a request that reaches this tier: the tier's own, and those after it if it passes."""
+    """The expected seconds of a request that reaches this tier: its own, and those after it if it passes."""
     keeps = step.tier.keeps
     if keeps is None:
         log.warning(

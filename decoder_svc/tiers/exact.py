@@ -1,8 +1,9 @@
 """A cache of exact answers: a request that repeats an earlier one of its tenant in full is answered from it.
 
 Only answers at temperature 0 are kept, of which a repetition would be the same. The key is the whole request:
-a new field becomes part of it. There is no similarity of any kind. An image that is named by its id must still
-be stored, as for every other answer. An answer is dropped with the image or the tenant that it is about.
+a new field becomes part of it. There is no similarity of any kind. An image that is named by its id must
+still be stored, as for every other answer. An answer is dropped with the image or the tenant that it is
+about.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ ENTRY_BYTES, TOKEN_BYTES, IMAGE_BYTES = 1024, 40, 2048
 
 @dataclass(frozen=True)
 class ExactSettings:
-    """Bounds of the cache. `tenant_share` is the share of `max_bytes` that the answers of a tenant may take."""
+    """Bounds of the cache. `tenant_share` is the share of `max_bytes` that a tenant's answers may take."""
 
     max_bytes: Bytes = 64 << 20
     expiry_s: Seconds = 600.0
@@ -224,7 +225,13 @@ class ExactTier(Tier):
                         texts.append(event)
                     elif started and not coming.void and not event.receipt.degraded:
                         kept = KeptAnswer(
-                            request.tenant, digests, started, _joined(texts), event, used.tier, self.cache.now()
+                            request.tenant,
+                            digests,
+                            started,
+                            _joined(texts),
+                            event,
+                            used.tier,
+                            self.cache.now(),
                         )
                         self.cache.keep(key, kept)
                     yield event
@@ -252,7 +259,7 @@ def _joined(texts: Sequence[Text]) -> Text:
 
 
 def _repeated(kept: KeptAnswer, request: ChatRequest, used: RequestUsage) -> Iterator[Event]:
-    """The events of a kept answer. Its receipt has no computed token, and what the answer first cost as naive."""
+    """The events of a kept answer. Its receipt has no computed token; the naive figures are the first."""
     yield replace(kept.started, request_id=request.id)
     yield kept.text
     first = kept.finished.receipt

@@ -1,6 +1,7 @@
 """Reads the tiers file. Everything wrong in it is refused at start, with file, line, key and value.
 
-The kinds of tier are given; a kind is known by the dataclass of its settings. Independent of how tiers answer.
+The kinds of tier are given; a kind is known by the dataclass of its settings. Independent of how tiers
+answer.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, Literal, get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from decoder_svc.errors import TiersFileInvalid
-from decoder_svc.tiers.when import When
+from decoder_svc.tiers.when import ALWAYS, When
 from fovea.address import Address, is_loopback
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -35,7 +36,7 @@ class Common:
 
     name: str
     kind: str
-    when: When = When()
+    when: When = ALWAYS
     break_even: Literal["refuse", "warn"] = "refuse"
 
 
@@ -114,9 +115,7 @@ class _Reader:
         self._check_keys(("tier", at), table, common | get_type_hints(kind, include_extras=True))
         own = {key: value for key, value in table.items() if key not in common}
         shared = {key: value for key, value in table.items() if key in common}
-        return Entry(
-            self._parsed(at, Common, shared), self._parsed(at, kind, own), self._line(("tier", at))
-        )
+        return Entry(self._parsed(at, Common, shared), self._parsed(at, kind, own), self._line(("tier", at)))
 
     def _check_text(self, at: int, table: dict[str, Any], key: str) -> None:
         if key not in table:
@@ -132,7 +131,9 @@ class _Reader:
             return OwnSettings
         if not isinstance(kind, str) or kind not in self._kinds:
             known = ", ".join(sorted({*self._kinds, MODEL}))
-            raise self._invalid(("tier", at, "kind"), "kind", kind, f"is not a kind of tier; known are {known}")
+            raise self._invalid(
+                ("tier", at, "kind"), "kind", kind, f"is not a kind of tier; known are {known}"
+            )
         return self._kinds[kind]
 
     def _check_keys(self, path: Sequence[Any], table: dict[str, Any], types: Mapping[str, Any]) -> None:
@@ -176,7 +177,7 @@ class _Reader:
         if own != [last]:
             at = next((at for at in own if at != last), last)
             raise self._invalid(("tier", at, "kind"), "kind", entries[at].common.kind, why)
-        if entries[last].common.when != When():
+        if entries[last].common.when != ALWAYS:
             raise self._invalid(("tier", last, "when"), "when", None, "cannot restrict the last tier")
 
     def _check_addresses(self, entries: Sequence[Entry], listen: str) -> None:

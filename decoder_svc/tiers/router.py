@@ -21,13 +21,11 @@ from decoder_svc.receipt import Hop, RequestUsage
 from decoder_svc.request import ChatRequest
 from decoder_svc.tiers.tier import Answers, Tier
 from decoder_svc.tiers.timing import DummyEngine
-from decoder_svc.tiers.when import When
+from decoder_svc.tiers.when import ALWAYS, When
 from fovea.contract.answer import Event, Finished, Started
 from fovea.contract.count import Count, Quote
 from fovea.contract.errors import TierDidNotAnswer, TierUnknown
 from fovea.deadline import Deadline
-
-ALWAYS = When()
 
 
 @dataclass
@@ -52,7 +50,7 @@ class Step:
 
 
 class Router:
-    """`own` is the answerer of the decoder's own model, which the last step runs. Keeps no state of a request."""
+    """`own` is the answerer of the decoder's own model, which the last step runs."""
 
     def __init__(self, steps: Sequence[Step], own: Answerer) -> None:
         self.steps = tuple(steps)

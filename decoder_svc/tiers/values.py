@@ -32,7 +32,7 @@ Amount = Annotated[float, Field(ge=0)]
 
 @dataclass(frozen=True)
 class Prices:
-    """Prices per million, in the decoder's `price_currency`. Tokens from the KV cache cost `cached_tokens`."""
+    """Prices per million, in the decoder's `price_currency`, as in its own tariff."""
 
     text_tokens: Amount = 0.0
     visual_tokens: Amount = 0.0

@@ -15,7 +15,6 @@ from fovea.contract.errors import about_image
 from fovea.contract.image import ImageFacts, ImageKind
 from fovea.deadline import Deadline
 
-
 KINDS = {kind.lower(): kind for kind in ImageKind if kind is not ImageKind.UNSPECIFIED}
 
 
@@ -47,6 +46,9 @@ class When:
         if self.detail is not None and (request.budget.detail or Detail.HIGH).rank > self.detail.rank:
             return False
         return not self.kinds or await are_all(self.kinds, request, encoders, deadline)
+
+
+ALWAYS = When()
 
 
 async def are_all(

@@ -17,8 +17,10 @@ from fovea.calibration.answers import AnswerType
 LONG = (AnswerType.STRUCTURED, AnswerType.TEXT)
 """Types whose length varies: of them the mean log-probability counts, of the others the sum."""
 
-BOUND = 14.0
-"""Largest log-odds: beyond it, fp32 log-probabilities no longer differ."""
+MOST_ODDS = 14.0
+"""Largest log-odds: above it, fp32 log-probabilities no longer differ."""
+LEAST_ODDS = -50.0
+"""Smallest log-odds. A format may force tokens that the model itself finds improbable."""
 RIDGE = 1.0
 """Precision of the prior. A type needs several labels to leave the scale of all types."""
 LEAST_LABELS = 20
@@ -50,14 +52,14 @@ class Labelled:
 def log_odds(logprobs: Sequence[float], kind: AnswerType) -> float:
     """The log-odds that the model gives its own answer. The least for an answer without tokens."""
     if not logprobs:
-        return -BOUND
+        return LEAST_ODDS
     total = math.fsum(logprobs)
     if kind in LONG:
         total /= len(logprobs)
     if total >= 0:
-        return BOUND
+        return MOST_ODDS
     odds = total - math.log(-math.expm1(total))  # log(p) - log(1 - p)
-    return min(BOUND, max(-BOUND, odds)) if math.isfinite(odds) else -BOUND
+    return min(MOST_ODDS, max(LEAST_ODDS, odds)) if math.isfinite(odds) else LEAST_ODDS
 
 
 def fit_scales(labelled: Sequence[Labelled]) -> dict[AnswerType, Scale]:

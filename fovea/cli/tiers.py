@@ -34,7 +34,7 @@ def check(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Check a tiers file, and print what each tier costs. Exits with 2 if a decoder would not start with it."""
+    """Check a tiers file, and print what each tier costs. Exits with 2 if a decoder would refuse it."""
     tiers = _checked(file, listen)
     if decoder:
         measured = _measured(decoder, access, as_json)

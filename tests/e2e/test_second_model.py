@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,11 +13,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from typer.testing import CliRunner
 
 from decoder_svc.errors import TierModelInvalid
 from fovea.calibration.calibration import CalibrationInvalid, load_calibration
-from fovea.cli.app import app
 from fovea.client import Answer, AsyncClient, Format, Sampling, errors
 from tests.e2e.house import Service, decoder, encoder
 from tests.e2e.metrics import metric_families
@@ -154,17 +153,15 @@ async def test_a_calibration_keeps_escalates_and_is_compared(pair: Pair) -> None
     questions, calibration = pair.folder / "questions.jsonl", pair.folder / "small.json"
     async with pair.decoder(pair.own_encoders) as service:
         await _label(service, questions)
-        result = await asyncio.to_thread(
-            CliRunner().invoke,
-            app,
-            [
-                "calibrate", str(questions), "--tier", "small", "--accuracy", "0.8", "--measure", "absolute",
-                "--out", str(calibration), "--decoder", service.address, "--json",
-            ],
+        command = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "fovea.cli", "calibrate", str(questions), "--tier", "small", "--accuracy", "0.8",
+            "--measure", "absolute", "--out", str(calibration), "--decoder", service.address, "--json",
+            stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
-    assert result.exit_code == 0, result.output
+        output, _ = await command.communicate()
+    printed = json.loads(output)
+    assert command.returncode == 0, printed
     made = load_calibration(calibration)
-    printed = json.loads(result.stdout.splitlines()[-1])
     assert printed["calibration"]["counts"]["kept"] == made.counts.kept
     assert printed["unseen"]["questions"] == made.counts.questions == QUESTIONS
     assert made.counts.compared == made.counts.kept

@@ -77,7 +77,12 @@ async def test_a_repeated_question_is_answered_from_the_cache_by_either_call(tie
         assert (list(answer.token_ids), text) == (first.token_ids, first.text)
         assert (list(receipt.tier.path), receipt.tier.reason) == (["cache"], "answered before by large")
         totals = receipt.totals
-        assert (totals.text_tokens, totals.visual_tokens, totals.output_tokens, totals.encodes) == (0, 0, 0, 0)
+        assert (totals.text_tokens, totals.visual_tokens, totals.output_tokens, totals.encodes) == (
+            0,
+            0,
+            0,
+            0,
+        )
         assert totals.naive_visual_tokens == first.finished.receipt.totals.naive_visual_tokens
         assert (receipt.price.amount, receipt.price.currency) == (0.0, "EUR")
         assert receipt.price.naive_amount == first.finished.receipt.price.naive_amount
@@ -93,7 +98,9 @@ async def test_another_format_sampling_or_budget_is_computed_anew(tiered: House)
         short = Sampling(max_new_tokens=4)
 
         async def path(**options: Any) -> tuple[str, ...]:
-            return (await client.ask("What is it?", [image], **({"sampling": short} | options))).receipt.tier.path
+            return (
+                await client.ask("What is it?", [image], **({"sampling": short} | options))
+            ).receipt.tier.path
 
         assert await path() == tuple(PATH)
         for options in (
@@ -205,7 +212,11 @@ async def test_the_server_lists_its_tiers_and_times_the_model(house: House, tier
 async def test_without_a_tiers_file_the_model_is_the_only_tier(house: House) -> None:
     answered = await house.ask(question(9408))
     tier = answered.finished.receipt.tier
-    assert (list(tier.path), tier.reason, list(tier.reasons)) == ([house.model.name], "only tier", ["only tier"])
+    assert (list(tier.path), tier.reason, list(tier.reasons)) == (
+        [house.model.name],
+        "only tier",
+        ["only tier"],
+    )
 
 
 async def test_a_quote_is_that_of_the_tiers_that_may_be_tried(tiered: House) -> None:
@@ -225,7 +236,10 @@ async def test_a_quote_is_that_of_the_tiers_that_may_be_tried(tiered: House) -> 
     ("text", "words"),
     [
         (TIERS.replace('"exact"', '"fuzzy"'), "line 4: kind 'fuzzy' is not a kind of tier"),
-        (TIERS.replace("max_bytes", "bytes"), "line 5: bytes '4 MiB' is not a key here; did you mean max_bytes"),
+        (
+            TIERS.replace("max_bytes", "bytes"),
+            "line 5: bytes '4 MiB' is not a key here; did you mean max_bytes",
+        ),
     ],
 )
 async def test_a_decoder_with_a_wrong_tiers_file_does_not_start(

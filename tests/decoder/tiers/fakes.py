@@ -26,6 +26,9 @@ NAIVE = 100
 """Visual tokens of a request without planning, by the receipts of scripted tiers."""
 
 
+NOTHING = Spend()
+
+
 @dataclass
 class Scripted(Tier):
     """Spends, then answers; or passes on with the reason `passes`; or raises `error`."""
@@ -33,8 +36,8 @@ class Scripted(Tier):
     name: str = "tier"
     passes: str = ""
     says: str = ""
-    spends: Spend = Spend()
-    most_spend: Spend = Spend()
+    spends: Spend = NOTHING
+    most_spend: Spend = NOTHING
     error: Exception | None = None
     seconds: float | None = None
     kept: float | None = None

@@ -41,7 +41,7 @@ async def test_a_tier_below_its_break_even_is_refused(seconds: float, kept: floa
 async def test_a_tier_is_judged_against_all_tiers_after_it() -> None:
     """Behind it is a cheap tier that keeps nearly everything, so what it saves is cheap too."""
     middle = Scripted("middle", seconds=0.1, kept=0.9)
-    chain = steps(Scripted("small", seconds=0.15, kept=0.8), middle, Scripted("large", seconds=1.0))
+    chain = steps(Scripted("small", seconds=0.17, kept=0.8), middle, Scripted("large", seconds=1.0))
     with pytest.raises(TierBelowBreakEven) as refused:
         await measure(chain)
     assert refused.value.after_s == pytest.approx(0.1 + 0.1 * 1.0)

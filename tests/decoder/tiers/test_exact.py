@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +29,9 @@ from fovea.deadline import Deadline
 from tests.decoder.tiers.fakes import KnownImages, Scripted, answered, ask, events_of, router
 
 IMAGES = KnownImages({"a": ImageKind.TEXT, "b": ImageKind.PHOTO})
-FIRST = ImageReceipt("a", (9, 9), (8, 8), (1, 2, 2), 4, 50, 40, (Step("resize", 50, 40, "fit"),), RowOrigin.ENCODED)
+FIRST = ImageReceipt(
+    "a", (9, 9), (8, 8), (1, 2, 2), 4, 50, 40, (Step("resize", 50, 40, "fit"),), RowOrigin.ENCODED
+)
 
 
 @dataclass
@@ -53,6 +56,9 @@ class Model(Scripted):
         yield Finished(FinishReason.LENGTH, "", receipt)
 
 
+DEFAULTS = ExactSettings()
+
+
 @dataclass
 class Clock:
     now: float = 0.0
@@ -65,7 +71,7 @@ async def text_of(tiers: tuple[ExactTier, Model], request: ChatRequest) -> str:
     return (await answered(router(*tiers), request, images=IMAGES))[0]
 
 
-def cached(settings: ExactSettings = ExactSettings(), **model: Any) -> tuple[ExactTier, Model]:
+def cached(settings: ExactSettings = DEFAULTS, **model: Any) -> tuple[ExactTier, Model]:
     return ExactTier("cache", settings), Model("large", **model)
 
 
@@ -107,7 +113,9 @@ async def test_an_answer_with_lowered_detail_is_not_kept() -> None:
     assert [await text_of(tiers, ask()) for _ in range(2)] == ["answer 1", "answer 2"]
 
 
-FORMATS = st.sampled_from([ResponseFormat.regex("a+"), ResponseFormat.choice("a+"), ResponseFormat.json_schema("{}")])
+FORMATS = st.sampled_from(
+    [ResponseFormat.regex("a+"), ResponseFormat.choice("a+"), ResponseFormat.json_schema("{}")]
+)
 SAMPLING: dict[str, st.SearchStrategy[Any]] = {
     "temperature": st.floats(0.0001, 0.009),
     "top_p": st.floats(0.1, 0.99),
@@ -142,7 +150,9 @@ BUDGET: dict[str, st.SearchStrategy[Any]] = {
 REQUEST: dict[str, st.SearchStrategy[Any]] = {
     "messages": st.text().filter("?".__ne__).map(lambda text: (ChatMessage("user", (TextPart(text),)),)),
     "images": st.sampled_from([(ImageInput("b"),), (), (ImageInput("a"), ImageInput("b"))]),
-    "sampling": st.one_of(*({name: st.builds(Sampling, **{name: value}) for name, value in SAMPLING.items()}.values())),
+    "sampling": st.one_of(
+        *({name: st.builds(Sampling, **{name: value}) for name, value in SAMPLING.items()}.values())
+    ),
     "budget": st.one_of(*(st.builds(ServerBudget, **{name: value}) for name, value in BUDGET.items())),
     "tenant": st.text().filter("default".__ne__),
     "hop_limit": st.integers(1, 9),
@@ -155,8 +165,11 @@ def test_the_strategies_flip_every_field_that_a_key_must_hold() -> None:
     assert BUDGET.keys() == {field.name for field in fields(ServerBudget)}
 
 
+@hypothesis.settings(deadline=None)
 @given(st.sampled_from(sorted(REQUEST)).flatmap(lambda name: REQUEST[name].map(lambda value: {name: value})))
-def test_a_request_that_differs_in_one_field_is_never_answered_by_the_answer_to_the_other(change: dict[str, Any]) -> None:
+def test_a_request_that_differs_in_one_field_is_never_answered_by_the_answer_to_the_other(
+    change: dict[str, Any],
+) -> None:
     async def both() -> list[str]:
         tiers = cached()
         return [await text_of(tiers, request) for request in (BASE, replace(BASE, **change), BASE)]

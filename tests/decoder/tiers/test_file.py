@@ -124,7 +124,7 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, name: str) -> None:
     assert error.line == line, error.message
     assert error.message.startswith(f"{tmp_path / 'tiers.toml'}, line {line}")
     assert words in error.message
-    status.to_status(error)
+    assert status.of(error, "").message
 
 
 def test_a_value_of_several_lines_does_not_shift_the_line_of_a_mistake(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_value_of_several_lines_does_not_shift_the_line_of_a_mistake(tmp_path:
     text = 'name = """\n[[tier]]\nname = "a"\n"""\n'
     with pytest.raises(TiersFileInvalid) as refused:
         read(tmp_path, f"[[tier]]\n{text}{OWN}")
-    assert (refused.value.line, refused.value.key) == (1, "kind")
+    assert (refused.value.line, refused.value.key) == (5, "name")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -29,7 +29,9 @@ from tests.decoder.tiers.fakes import NAIVE, Free, KnownImages, Scripted, answer
 
 async def test_a_tier_that_passes_on_is_followed_by_the_next_and_the_receipt_says_why() -> None:
     used = RequestUsage()
-    chain = router(Free("cache", passes="not answered before"), Scripted("small", passes="unsure"), Scripted("large"))
+    chain = router(
+        Free("cache", passes="not answered before"), Scripted("small", passes="unsure"), Scripted("large")
+    )
     text, finished = await answered(chain, ask(), used)
     reasons = ("not answered before", "unsure", "last tier")
     assert text == "the large"
@@ -53,7 +55,7 @@ async def test_a_pinned_tier_answers_or_the_request_fails_and_no_other_tier_is_t
     chain = router(small, Step(Scripted("rare"), "model", When(max_images=0)), large)
     with pytest.raises(TierDidNotAnswer, match=r"tier small did not answer \(unsure\), and tier"):
         await answered(chain, ask(tier="small"))
-    with pytest.raises(TierDidNotAnswer, match="tier rare did not answer .*when"):
+    with pytest.raises(TierDidNotAnswer, match=r"tier rare did not answer .*when"):
         await answered(chain, ask("a", tier="rare"))
     assert not large.requests
     assert (await answered(chain, ask(tier="large")))[0] == "the large"
@@ -129,7 +131,8 @@ async def test_a_request_that_fails_in_a_later_tier_has_spent_what_the_tiers_bef
     used = RequestUsage()
     busy = EngineBusy("waiting", 1.0, 2.0, 1.0)
     chain = router(
-        Scripted("small", passes="unsure", spends=Spend(10, 0.5)), Scripted("large", error=busy, spends=Spend(3, 0.25))
+        Scripted("small", passes="unsure", spends=Spend(10, 0.5)),
+        Scripted("large", error=busy, spends=Spend(3, 0.25)),
     )
     with pytest.raises(EngineBusy):
         await answered(chain, ask(), used)

@@ -9,8 +9,9 @@ import pytest
 
 from fovea.calibration.answers import AnswerType
 from fovea.calibration.confidence import (
-    BOUND,
     LEAST_LABELS,
+    LEAST_ODDS,
+    MOST_ODDS,
     Labelled,
     Scale,
     confidence,
@@ -75,12 +76,12 @@ def test_log_odds_of_short_answers_fall_with_every_token_and_those_of_long_ones_
 @pytest.mark.parametrize(
     ("logprobs", "expected"),
     [
-        ([], -BOUND),
-        ([0.0], BOUND),
-        ([-1e-30], BOUND),
-        ([-math.inf], -BOUND),
-        ([-1e9], -BOUND),
-        ([1e-9], BOUND),
+        ([], LEAST_ODDS),
+        ([0.0], MOST_ODDS),
+        ([-1e-30], MOST_ODDS),
+        ([-math.inf], LEAST_ODDS),
+        ([-1e9], LEAST_ODDS),
+        ([1e-9], MOST_ODDS),
     ],
 )
 def test_log_odds_are_bounded(logprobs: list[float], expected: float) -> None:
@@ -88,4 +89,4 @@ def test_log_odds_are_bounded(logprobs: list[float], expected: float) -> None:
 
 
 def test_log_probabilities_that_are_not_numbers_are_least_credible() -> None:
-    assert log_odds([math.nan], WORD) == -BOUND
+    assert log_odds([math.nan], WORD) == LEAST_ODDS

@@ -31,8 +31,8 @@ def test_each_tier_is_a_line_with_its_price_and_condition(fovea, file) -> None:
     result = fovea("tiers", "check", file)
     assert result.exit_code == 0, result.output
     cache, large = result.stdout.splitlines()
-    assert cache.split() == "cache exact free when max_images 2".split()
-    assert large.split() == "large model the decoder's own prices".split()
+    assert cache.split() == ["cache", "exact", "free", "when", "max_images", "2"]
+    assert large.split() == ["large", "model", "the", "decoder's", "own", "prices"]
 
 
 def test_json_has_the_settings_of_each_tier(fovea, file) -> None:
