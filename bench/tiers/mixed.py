@@ -5,6 +5,7 @@ Every round has new traffic, the same for all sides.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -16,7 +17,7 @@ from bench.host import side
 from bench.result import Measure
 from bench.runner import Run
 from bench.tiers.part import Part
-from bench.tiers.sides import ALL, LARGE, NONE, SWITCHED, Round, Sides, play_in_turns
+from bench.tiers.sides import ALL, NONE, SWITCHED, Round, Sides, play_in_turns
 from bench.tiers.traffic import MIXED, digest, shares, traffic
 
 TARGET, MOST_LOST = 3.0, 1.0
@@ -79,12 +80,13 @@ def lost(base: Sequence[Round], other: Sequence[Round], seed: int) -> Measure:
 
 
 def figures(rounds: Sequence[Round]) -> dict[str, object]:
-    """What a side's measures are made of."""
+    """What a side's measures are made of; `answered_by` are the shares of the tiers."""
+    answered = Counter(path[-1] for each in rounds for path in each.paths)
     return side(
         "fovea",
         requests_per_s=round(float(np.mean([each.per_s for each in rounds])), 2),
         accuracy=round(float(np.mean([each.right for each in rounds])), 4),
-        reached_large=round(float(np.mean([each.reached(LARGE) for each in rounds])), 4),
+        answered_by={tier: round(count / answered.total(), 3) for tier, count in sorted(answered.items())},
     )
 
 
@@ -94,11 +96,9 @@ def label(name: str) -> str:
 
 def table(rounds: Rounds) -> list[str]:
     """A line for each side."""
-    columns = ("requests_per_s", "accuracy", "reached_large")
-    lines = ["".join(f"{cell:>16}" for cell in ("side", *columns))]
+    columns = ("requests_per_s", "accuracy", "answered_by")
+    rows = [("side", *columns)]
     for name, played in rounds.items():
         cells = figures(played)
-        lines.append(
-            "".join(f"{cell!s:>16}" for cell in (label(name), *(cells[column] for column in columns)))
-        )
-    return lines
+        rows.append((label(name), *(str(cells[column]) for column in columns)))
+    return [f"{row[0]:<14}{row[1]:>16}{row[2]:>12}  {row[3]}" for row in rows]

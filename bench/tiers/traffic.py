@@ -80,13 +80,13 @@ def digest(requests: Sequence[Request]) -> str:
 
 def shares(requests: Sequence[Request]) -> dict[str, float]:
     """What the traffic is made of, as it was drawn."""
-    pictures: set[int] = set()
-    asked: set[tuple[int, str]] = set()
+    pictures: set[bytes] = set()
+    asked: set[tuple[bytes, str]] = set()
     seen = repeated = 0
     for request in requests:
-        key = request.picture, request.asked.question
-        seen, repeated = seen + (request.picture in pictures), repeated + (key in asked)
-        pictures.add(request.picture)
+        key = request.file, request.asked.question
+        seen, repeated = seen + (request.file in pictures), repeated + (key in asked)
+        pictures.add(request.file)
         asked.add(key)
     coarse = sum(request.coarse for request in requests)
     counts = {"coarse": coarse, "repeated": repeated, "seen": seen}

@@ -91,6 +91,19 @@ def test_labelled_questions_lie_beside_their_pictures(tmp_path: Path) -> None:
     assert (path.parent / f"{requests[0].picture}.png").read_bytes() == requests[0].file
 
 
+def test_shares_of_several_rounds_keep_their_pictures_apart() -> None:
+    rounds = [request for seed in (5, 6) for request in traffic(CASCADE, 20, seed)]
+    assert shares(rounds)["seen"] == 0
+    assert shares(rounds)["repeated"] == 0
+
+
+def test_the_table_tells_which_tier_answered() -> None:
+    half = [True, False]
+    rounds = {"on": [played(1.0, [True, True], small=half)], "off": [played(2.0, [True, False])]}
+    assert mixed.figures(rounds["on"])["answered_by"] == {"large": 0.5, "small": 0.5}
+    assert [line.split()[0] for line in mixed.table(rounds)] == ["side", "all", "large"]
+
+
 def played(seconds: float, right: list[bool], small: list[bool] | None = None) -> Round:
     """Answers of the small tier where `small`, else of the large one after the small one."""
     kept = small or [False] * len(right)
