@@ -7,6 +7,8 @@ goes to the next. A background probe closes it as soon as the service serves. In
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -27,6 +29,8 @@ class Breaker:
         self._probe = probe
         self._probing: asyncio.Task[None] | None = None
         self._closed = False
+        self.opened_at = -math.inf
+        """On the monotonic clock."""
 
     @property
     def open(self) -> bool:
@@ -36,7 +40,13 @@ class Breaker:
         """Open, and probe until the service serves. No effect while open, or once closed for good."""
         if self._probing is None and not self._closed:
             log.warning(f"{self._role}_down", **{self._role: self._name})
+            self.opened_at = time.monotonic()
             self._probing = asyncio.create_task(self._probe_until_up())
+
+    async def until_closed(self) -> None:
+        """Wait until the service serves, or is given up."""
+        if self._probing is not None:
+            await asyncio.wait([self._probing])
 
     async def close(self) -> None:
         """Stop probing for good, when the service is given up."""

@@ -57,6 +57,15 @@ class Pair:
         finally:
             await service.stop()
 
+    async def start(self, *lines: str, model: Path | None = None) -> None:
+        """Start a decoder that refuses to."""
+        tiers = self.tiers(model or self.small, *lines)
+        service = decoder(self.large, [self.encoders[0].address], tiers=tiers)
+        try:
+            await service.task
+        finally:
+            await service.channel.close()
+
     @property
     def own_encoders(self) -> str:
         return f'encoders = ["{self.encoders[1].address}"]'
@@ -129,14 +138,12 @@ async def test_an_upload_and_its_deletion_reach_the_encoders_of_both_models(pair
 
 async def test_a_model_with_another_tower_needs_encoders_of_its_own(pair: Pair) -> None:
     with pytest.raises(TierModelInvalid, match="tier small: has another vision tower"):
-        async with pair.decoder():
-            pass
+        await pair.start()
 
 
 async def test_settings_of_a_tier_are_checked_like_the_decoders_own(pair: Pair) -> None:
     with pytest.raises(TierModelInvalid, match="tier small: quantization fp8"):
-        async with pair.decoder(pair.own_encoders, 'quantization = "fp8"'):
-            pass
+        await pair.start(pair.own_encoders, 'quantization = "fp8"')
 
 
 async def test_a_tier_has_a_context_of_its_own(pair: Pair) -> None:
@@ -224,11 +231,9 @@ async def _refuse_changed(pair: Pair) -> None:
     """The calibration of another checkpoint, or of another visual budget, is refused at start."""
     calibration = 'calibration = "small.json"'
     with pytest.raises(CalibrationInvalid, match="another tier"):
-        async with pair.decoder(calibration, model=pair.same):
-            pass
+        await pair.start(calibration, model=pair.same)
     with pytest.raises(CalibrationInvalid, match="another tier"):
-        async with pair.decoder(pair.own_encoders, calibration, "max_pixels = 100_000"):
-            pass
+        await pair.start(pair.own_encoders, calibration, "max_pixels = 100_000")
 
 
 async def test_a_tier_without_its_encoders_passes_on_and_the_decoder_stays_ready(pair: Pair) -> None:

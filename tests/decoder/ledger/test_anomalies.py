@@ -11,7 +11,7 @@ from bench.parts.usage import traffic
 from decoder_svc.ledger.anomalies import AnomalyWatch, KnownImages
 from decoder_svc.ledger.drift import LevelDrift
 from fovea.contract.rows import RowOrigin
-from fovea.contract.usage import AnomalyKind
+from fovea.contract.usage import AnomalyKind, Outcome
 
 SEEDS, CALM, WITHIN = 50, 200, 20
 
@@ -62,8 +62,8 @@ def test_answers_without_a_model_do_not_change_what_an_image_usually_costs() -> 
         (image,) = calm.receipt.images
         kept = replace(image, tokens=0, source=RowOrigin.NONE)
         watch.watch(calm)
-        watch.watch(replace(calm, receipt=replace(calm.receipt, images=(kept,))))
-    assert not watch.counts
+        watch.watch(replace(calm, outcome=Outcome.OK, receipt=replace(calm.receipt, images=(kept,))))
+    assert not watch.counts[AnomalyKind.COST]
     for odd in traffic(dice, WITHIN, AnomalyKind.COST):
         watch.watch(odd)
     assert watch.counts[AnomalyKind.COST] == 1

@@ -145,8 +145,7 @@ async def test_a_dead_decoder_falls_back_and_is_not_called_again_until_it_serves
         decoder = FakeDecoder()
         with served(decoder, address):
             async with asyncio.timeout(60):
-                while tier._remote.breaker.open:
-                    await asyncio.sleep(0.05)
+                await tier._remote.breaker.until_closed()
             text, _ = await answered(router(tier, large()), ask())
     assert text == "forty two"
 
