@@ -76,13 +76,17 @@ def pair(
     flags: Sequence[str] = (),
     encoder_flags: Sequence[str] = (),
     decoder_flags: Sequence[str] = (),
+    encoder: str | None = None,
 ) -> tuple[Launch, Launch]:
-    """How to start an encoder with its store in `folder` and a decoder that uses it; `flags` go to both."""
+    """How to start an encoder with its store in `folder` and a decoder that uses it; `flags` go to both.
+
+    `encoder` is the encoder's address; None picks one.
+    """
     common = [*_QUIET, *flags]
     cache, ledger = ("--cache-dir", str(folder)), ("--ledger-dir", str(folder / "ledger"))
     return launches(
         model,
-        free_address(),
+        encoder or free_address(),
         free_address(),
         [*cache, *common, *encoder_flags],
         [*ledger, *common, *decoder_flags],

@@ -18,7 +18,7 @@ from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.cost import PrefillCost
 from decoder_svc.budget.planner import check_fit
 from decoder_svc.budget.pressure import Pressure
-from decoder_svc.budget.tariff import Tariff
+from decoder_svc.budget.tariff import Spend, Tariff
 from decoder_svc.count import build_count
 from decoder_svc.encoders.fanout import RowFanout
 from decoder_svc.encoders.fleet import Fleet
@@ -102,14 +102,23 @@ class Answerer:
             self._measures(request, cost, row_bytes),
             1000 * self._prefill.seconds(cost.prompt_tokens),
         )
-        return build_count(prepared, measures, prefill_ms, row_bytes, others, self._quote(prepared))
+        return build_count(prepared, measures, prefill_ms, row_bytes, others, self._quote(planned))
 
-    def _quote(self, prepared: PreparedRequest) -> Quote | None:
-        """The most that the request may cost, unsigned; None if an image is given by its size only."""
-        if not all(image.digest for image in prepared.images):
+    def _quote(self, planned: PreparedRequest) -> Quote | None:
+        """The most that the request may cost, unsigned; None if an image is given by its size only.
+
+        As at admission, before the pixels decide which rows are kept.
+        """
+        if not all(image.digest for image in planned.images):
             return None
-        most = most_spend(prepared, self._tariff)
+        most = most_spend(planned, self._tariff)
         return Quote(most.tokens, most.amount, self._tariff.currency)
+
+    async def most(self, request: ChatRequest, encoders: Fleet, deadline: Deadline) -> Spend:
+        """The most that an answer to the request may spend."""
+        self._check(request)
+        prepared = await self._preparer.prepare(request, request.budget, encoders, deadline)
+        return most_spend(prepared, self._tariff)
 
     def forget(self, tenant: str, digest: str = "") -> None:
         """Find nothing again that the engine has cached of an image, or of a whole tenant."""
@@ -122,15 +131,16 @@ class Answerer:
         return RowLayout(shape.width, shape.levels, RowDtype.BF16)
 
     def _receipt(self, used: RequestUsage) -> Receipt:
-        """The receipt of what a request has used by now."""
-        return build_receipt(used, self._model.name, self._tariff)
+        """The receipt of what this attempt at a request has used by now."""
+        return build_receipt(used, self._tariff)
 
     async def answer(
         self, request: ChatRequest, encoders: Fleet, deadline: Deadline, used: RequestUsage
     ) -> AsyncGenerator[Event, None]:
         """Yield Started, any number of Text, then Finished. Raises FoveaError on refusal or failure.
 
-        `used` follows what the request uses; its receipt is valid afterwards, however the answer ends.
+        `used` follows what the request uses. Its receipt, of this attempt alone, is valid afterwards, however
+        the answer ends.
         """
         try:
             self._check(request)
@@ -155,7 +165,8 @@ class Answerer:
         prepared = await self._preparer.prepare(request, self._budget(request), encoders, deadline)
         used.prepared = prepared
         self._check_fit(prepared)
-        await used.admit(most_spend(prepared, self._tariff), self._tariff.currency)
+        most = most_spend(prepared, self._tariff)
+        await used.admit(most, self._tariff.currency)
         accepted = spoken = False
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -170,6 +181,12 @@ class Answerer:
             except EncoderChanged:
                 if spoken or attempt == ATTEMPTS:
                     raise
+                used.receipt = self._receipt(used)
+                used.give_up()
+                used.prepared = prepared
+                if not used.may_spend(most):
+                    raise
+                await used.admit(most, self._tariff.currency)
                 ticket.retake()  # an engine that failed the attempt has freed it
 
     async def _attempt(

@@ -1,57 +1,46 @@
-"""Assembly of the decoder, in order: settings, logs, checkpoint, server, engine, dummy request, ready."""
+"""Assembly of the decoder, in order: settings, logs, checkpoint, encoders, tiers, server, engines, ready."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import grpc
-import numpy as np
 import structlog
 from prometheus_client import CollectorRegistry
 
-from decoder_svc.admission import Admission, Places
-from decoder_svc.answer import Answerer, ModelFacts
-from decoder_svc.budget.cost import PrefillCost
-from decoder_svc.budget.pressure import Pressure
 from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.pool import EncoderPool
-from decoder_svc.encoders.remote import ExpectedModel
 from decoder_svc.encoders.resolver import Lookup, Resolver, lookup
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from decoder_svc.encoders.watch import EncoderWatch
-from decoder_svc.engine.protocol import Engine, EngineLimits, EngineRequest, Prompt, RowChunk
+from decoder_svc.engine.protocol import Engine
 from decoder_svc.ledger.ledger import Ledger, open_ledger
 from decoder_svc.ledger.quote import QuoteSigner
 from decoder_svc.ledger.recorder import Recorder
 from decoder_svc.metrics import DecoderMetrics
-from decoder_svc.native_engine.build import NativeSettings
-from decoder_svc.native_engine.engine import NativeEngine
-from decoder_svc.prompt.builder import PromptBuilder
-from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 from decoder_svc.service import DecoderService
 from decoder_svc.settings import DecoderSettings
 from decoder_svc.state import DecoderDescription, LoadingProgress, ServiceState
+from decoder_svc.tiers.build import Parts, build_steps, measure, settings_of
+from decoder_svc.tiers.file import read_tiers
+from decoder_svc.tiers.own import OwnModel
+from decoder_svc.tiers.router import Router, Step
+from decoder_svc.tiers.served import build_model
+from decoder_svc.tiers.shadow import ShadowOutlets
+from decoder_svc.tiers.timing import DummyEngine
 from decoder_svc.usage_service import UsageService
-from decoder_svc.vllm_engine.engine import VllmEngine
-from decoder_svc.vllm_engine.settings import VllmSettings
-from fovea import architecture, logs, settings
-from fovea.checkpoint import check_folder
+from fovea import logs, settings
 from fovea.contract.errors import FoveaError
-from fovea.contract.rows import RowDtype, RowLayout
-from fovea.contract.sampling import Sampling
 from fovea.decoder.v1 import decoder_pb2_grpc, usage_pb2_grpc
-from fovea.fingerprint import fingerprint
-from fovea.geometry import Geometry
-from fovea.machine import pick_devices, pick_dtype
 from fovea.server.allocator import keep_freed_memory, keep_loaded_objects
 from fovea.server.entry import run
-from fovea.server.liveness import Liveness
+from fovea.server.liveness import Liveness, together
 from fovea.server.process import Binding, ServerProcess
 
 SERVICE = "fovea.decoder.v1.DecoderService"
@@ -71,107 +60,56 @@ def main(argv: Sequence[str]) -> None:
     run(serve(chosen), "decoder", (FoveaError, OSError, ValueError))
 
 
-def kv_bytes_per_token(folder: Path, dtype: RowDtype) -> int:
-    """Bytes of keys and values over all layers: 2 * layers * KV heads * head size * bytes per value."""
-    text = architecture.load(folder).text_config
-    return 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * dtype.itemsize
-
-
-def _native(
-    chosen: DecoderSettings, limits: EngineLimits, dtype: RowDtype, loading: LoadingProgress
-) -> NativeEngine:
-    """The engine, not started."""
-    own = {
-        "checkpoint": chosen.model,
-        "dtype": dtype,
-        "devices": pick_devices(chosen.device),
-        "delta_interval_s": chosen.delta_interval_ms / 1000,
-        "limits": limits,
-    }
-    return NativeEngine(NativeSettings(**chosen.named_in(NativeSettings) | own), loading.update)
-
-
-def _vllm(
-    chosen: DecoderSettings, limits: EngineLimits, dtype: RowDtype, loading: LoadingProgress
-) -> VllmEngine:
-    """The engine, not started. vLLM reports no progress while it loads."""
-    own = {
-        "checkpoint": chosen.model,
-        "dtype": dtype,
-        "kv_token_bytes": kv_bytes_per_token(chosen.model, dtype),
-        "limits": limits,
-    }
-    return VllmEngine(VllmSettings(**chosen.named_in(VllmSettings) | own))
-
-
-ENGINES: Mapping[str, Callable[[DecoderSettings, EngineLimits, RowDtype, LoadingProgress], Engine]] = {
-    "native": _native,
-    "vllm": _vllm,
-}
-
-
 async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     """Bind, load, become ready. Binding first lets health and GetServerInfo answer while the model loads."""
-    check_folder(chosen.model)
-    config = architecture.load(chosen.model)
-    geometry = Geometry.from_checkpoint(chosen.model)
-    dtype = pick_dtype(chosen.dtype, chosen.device)
-    expected = chosen.fingerprint or await asyncio.to_thread(fingerprint, chosen.model)
-    facts = ModelFacts(
-        chosen.model_title,
-        expected,
-        geometry,
-        kv_bytes_per_token(chosen.model, dtype),
-        PrefillCost.of(config.text_config.model_dump()),
-    )
-    builder = await asyncio.to_thread(PromptBuilder, chosen.model, chosen.max_context)
-    vision = config.vision_config
-    layout = RowLayout(vision.out_hidden_size, len(vision.deepstack_visual_indexes), RowDtype.FP32)
+    entries = read_tiers(chosen.tiers, settings_of(), chosen.listen) if chosen.tiers else ()
+    loading = LoadingProgress()
+    model = await asyncio.to_thread(build_model, chosen, loading.update)
     cache = RowCache(chosen.row_cache_bytes, chosen.row_cache_s)
     same_host = SharedMemoryReader(chosen.same_host)
-    model_rows = ExpectedModel(expected, layout.width, layout.levels)
-    fleet = Fleet({}, model_rows, chosen.encoders, cache, same_host, copies=chosen.upload_copies)
+    fleet = Fleet({}, model.rows, chosen.encoders, cache, same_host, copies=chosen.upload_copies)
     credentials = chosen.encoder_credentials()
     pool = EncoderPool(fleet, chosen.encoder_addresses, chosen.encoder_timeout_s, credentials)
-    loading, limits = LoadingProgress(), chosen.limits(geometry)
-    engine = ENGINES[chosen.engine](chosen, limits, dtype, loading)
-    budget = chosen.budget(limits.default_max_pixels)
     registry = CollectorRegistry()
     metrics = DecoderMetrics(registry)
-    description = DecoderDescription(facts, chosen.engine, dtype.value, limits, budget)
-    state = ServiceState(description, engine, pool, loading)
+    limits, facts = model.limits, model.facts
+    budget = chosen.budget(limits.default_max_pixels)
+    description = DecoderDescription(facts, chosen.engine, model.dtype.value, limits, budget)
     ledger = open_ledger(chosen, chosen.tariff.currency)
     sinks = [metrics.count, *(ledger.sinks if ledger else ())]
     recorder = Recorder(facts.name, sinks, ledger.quotas if ledger else None)
+    folder = chosen.tiers.parent if chosen.tiers else Path()
+    own = OwnModel(facts.name, model.answerer, model.dummy)
+    parts = Parts(chosen, folder, pool, model, own, _outlets(pool, ledger))
+    router = Router(build_steps(entries, parts), model.answerer)
+    state = ServiceState(description, router, pool, loading)
     metrics.watch(state.load, limits)
     metrics.watch_cache(cache)
     metrics.watch_same_host(same_host)
-    metrics.watch_encoders(pool.up)
+    metrics.watch_encoders(state.encoders_up)
+    metrics.watch_tiers(router.steps)
     if ledger is not None:
         metrics.watch_ledger(ledger)
-    pressure = Pressure(chosen.pressure_queue, chosen.pressure_kv)
-    admission = Admission(Places.of(limits, several_tenants=chosen.tokens is not None))
-    answerer = Answerer(
-        engine, builder, facts, limits.max_images, pressure, chosen.tariff, admission, chosen.shared_rows
-    )
-    dummy = EngineRequest("dummy", _dummy_prompt(builder), Sampling(max_new_tokens=1), dummy=True)
-    await _run(
-        chosen, Components(state, engine, pool, answerer, recorder, ledger, dummy, layout), registry, lookup
-    )
+    await _run(chosen, Components(state, model.engine, pool, router, recorder, ledger), registry, lookup)
+
+
+def _outlets(pool: EncoderPool, ledger: Ledger | None) -> ShadowOutlets:
+    """Where shadow answers get encoders, and where they are recorded."""
+    if ledger is None:
+        return ShadowOutlets(pool.held)
+    return ShadowOutlets(pool.held, ledger.writer.add, ledger.anomalies.note)
 
 
 @dataclass(frozen=True)
 class Components:
-    """What is assembled before the server starts; the dummy request has rows in `dummy_layout`."""
+    """What is assembled before the server starts."""
 
     state: ServiceState
     engine: Engine
     pool: EncoderPool
-    answerer: Answerer
+    router: Router
     recorder: Recorder
     ledger: Ledger | None
-    dummy: EngineRequest
-    dummy_layout: RowLayout
 
 
 def _register(components: Components, quotes: QuoteSigner, server: grpc.aio.Server) -> None:
@@ -184,7 +122,7 @@ async def _run(
     chosen: DecoderSettings, components: Components, registry: CollectorRegistry, lookup: Lookup
 ) -> None:
     state, engine, pool = components.state, components.engine, components.pool
-    model, ledger = state.description.model, components.ledger
+    model, router, ledger = state.description.model, components.router, components.ledger
     quotes = QuoteSigner(chosen.quote_s, chosen.credential("quote_key_file"))
     process = ServerProcess(
         Binding(
@@ -213,31 +151,64 @@ async def _run(
     )
     background = [asyncio.create_task(_follow(chosen, pool, lookup))]
     try:
-        await process.unless_stopped(_load(engine, components.dummy, components.dummy_layout))
-        state.open(components.answerer, engine.description)
+        await process.unless_stopped(_load(router.steps))
+        state.open(engine.description)
         keep_loaded_objects()
         await watch.check()
-        background.append(asyncio.create_task(watch.run()))
+        watches = [watch, *(_tier_watch(tier_pool, chosen) for tier_pool in router.pools)]
+        background += [asyncio.create_task(each.run()) for each in watches]
         await process.ready()
         log.info("ready", attention=engine.description, dtype=state.description.dtype)
-        liveness = Liveness(
-            lambda: engine.load().steps,
-            lambda: _answer(engine, components.dummy, components.dummy_layout),
-            chosen.liveness_interval_s,
-            chosen.liveness_limit_s,
-            process.set_live,
-        )
-        async with liveness.watched():
-            await process.until_stopped(engine.died())
+        async with AsyncExitStack() as stack:
+            for liveness in _liveness(router.dummies, chosen, process.set_live):
+                await stack.enter_async_context(liveness.watched())
+            await process.until_stopped(_first_death(router.engines))
     finally:
         state.draining = True
         await process.drain(chosen.grace_s)
-        await engine.close()
+        for step in router.steps:
+            await step.tier.close()
         if ledger is not None:
             await ledger.close()
         for task in background:
             task.cancel()
         await pool.close()
+
+
+def _tier_watch(pool: EncoderPool, chosen: DecoderSettings) -> EncoderWatch:
+    """Logs when encoders of a tier serve another model. The decoder is ready without them."""
+    return EncoderWatch(pool, pool.expected.fingerprint, chosen.encoder_check_s, lambda fits: None)
+
+
+def _liveness(
+    dummies: Sequence[DummyEngine], chosen: DecoderSettings, report: Callable[[bool], object]
+) -> list[Liveness]:
+    """A check of every engine. The process is alive while all of them compute."""
+    return [
+        Liveness(
+            partial(_steps, dummy.engine),
+            dummy.answer,
+            chosen.liveness_interval_s,
+            chosen.liveness_limit_s,
+            report_one,
+        )
+        for dummy, report_one in zip(dummies, together(len(dummies), report), strict=True)
+    ]
+
+
+def _steps(engine: Engine) -> int:
+    return engine.load().steps
+
+
+async def _first_death(engines: Sequence[Engine]) -> FoveaError:
+    """Waits until a failure ends one of the engines."""
+    deaths = [asyncio.ensure_future(engine.died()) for engine in engines]
+    try:
+        await asyncio.wait(deaths, return_when=asyncio.FIRST_COMPLETED)
+        return next(death.result() for death in deaths if death.done())
+    finally:
+        for death in deaths:
+            death.cancel()
 
 
 async def _follow(chosen: DecoderSettings, pool: EncoderPool, lookup: Lookup) -> None:
@@ -246,23 +217,8 @@ async def _follow(chosen: DecoderSettings, pool: EncoderPool, lookup: Lookup) ->
         await Resolver(chosen.encoder_name, chosen.resolve_s, pool.update, lookup).run()
 
 
-def _dummy_prompt(builder: PromptBuilder) -> Prompt:
-    return builder.build((ChatMessage("user", (ImagePart(0), TextPart("?"))),), [(1, 2, 2)])
-
-
-async def _load(engine: Engine, dummy: EngineRequest, layout: RowLayout) -> None:
-    """Load the weights and answer a dummy request."""
-    await engine.start()
-    await _answer(engine, dummy, layout)
-
-
-async def _answer(engine: Engine, dummy: EngineRequest, layout: RowLayout) -> None:
-    """Answer a dummy request with a single-row image. No tenant's figures count it."""
-    row = np.zeros(layout.values, dtype=np.float32).tobytes()
-
-    async def rows() -> AsyncIterator[RowChunk]:
-        yield RowChunk(0, 1, row)
-
-    async with aclosing(engine.submit(dummy, [rows()], layout)) as deltas:
-        async for _ in deltas:
-            pass
+async def _load(steps: Sequence[Step]) -> None:
+    """Start the tiers, the decoder's own model last: its KV cache takes the memory that others leave."""
+    for step in steps:
+        await step.tier.start()
+    await measure(steps)

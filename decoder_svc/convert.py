@@ -19,8 +19,8 @@ from fovea.contract.rows import digest
 from fovea.contract.sampling import Sampling, format_from_proto, sampling_from_proto
 from fovea.decoder.v1 import decoder_pb2
 
-_NOT_SERVED = ("parent_request_id", "hop_limit", "tier", "allow_text_substitution")
-KEY_CHARS = 128
+_NOT_SERVED = ("allow_text_substitution",)
+ID_CHARS = 128
 SENT = frozenset({"data", "digest"})
 """Image sources of a request to answer."""
 COUNTED = SENT | {"size"}
@@ -100,7 +100,7 @@ def fingerprint(request: decoder_pb2.GenerateRequest, tenant: str) -> str:
     """A digest of the tenant and the request, apart from what may differ between its calls."""
     same = decoder_pb2.GenerateRequest()
     same.CopyFrom(request)
-    for name in ("request_id", "idempotency_key", "quote"):
+    for name in ("request_id", "parent_request_id", "idempotency_key", "quote"):
         same.ClearField(name)
     for message in same.messages:
         for part in message.parts:
@@ -118,10 +118,20 @@ def charge_key(request: decoder_pb2.GenerateRequest, tenant: str) -> str:
     key = request.idempotency_key
     if not key:
         return ""
-    if len(key) > KEY_CHARS or not (key.isascii() and key.isprintable()):
-        what = f"must be at most {KEY_CHARS} printable ASCII characters"
-        raise InvalidArgument.of_field("idempotency_key", what)
+    _check_id("idempotency_key", key)
     return digest(f"{key}\n{fingerprint(request, tenant)}".encode())
+
+
+def parent_request_id(request: decoder_pb2.GenerateRequest) -> str:
+    """Raises InvalidArgument for an id that is not fit."""
+    _check_id("parent_request_id", request.parent_request_id)
+    return request.parent_request_id
+
+
+def _check_id(field: str, value: str) -> None:
+    if len(value) > ID_CHARS or not (value.isascii() and value.isprintable()):
+        what = f"must be at most {ID_CHARS} printable ASCII characters"
+        raise InvalidArgument.of_field(field, what)
 
 
 def chat_request(
@@ -147,4 +157,6 @@ def chat_request(
         sampling(request, limits.default_max_new_tokens),
         budget.from_proto(request.visual).over(defaults),
         tenant,
+        request.tier,
+        request.hop_limit,
     )

@@ -11,6 +11,57 @@ from grpc import StatusCode
 from fovea.contract.errors import EncoderUnavailable, EngineUnavailable, InvalidArgument, TemplatedError
 
 
+class TiersFileInvalid(TemplatedError, InvalidArgument):
+    """A tiers file with which the decoder does not start. `line` is 0 if the file cannot be read."""
+
+    text = "{where}{what} {why}"
+    file: str
+    line: int
+    key: str
+    value: object
+    why: str
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}, line {self.line}" if self.line else self.file
+
+    @property
+    def what(self) -> str:
+        if not self.key:
+            return ""
+        return f": {self.key}" if self.value is None else f": {self.key} {self.shown}"
+
+    @property
+    def shown(self) -> str:
+        shown = repr(self.value)
+        return shown if len(shown) <= 80 else f"{shown[:79]}…"
+
+
+class TierModelInvalid(TemplatedError, InvalidArgument):
+    """A model of the tiers file that this decoder cannot serve beside its own."""
+
+    text = "tier {tier}: {why}"
+    tier: str
+    why: str
+
+
+class TierBelowBreakEven(TemplatedError, InvalidArgument):
+    """A tier that costs at least as much as it saves: a decoder does not start with it."""
+
+    text = (
+        "tier {tier} takes {seconds:.4g} s and keeps {keeps:.0%} of the requests, which saves {saves:.4g} s"
+        ' of the {after_s:.4g} s that the tiers after it take; remove it, or set break_even = "warn"'
+    )
+    tier: str
+    seconds: float
+    keeps: float
+    after_s: float
+
+    @property
+    def saves(self) -> float:
+        return self.keeps * self.after_s
+
+
 class RowsInterrupted(TemplatedError, code=StatusCode.UNAVAILABLE, reason="ENCODER_UNAVAILABLE"):
     """The row stream of an image was cut off before its end."""
 

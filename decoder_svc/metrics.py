@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from decoder_svc.encoders.cache import RowCache
@@ -15,6 +15,8 @@ from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from decoder_svc.engine.protocol import EngineLoad
 from decoder_svc.ledger.ledger import Ledger
 from decoder_svc.settings import DecoderLimits
+from decoder_svc.tiers.router import Step
+from decoder_svc.tiers.tier import Tier
 from fovea.contract.receipt import Receipt
 from fovea.contract.usage import AnomalyKind, Outcome, UsageRecord
 from fovea.server.metrics import TotalCollector
@@ -37,6 +39,23 @@ class EncoderCollector(Collector):
         yield gauge
 
 
+@dataclass(frozen=True)
+class TierCollector(Collector):
+    """The figures of tiers, each under its own name with the tier's name as its label."""
+
+    tiers: tuple[Tier, ...]
+
+    def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
+        families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+        for tier in self.tiers:
+            for figure in tier.figures:
+                name = f"fovea_decoder_tier_{figure.name}"
+                kind = CounterMetricFamily if figure.total else GaugeMetricFamily
+                family = families.setdefault(name, kind(name, figure.text, labels=("tier",)))
+                family.add_metric((tier.name,), figure.read())
+        return families.values()
+
+
 class DecoderMetrics:
     """All metric names share a prefix; the rest of a name is that of vLLM's dashboards."""
 
@@ -56,6 +75,9 @@ class DecoderMetrics:
         self._saved = self._counter("visual_tokens_saved", "Visual tokens saved, by the step.", "step")
         self._patches = self._counter(
             "patches", "Patches encoded for requests, and without plan and store.", "plan"
+        )
+        self._tiers = self._counter(
+            "tier_requests", "Requests that a tier answered, or passed on.", "tier", "result"
         )
         self._degraded = self._counter("degraded", "Requests whose images lost detail to pressure.")
         self._price = self._counter(
@@ -143,6 +165,10 @@ class DecoderMetrics:
     def _total(self, name: str, text: str, total: Callable[[], float]) -> None:
         self._registry.register(TotalCollector(f"fovea_decoder_{name}", text, total))
 
+    def watch_tiers(self, steps: Sequence[Step]) -> None:
+        """The figures of each tier, read at each scrape."""
+        self._registry.register(TierCollector(tuple(step.tier for step in steps)))
+
     def watch_encoders(self, up: Callable[[], Mapping[str, bool]]) -> None:
         """A gauge per encoder, read at each scrape."""
         self._registry.register(EncoderCollector(up))
@@ -161,6 +187,7 @@ class DecoderMetrics:
         for step, tokens in record.saved.items():
             self._saved.labels(step).inc(tokens)
         self._count_savings(receipt)
+        self._count_tiers(record)
         self._wire.inc(totals.wire_bytes)
         if stages.ttft:
             self._ttft.observe(stages.ttft / 1000)
@@ -168,6 +195,14 @@ class DecoderMetrics:
             self._inter_token.observe(stages.decode / 1000 / (totals.output_tokens - 1))
         if record.outcome in (Outcome.OK, Outcome.LENGTH):
             self._seconds.observe(stages.total / 1000)
+
+    def _count_tiers(self, record: UsageRecord) -> None:
+        """A tier in whose hands a request ended without an answer counts neither way."""
+        *passed, last = record.receipt.tier.path or ("",)
+        for tier in passed:
+            self._tiers.labels(tier, "passed").inc()
+        if last and record.outcome in (Outcome.OK, Outcome.LENGTH):
+            self._tiers.labels(last, "answered").inc()
 
     def _count_savings(self, receipt: Receipt) -> None:
         totals, price = receipt.totals, receipt.price

@@ -15,33 +15,64 @@ from decoder_svc.encoders.source import FetchReport, RowFetch
 from decoder_svc.engine.protocol import Delta, EngineProgress, EngineTimings, Prompt, Usage
 from decoder_svc.images.prepare import PreparedRequest
 from fovea.contract.errors import QuoteExceeded
-from fovea.contract.receipt import ImageReceipt, Receipt, Stages, Tier, Totals
+from fovea.contract.receipt import ImageReceipt, Price, Receipt, Stages, Tier, Totals
 from fovea.contract.row_stream import RowPlacement
 from fovea.contract.rows import RowLayout, RowOrigin
 
 NOTHING_USED = Receipt((), Totals(), Stages())
+SUMMED = (
+    "visual_tokens", "text_tokens", "cached_prompt_tokens", "output_tokens", "encodes", "wire_bytes",
+    "patches",
+)  # fmt: skip
+"""Totals that add up over the attempts at a request; of the others the largest counts."""
+ROUNDING = 1e-9
 
 
 async def _reserve_nothing(most: Spend) -> None:
     """For a tenant without a quota."""
 
 
+async def _nothing_later() -> Spend:
+    """For a request that no other tier may answer."""
+    return Spend()
+
+
+@dataclass(frozen=True)
+class Hop:
+    """A tier that was tried, and why it passed the request on or answered."""
+
+    tier: str
+    reason: str
+
+
 @dataclass
 class RequestUsage:
-    """What a request has used so far. `fetches` are in the order of the distinct images.
+    """What a request has used so far, in several attempts if tiers pass it on or an encoder changes.
 
     `reserve` takes the most that the request may spend, before it is dispatched, and raises QuotaExceeded.
-    `quote` is the most that the caller was told. `charge_key` is shared by the retries of a call that is
-    charged once; empty if it has no key.
+    `quote` is the most that the caller was told. `later` is the most that the tiers after the current tier
+    may spend. `charge_key` is shared by the retries of a call that is charged once; empty if it has no key.
+    `hops` are the tiers that have passed the request on, and why; `tier` is the current tier. `model` and
+    `answered` are those of the answer: its model, and how it ended.
+
+    The other fields are those of the current attempt. `fetches` are in the order of the distinct images.
     `submitted_ms` counts from the call to the submission to the engine. `last` is the latest delta;
-    `progress` is what the engine computed of an answer that was cut. `receipt` is valid once the answer has
+    `progress` is what the engine computed of an answer that was cut. `receipt` is valid once the attempt has
     ended.
     """
 
     began: float = field(default_factory=time.monotonic)
     reserve: Callable[[Spend], Awaitable[None]] = _reserve_nothing
+    later: Callable[[], Awaitable[Spend]] = _nothing_later
     charge_key: str = ""
+    parent_request_id: str = ""
     quote: Spend | None = None
+    admitted: Spend | None = None
+    hops: list[Hop] = field(default_factory=list)
+    tier: str = ""
+    model: str = ""
+    answered: str = ""
+    given_up: list[Receipt] = field(default_factory=list)
     prepared: PreparedRequest | None = None
     prompt: Prompt | None = None
     layout: RowLayout | None = None
@@ -52,15 +83,67 @@ class RequestUsage:
     receipt: Receipt = NOTHING_USED
 
     async def admit(self, most: Spend, currency: str) -> None:
-        """Admit a request that may spend this, before it is dispatched.
+        """Admit an attempt that may spend this, before it is dispatched.
 
-        Raises QuoteExceeded or QuotaExceeded.
+        The first attempt is admitted with all that later tiers may spend, so that nothing is spent on a
+        request that could not be completed. Raises QuoteExceeded or QuotaExceeded.
         """
-        if self.quote is not None and most.tokens > self.quote.tokens:
-            raise QuoteExceeded("tokens", self.quote.tokens, most.tokens)
-        if self.quote is not None and most.amount > self.quote.amount:
-            raise QuoteExceeded(currency, self.quote.amount, most.amount)
-        await self.reserve(most)
+        needed, admitted = self.spent + most, self.admitted or Spend()
+        if self.admitted is None and self._is_bounded:
+            needed += await self.later()
+        if needed.tokens <= admitted.tokens and not _exceeds(needed.amount, admitted.amount):
+            return
+        if self.quote is not None and needed.tokens > self.quote.tokens:
+            raise QuoteExceeded("tokens", self.quote.tokens, needed.tokens)
+        if self.quote is not None and _exceeds(needed.amount, self.quote.amount):
+            raise QuoteExceeded(currency, self.quote.amount, needed.amount)
+        more = Spend(max(0, needed.tokens - admitted.tokens), max(0.0, needed.amount - admitted.amount))
+        await self.reserve(more)
+        self.admitted = admitted + more
+
+    def may_spend(self, most: Spend) -> bool:
+        """Whether the quote has room for another attempt that may spend this."""
+        needed = self.spent + most
+        return self.quote is None or not (
+            needed.tokens > self.quote.tokens or _exceeds(needed.amount, self.quote.amount)
+        )
+
+    @property
+    def _is_bounded(self) -> bool:
+        return self.quote is not None or self.reserve is not _reserve_nothing
+
+    @property
+    def spent(self) -> Spend:
+        """What the attempts that were given up have spent."""
+        return sum((spend_of(receipt) for receipt in self.given_up), Spend())
+
+    def give_up(self) -> None:
+        """Begin another attempt. What the current attempt has spent, by its receipt, is kept."""
+        if self.receipt is not NOTHING_USED:
+            self.given_up.append(self.receipt)
+        self.receipt, self.prepared, self.prompt, self.layout = NOTHING_USED, None, None, None
+        self.fetches, self.submitted_ms = (), 0.0
+        self.last, self.progress = None, EngineProgress()
+
+    def total(self) -> Receipt:
+        """The receipt of the request: of its last attempt, with the path and the spend of all attempts."""
+        attempts = [*self.given_up, self.receipt]
+        return replace(
+            self.receipt,
+            images=next((attempt.images for attempt in reversed(attempts) if attempt.images), ()),
+            totals=_sum([attempt.totals for attempt in attempts]),
+            price=_sum_prices([attempt.price for attempt in attempts]),
+            tier=self._path(),
+            degraded=any(attempt.degraded for attempt in attempts),
+        )
+
+    def _path(self) -> Tier:
+        """The current tier ends the path: it has answered, or the request ended there."""
+        hops = list(self.hops)
+        if self.tier and (not hops or hops[-1].tier != self.tier):
+            hops.append(Hop(self.tier, ""))
+        reasons = tuple(hop.reason for hop in hops)
+        return Tier(tuple(hop.tier for hop in hops), reasons[-1] if reasons else "", reasons)
 
     def elapsed_ms(self) -> float:
         """Milliseconds since the call."""
@@ -85,6 +168,29 @@ class RequestUsage:
         return Usage(done.prompt_tokens, done.cached_prompt_tokens, done.output_tokens)
 
 
+def spend_of(receipt: Receipt) -> Spend:
+    """What counts against quotas and quotes."""
+    totals = receipt.totals
+    return Spend(totals.text_tokens + totals.visual_tokens + totals.output_tokens, receipt.price.amount)
+
+
+def _exceeds(amount: float, limit: float) -> bool:
+    """Whether an amount is above a limit by more than rounding: sums depend on their order."""
+    return amount > limit * (1 + ROUNDING)
+
+
+def _sum(totals: Sequence[Totals]) -> Totals:
+    sums = {name: sum(getattr(attempt, name) for attempt in totals) for name in SUMMED}
+    rest = Totals.__dataclass_fields__.keys() - sums
+    return Totals(**sums, **{name: max(getattr(attempt, name) for attempt in totals) for name in rest})
+
+
+def _sum_prices(prices: Sequence[Price]) -> Price:
+    """Amounts add up. Each naive amount is for the whole request, so the largest counts."""
+    currency = next((price.currency for price in prices if price.currency), "")
+    return Price(sum(price.amount for price in prices), currency, max(price.naive_amount for price in prices))
+
+
 def most_spend(prepared: PreparedRequest, tariff: Tariff) -> Spend:
     """The most that a request may spend: no prefix hit, every image encoded, the longest answer."""
     cost = prepared.cost
@@ -93,8 +199,8 @@ def most_spend(prepared: PreparedRequest, tariff: Tariff) -> Spend:
     return tariff.most(Totals(cost.visual_tokens, 0, cost.text_tokens, 0, output, patches=patches))
 
 
-def build_receipt(used: RequestUsage, model: str, tariff: Tariff) -> Receipt:
-    """The receipt of what a request has used by now."""
+def build_receipt(used: RequestUsage, tariff: Tariff) -> Receipt:
+    """The receipt of what the current attempt has used by now."""
     prepared = used.prepared
     if prepared is None:
         return replace(NOTHING_USED, stages_ms=Stages(total=used.elapsed_ms()))
@@ -112,9 +218,8 @@ def build_receipt(used: RequestUsage, model: str, tariff: Tariff) -> Receipt:
         images,
         totals,
         _stages(reports, used),
-        Tier((model,), "only tier"),
-        tariff.price(totals, _visual_before(used.prompt, totals.cached_prompt_tokens)),
-        prepared.degraded,
+        price=tariff.price(totals, _visual_before(used.prompt, totals.cached_prompt_tokens)),
+        degraded=prepared.degraded,
     )
 
 

@@ -28,7 +28,11 @@ class ImageInput:
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """A conversation to continue. `tenant` is that of the caller, and scopes all that is cached of it."""
+    """A conversation to continue. `tenant` is that of the caller, and scopes all that is cached of it.
+
+    `tier` is the tier that must answer, empty for any. `hop_limit` is the most tiers that may run a model;
+    0 is no limit.
+    """
 
     id: str
     messages: tuple[ChatMessage, ...]
@@ -36,6 +40,8 @@ class ChatRequest:
     sampling: Sampling
     budget: ServerBudget
     tenant: str = DEFAULT_TENANT
+    tier: str = ""
+    hop_limit: int = 0
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from decoder_svc.ledger.recorder import current_usage
 from decoder_svc.receipt import RequestUsage
 from decoder_svc.request import ChatRequest
 from decoder_svc.state import ServiceState
-from fovea.contract.answer import Finished, Text, event_to_proto, finished_to_proto
+from fovea.contract.answer import Finished, Started, Text, event_to_proto, finished_to_proto
 from fovea.contract.cache import deletion_to_proto
 from fovea.contract.count import count_to_proto
 from fovea.contract.image import facts_to_proto, timestamp
@@ -54,6 +54,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     async def _used_by(self, request: decoder_pb2.GenerateRequest) -> RequestUsage:
         """The usage of the call that runs in this task. Raises QuoteInvalid or InvalidArgument."""
         used, tenant = current_usage(), _tenant()
+        used.parent_request_id = convert.parent_request_id(request)
         if request.idempotency_key:
             used.charge_key = await _off_loop(request, convert.charge_key, tenant)
         if request.quote:
@@ -105,12 +106,12 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
         used = await self._used_by(request.request)
         chat_request = await self._chat_request(request.request)
         text: list[str] = []
-        response = decoder_pb2.CompleteResponse(
-            request_id=chat_request.id, model=self._state.description.model.name
-        )
+        response = decoder_pb2.CompleteResponse(request_id=chat_request.id)
         async with aclosing(self._state.answer(chat_request, _deadline(context), used)) as events:
             async for event in events:
-                if isinstance(event, Text):
+                if isinstance(event, Started):
+                    response.model = event.model
+                elif isinstance(event, Text):
                     text.append(event.text)
                     response.token_ids.extend(event.token_ids)
                     response.logprobs.extend(event.logprobs)

@@ -105,6 +105,10 @@ class DecoderSettings(LedgerSettings):
     fingerprint: str = Field(
         "", description="Expected fingerprint of rows, if the folder has no vision tensors"
     )
+    tiers: Path | None = Field(
+        None,
+        description="TOML file of the tiers that answer requests, in order; without it only the model does",
+    )
     listen: ListenAddress = Field(
         "127.0.0.1:50052", description="Address of the gRPC server; port 0 picks a free port"
     )

@@ -5,21 +5,26 @@ Calls before the model is ready are refused with NotReady. Independent of protob
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from decoder_svc.answer import Answerer, ModelFacts
+from decoder_svc.answer import ModelFacts
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.encoders.broadcast import as_stream
 from decoder_svc.encoders.deletion import delete_everywhere
+from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.pool import EncoderPool
-from decoder_svc.engine.protocol import Engine, EngineLoad
+from decoder_svc.encoders.remote import RemoteEncoder
+from decoder_svc.encoders.storing import put_everywhere
+from decoder_svc.engine.protocol import EngineLoad
 from decoder_svc.receipt import RequestUsage
 from decoder_svc.request import ChatRequest
 from decoder_svc.settings import DecoderLimits
+from decoder_svc.tiers.router import Router
 from fovea.contract.answer import Event
 from fovea.contract.cache import Deletion
 from fovea.contract.count import Count
@@ -34,6 +39,7 @@ from fovea.server.guards import TenantQuota
 FEATURES: tuple[str, ...] = (
     "generate", "complete", "count_tokens", "put_image", "max_pixels", "response_format", "logprobs",
     "max_visual_tokens", "detail", "reduction", "repeat_policy", "alternatives", "delete_image",
+    "tiers",
 )  # fmt: skip
 INFO_S = 2.0
 
@@ -60,29 +66,31 @@ class LoadingProgress:
 
 
 class ServiceState:
-    """State of a decoder process. `open` admits calls once the engine has answered a dummy request."""
+    """State of a decoder process. `open` admits calls once every engine has answered a dummy request."""
 
     def __init__(
         self,
         description: DecoderDescription,
-        engine: Engine,
+        router: Router,
         pool: EncoderPool,
         loading: LoadingProgress,
     ) -> None:
+        """`pool` holds the encoders of the decoder's own model; tiers may have others."""
         self.description = description
         self.loading = loading
         self.draining = False
         self.attention = ""
-        self._engine = engine
+        self._router = router
+        self._is_open = False
         self._pool = pool
-        self._answerer: Answerer | None = None
+        self._pools = (pool, *router.pools)
         self._running: Counter[str] = Counter()
         limits = description.limits
         self._requests = TenantQuota("max_tenant_requests", limits.max_tenant_requests)
         self._images = TenantQuota("max_tenant_images", limits.max_tenant_images)
 
-    def open(self, answerer: Answerer, attention: str) -> None:
-        self._answerer = answerer
+    def open(self, attention: str) -> None:
+        self._is_open = True
         self.attention = attention
         self.loading.share = 1.0
 
@@ -90,25 +98,25 @@ class ServiceState:
     def state(self) -> str:
         if self.draining:
             return "draining"
-        if self._answerer is None:
+        if not self._is_open:
             return "loading"
-        return "serving" if self._engine.healthy else "failed"
+        return "serving" if all(engine.healthy for engine in self._router.engines) else "failed"
 
-    def _ready(self) -> Answerer:
-        if self._answerer is None:
+    def _ready(self) -> Router:
+        if not self._is_open:
             raise NotReady(self.loading.share)
-        return self._answerer
+        return self._router
 
     async def answer(
         self, request: ChatRequest, deadline: Deadline, used: RequestUsage
     ) -> AsyncGenerator[Event, None]:
-        """As `Answerer.answer`."""
-        answerer = self._ready()
+        """As `Router.answer`."""
+        router = self._ready()
         tenant = request.tenant
         with self._within_quota(request), self._pool.held(tenant) as encoders:
             self._running[tenant] += 1
             try:
-                async with aclosing(answerer.answer(request, encoders, deadline, used)) as events:
+                async with aclosing(router.answer(request, encoders, deadline, used)) as events:
                     async for event in events:
                         yield event
             finally:
@@ -116,9 +124,9 @@ class ServiceState:
                 self._running += Counter()  # drops tenants without answers
 
     async def count(self, request: ChatRequest, deadline: Deadline) -> Count:
-        answerer = self._ready()
+        router = self._ready()
         with self._within_quota(request), self._pool.held(request.tenant) as encoders:
-            return await answerer.count(request, encoders, deadline)
+            return await router.count(request, encoders, deadline)
 
     @contextmanager
     def _within_quota(self, request: ChatRequest) -> Iterator[None]:
@@ -147,8 +155,8 @@ class ServiceState:
             bounded = as_stream(data)
         else:
             _check_digest("header.digest", digest)
-        with self._pool.held(tenant) as encoders:
-            return await encoders.put(digest, bounded, deadline)
+        with self._held(tenant) as fleets:
+            return await put_everywhere(fleets, digest, bounded, deadline)
 
     async def describe(self, tenant: str, digest: str, deadline: Deadline) -> StoredImage:
         """Raises ImageNotStored if no encoder holds the image, EncoderUnavailable if one that may is down."""
@@ -159,32 +167,44 @@ class ServiceState:
     async def delete(self, tenant: str, digest: str, deadline: Deadline) -> Deletion:
         """Delete an image on every encoder, then in the caches here. Raises InvalidArgument for no digest."""
         _check_digest("digest", digest)
-        with self._pool.held(tenant) as encoders:
+        with self._held(tenant) as fleets:
             try:
                 return await delete_everywhere(
-                    encoders.encoders.values(), lambda encoder: encoder.delete(tenant, digest, deadline)
+                    _encoders(fleets), lambda encoder: encoder.delete(tenant, digest, deadline)
                 )
             finally:  # also for a caller that leaves: some encoders have deleted the image
                 self._forget(tenant, digest)
-                encoders.cache.delete(
-                    lambda rows: rows.digest == digest and (rows.shared or rows.tenant == tenant)
-                )
+                for fleet in fleets:
+                    fleet.cache.delete(
+                        lambda rows: rows.digest == digest and (rows.shared or rows.tenant == tenant)
+                    )
 
     async def purge(self, tenant: str, deadline: Deadline) -> Deletion:
         """Delete a tenant on every encoder, then in the caches here."""
-        with self._pool.held(tenant) as encoders:
+        with self._held(tenant) as fleets:
             try:
                 return await delete_everywhere(
-                    encoders.encoders.values(), lambda encoder: encoder.purge(tenant, deadline)
+                    _encoders(fleets), lambda encoder: encoder.purge(tenant, deadline)
                 )
             finally:
                 self._forget(tenant)
-                encoders.cache.delete(lambda rows: rows.tenant == tenant)
+                for fleet in fleets:
+                    fleet.cache.delete(lambda rows: rows.tenant == tenant)
+
+    @contextmanager
+    def _held(self, tenant: str) -> Iterator[list[Fleet]]:
+        """The encoders of every model, those of the decoder's own first."""
+        with ExitStack() as stack:
+            yield [stack.enter_context(pool.held(tenant)) for pool in self._pools]
 
     def _forget(self, tenant: str, digest: str = "") -> None:
-        self._pool.forget(tenant, digest)
-        if self._answerer is not None:
-            self._answerer.forget(tenant, digest)
+        for pool in self._pools:
+            pool.forget(tenant, digest)
+        self._router.forget(tenant, digest)
+
+    def encoders_up(self) -> dict[str, bool]:
+        """Whether each encoder answered when last called, by address."""
+        return {address: up for pool in self._pools for address, up in pool.up().items()}
 
     async def _bounded(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         size = 0
@@ -194,7 +214,7 @@ class ServiceState:
             yield chunk
 
     def load(self) -> EngineLoad | None:
-        return self._answerer.load() if self._answerer and self.state == "serving" else None
+        return self._router.own.load() if self.state == "serving" else None
 
     def _load_seen_by(self, tenant: str | None) -> dict[str, int]:
         """The load of all requests, or the running answers of a tenant."""
@@ -213,8 +233,9 @@ class ServiceState:
     async def info(self, tenant: str | None = None) -> ServerInfo:
         """What this server is; with the load of all tenants, or of a single tenant."""
         description = self.description
-        layout = self._answerer.row_layout if self._answerer and self.state == "serving" else None
-        encoders = await self._pool.states(Deadline.after(INFO_S))
+        router = self._router if self.state == "serving" else None
+        deadline = Deadline.after(INFO_S)
+        listed = await asyncio.gather(*(pool.states(deadline) for pool in self._pools))
         return ServerInfo(
             version=version("fovea"),
             model=description.model.name,
@@ -226,13 +247,21 @@ class ServiceState:
             limits=vars(description.limits),
             load=self._load_seen_by(tenant),
             details={
-                "layout": describe_layout(layout),
+                "layout": describe_layout(router.own.row_layout if router else None),
                 "engine": description.engine,
                 "attention": self.attention,
                 "kv_bytes_per_token": description.model.kv_bytes_per_token,
-                "encoders": [encoder.describe(with_load=tenant is None) for encoder in encoders],
+                "encoders": [
+                    encoder.describe(with_load=tenant is None) for each in listed for encoder in each
+                ],
+                "tiers": [step.describe() for step in router.steps] if router else [],
             },
         )
+
+
+def _encoders(fleets: Iterable[Fleet]) -> list[RemoteEncoder]:
+    """Every encoder once: two models may name the same."""
+    return list({address: e for fleet in fleets for address, e in fleet.encoders.items()}.values())
 
 
 def _check_digest(field: str, digest: str) -> None:

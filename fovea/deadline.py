@@ -35,6 +35,13 @@ class Deadline:
         """Whether no time is left for another hop."""
         return self.at is not None and time.monotonic() >= self.at - MARGIN_S
 
+    def share(self, share: float) -> Deadline:
+        """The deadline of work that may take a share of the time that is left now."""
+        if self.at is None:
+            return self
+        now = time.monotonic()
+        return Deadline(now + share * (self.at - now))
+
     def timeout(self, at_most: float | None = None) -> float | None:
         """Seconds left for the next hop, less the margin, and at most `at_most`.
 

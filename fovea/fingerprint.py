@@ -44,6 +44,12 @@ Progress = Callable[[int, int], None]
 """Called with (bytes done, total bytes)."""
 
 _BLOCK = 8 * 1024 * 1024
+_SAMPLE = 4096
+_ANSWER_FILES = (
+    "config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json",
+    "tokenizer_config.json", "chat_template.jinja", "chat_template.json",
+)  # fmt: skip
+"""Files besides the weights that decide what a model answers."""
 
 
 def model_type(directory: Path | str) -> str:
@@ -90,6 +96,25 @@ def fingerprint(directory: Path | str, progress: Progress = lambda done, total: 
             hasher.update(block)
             done += len(block)
             progress(done, total)
+    return f"sha256:{hasher.hexdigest()}"
+
+
+def checkpoint_digest(directory: Path | str) -> str:
+    """`sha256:<hex>` that tells the whole model of a checkpoint from any other.
+
+    Covers the configuration, the tokenizer, and of every tensor its name, dtype, shape and first 4 KiB:
+    training changes every tensor, and reading all bytes of a large checkpoint would take minutes.
+    """
+    hasher = hashlib.sha256()
+    for name in _ANSWER_FILES:
+        file = Path(directory) / name
+        _field(hasher, name.encode())
+        _field(hasher, file.read_bytes() if file.is_file() else b"")
+    for name, entry in sorted(tensors(directory).items()):
+        _field(hasher, json.dumps([name, entry.dtype, list(entry.shape), entry.size]).encode())
+        with entry.file.open("rb") as stream:
+            stream.seek(entry.offset)
+            _field(hasher, stream.read(min(_SAMPLE, entry.size)))
     return f"sha256:{hasher.hexdigest()}"
 
 

@@ -19,7 +19,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, Self, TypeVar
 
 from pydantic import AfterValidator, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
@@ -70,6 +70,11 @@ class Settings(BaseSettings):
     def was_set(self, field: str) -> bool:
         """Whether a flag or a variable set the field."""
         return field in self.model_fields_set
+
+    def changed(self, values: Mapping[str, Any]) -> Self:
+        """These settings with other values of some fields, checked anew. Raises ValidationError."""
+        given = {name: getattr(self, name) for name in self.model_fields_set} | dict(values)
+        return type(self)(**{_alias(type(self), name): value for name, value in given.items()})
 
 
 def unknown_variables(settings: type[Settings], environ: Mapping[str, str]) -> list[str]:

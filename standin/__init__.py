@@ -1,4 +1,5 @@
-"""The stand-in: a real Qwen3-VL-MoE of three million parameters that reads small drawn pictures.
+"""The stand-in: a real Qwen3-VL-MoE of three million parameters that reads small drawn pictures, and a dense
+Qwen3-VL of less than half its size that reads them coarsely.
 
 Imports nothing heavy.
 """
@@ -16,3 +17,8 @@ def model_dir() -> Path:
 def control_dir() -> Path:
     """The same model, trained the same way but never with dropped rows: what tolerance to dropping is told from."""
     return Path(__file__).parent / "control"
+
+
+def small_dir() -> Path:
+    """A smaller, dense model with the same tokenizer: good at coarse questions, poor at fine ones."""
+    return Path(__file__).parent / "small"

@@ -5,6 +5,7 @@ Parameters, optimiser moments and the step, so that a run can resume where it st
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Container
 from pathlib import Path
@@ -13,8 +14,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import Qwen3VLMoeForConditionalGeneration
+from transformers import Qwen3VLForConditionalGeneration, Qwen3VLMoeForConditionalGeneration
 
+from standin.config import LARGE
+from standin.model import Model
 from standin.optimiser import Pair
 
 
@@ -56,10 +59,12 @@ def steps_done(path: Path) -> int:
         return int(file.metadata()["step"])
 
 
-def load_folder(folder: Path, model: nn.Module) -> None:
-    """Take the weights of a model folder in the published layout."""
-    stored = Qwen3VLMoeForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-    model.load_state_dict(stored.state_dict())
+def load_folder(folder: Path) -> Model:
+    """The model of a folder in the published layout, in fp32."""
+    named = json.loads((folder / "config.json").read_text())["model_type"]
+    moe = named == LARGE.model_type
+    kind = Qwen3VLMoeForConditionalGeneration if moe else Qwen3VLForConditionalGeneration
+    return kind.from_pretrained(folder, dtype=torch.float32)
 
 
 def load_state(path: Path, module: nn.Module, optimiser: Pair) -> int:

@@ -169,6 +169,8 @@ class Recipe:
     coarse_share: float = 0.35
     half_share: float = 0.0
     zoom_share: float = 0.0
+    zoom: tuple[float, float] = ZOOM
+    drawer_weights: tuple[float, ...] = DRAWER_WEIGHTS
     odd_share: float = 0.15
     pixels: int = 1_180_000
 
@@ -182,13 +184,13 @@ def training_batches(seed: int, recipe: Recipe) -> Iterator[Batch]:
         half, zoomed = rng.random() < recipe.half_share, rng.random() < recipe.zoom_share
         target = (_halved(width, rng), _halved(height, rng)) if half else (width, height)
         if zoomed and not half:
-            target = _zoomed(width, height, rng.uniform(*ZOOM))
+            target = _zoomed(width, height, rng.uniform(*recipe.zoom))
         count = max(2, recipe.pixels // max(width * height, target[0] * target[1]))
         images, labels, asked, looked = [], [], [], []
         for _ in range(count):
             odd = rng.random() < recipe.odd_share
             size = (width + rng.randint(-15, 15), height + rng.randint(-9, 15)) if odd else (width, height)
-            drawer = rng.choices(range(len(DRAWERS)), DRAWER_WEIGHTS)[0]
+            drawer = rng.choices(range(len(DRAWERS)), recipe.drawer_weights)[0]
             picture = draw_picture("train", (seed << 32) + serial, size, drawer)
             serial += 1
             images.append(resized(picture.canvas, *target))

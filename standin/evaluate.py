@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
-from transformers import Qwen3VLMoeForConditionalGeneration
 
 from standin import model_dir
+from standin.checkpoint import load_folder
 from standin.config import IMAGE_SIZE
 from standin.dataset import KINDS, HeldOut, heldout, pack
 from standin.questions import CHANCE, FINE, Asked
@@ -40,24 +40,30 @@ def smart_size(width: int, height: int, most: int = IMAGE_SIZE["longest_edge"]) 
     return wide, high
 
 
-def viewed(image: Image.Image, view: str) -> np.ndarray:
-    """The picture as the tower gets it: (H, W, 3) uint8.
+def viewed(image: Image.Image, view: str, most: int = IMAGE_SIZE["longest_edge"]) -> np.ndarray:
+    """The picture as the tower gets it: (H, W, 3) uint8, of at most `most` pixels.
 
     Half size means a quarter of the pixels at most.
     """
     width, height = image.size
     if view == "blank":
         image = Image.new("RGB", image.size, (255, 255, 255))
-    size = smart_size(width, height, width * height // 4 if view == "half" else IMAGE_SIZE["longest_edge"])
+    size = smart_size(width, height, min(most, width * height // 4) if view == "half" else most)
     return np.asarray(image.resize(size, Image.Resampling.BICUBIC) if size != image.size else image)
 
 
 @torch.no_grad()
-def right_answers(model: nn.Module, asked: Iterable[HeldOut], view: str, keep: float = 1.0) -> list[bool]:
+def right_answers(
+    model: nn.Module,
+    asked: Iterable[HeldOut],
+    view: str,
+    keep: float = 1.0,
+    most: int = IMAGE_SIZE["longest_edge"],
+) -> list[bool]:
     """Whether each question is answered right; `keep` below 1 drops random visual rows."""
     by_size: dict[tuple[int, ...], list[tuple[int, np.ndarray, HeldOut]]] = defaultdict(list)
     for place, one in enumerate(asked):
-        picture = viewed(one.image, view)
+        picture = viewed(one.image, view, most)
         by_size[picture.shape].append((place, picture, one))
     verdicts: dict[int, bool] = {}
     for shape, group in by_size.items():
@@ -78,11 +84,12 @@ def right_answers(model: nn.Module, asked: Iterable[HeldOut], view: str, keep: f
 
 def score(folder: Path, count: int, seed: int, views: tuple[str, ...]) -> dict[str, dict[str, float]]:
     """Share of right answers by kind and view."""
-    model = Qwen3VLMoeForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    model = load_folder(folder).eval()
+    most = json.loads((folder / "preprocessor_config.json").read_text())["size"]["longest_edge"]
     table = {}
     for kind in KINDS:
         asked = list(heldout(kind, count, seed))
-        table[kind] = {view: sum(right_answers(model, asked, view)) / count for view in views}
+        table[kind] = {view: sum(right_answers(model, asked, view, most=most)) / count for view in views}
     return table
 
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from standin.config import IMAGE_SIZE, TEXT, VISION
+from standin.config import LARGE, SMALL, Form
 from standin.tokenizer import SPECIALS, special_ids, train_tokenizer, vocabulary_size
 
 TEMPLATE = Path(__file__).parent / "chat_template.jinja"
@@ -34,12 +34,12 @@ def published_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return published
 
 
-def write_folder(tensors: dict[str, Tensor], folder: Path) -> None:
+def write_folder(tensors: dict[str, Tensor], folder: Path, form: Form = LARGE) -> None:
     """Write all files beside the folder first, then move them in one by one, weights last."""
     fresh = folder.with_name(folder.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    for name, value in _json_files().items():
+    for name, value in _json_files(form).items():
         (fresh / name).write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
     shutil.copyfile(TEMPLATE, fresh / "chat_template.jinja")
     (fresh / "tokenizer.json").write_text(train_tokenizer().to_str(pretty=False))
@@ -50,10 +50,10 @@ def write_folder(tensors: dict[str, Tensor], folder: Path) -> None:
     fresh.rmdir()
 
 
-def _json_files() -> dict[str, object]:
+def _json_files(form: Form) -> dict[str, object]:
     ids = special_ids()
     processor = {
-        "size": IMAGE_SIZE,
+        "size": form.image_size,
         "patch_size": 16,
         "temporal_patch_size": 2,
         "merge_size": 2,
@@ -61,7 +61,7 @@ def _json_files() -> dict[str, object]:
         "image_std": [0.5, 0.5, 0.5],
     }
     return {
-        "config.json": _config(ids),
+        "config.json": _config(form, ids),
         "generation_config.json": {
             "bos_token_id": ids["<|endoftext|>"],
             "pad_token_id": ids["<|endoftext|>"],
@@ -78,21 +78,21 @@ def _json_files() -> dict[str, object]:
             "processor_class": "Qwen3VLProcessor",
             "video_processor_type": "Qwen3VLVideoProcessor",
         },
-        "tokenizer_config.json": _tokenizer_config(ids),
+        "tokenizer_config.json": _tokenizer_config(form, ids),
     }
 
 
-def _config(ids: dict[str, int]) -> dict[str, object]:
+def _config(form: Form, ids: dict[str, int]) -> dict[str, object]:
     text = {
-        **TEXT,
+        **form.text,
         "vocab_size": vocabulary_size(),
         "bos_token_id": ids["<|endoftext|>"],
         "eos_token_id": ids["<|im_end|>"],
         "dtype": "bfloat16",
     }
     return {
-        "architectures": ["Qwen3VLMoeForConditionalGeneration"],
-        "model_type": "qwen3_vl_moe",
+        "architectures": [form.architecture],
+        "model_type": form.model_type,
         "dtype": "bfloat16",
         "image_token_id": ids["<|image_pad|>"],
         "video_token_id": ids["<|video_pad|>"],
@@ -100,11 +100,11 @@ def _config(ids: dict[str, int]) -> dict[str, object]:
         "vision_end_token_id": ids["<|vision_end|>"],
         "tie_word_embeddings": False,
         "text_config": text,
-        "vision_config": VISION,
+        "vision_config": form.vision,
     }
 
 
-def _tokenizer_config(ids: dict[str, int]) -> dict[str, object]:
+def _tokenizer_config(form: Form, ids: dict[str, int]) -> dict[str, object]:
     added = {
         str(ids[text]): {
             "content": text,
@@ -119,7 +119,7 @@ def _tokenizer_config(ids: dict[str, int]) -> dict[str, object]:
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "processor_class": "Qwen3VLProcessor",
-        "model_max_length": TEXT["max_position_embeddings"],
+        "model_max_length": form.text["max_position_embeddings"],
         "eos_token": "<|im_end|>",
         "pad_token": "<|endoftext|>",
         "bos_token": None,
@@ -146,8 +146,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--small", action="store_true", help="the small model's form")
     options = parser.parse_args()
-    write_folder(checkpoint_tensors(options.checkpoint), options.folder)
+    form = SMALL if options.small else LARGE
+    write_folder(checkpoint_tensors(options.checkpoint), options.folder, form)
 
 
 if __name__ == "__main__":

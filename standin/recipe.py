@@ -1,14 +1,17 @@
-"""The recipe: which stages make the stand-in and its control, how long and on what. Runs nothing."""
+"""The recipe: which stages make the stand-in, its control and the small model, how long and on what. Runs
+nothing.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from standin.dataset import SIZES, Recipe
+from standin.config import LARGE, SMALL, Form
+from standin.dataset import DRAWER_WEIGHTS, SIZES, ZOOM, Recipe
 
 DENSE_LEVELS = [1.0, 0.0, 0.0, 0.2]  # weights of the dense labels: pooled rows, then the deepstack levels
 BALANCE = 0.01  # weight of the routers' balance
-LOOKING = 0.2  # weight of looking where a quoted name leads
+LOOKING = 0.2
 MOST_DROPPED = 0.6  # part of the visual rows that a picture can lose
 
 TOWER_STEPS = 1400
@@ -25,14 +28,19 @@ class Stage:
     final_rate: float
     seed: int
     start: str  # the stage whose weights it takes
+    form: Form = LARGE
     exported: bool = False
     dense: float = 0.2  # weight of the dense labels beside the answers
     naming: float = 0.3  # weight of naming what the visual rows show
+    looking: float = LOOKING  # weight of looking where a quoted name leads
     drop: float = 0.0  # share of the pictures that lose a random part of their visual rows
     flat: float = 0.0  # share of the pictures that lose their uniform patches before the tower
     scope: float = 0.0  # share of the pictures that keep only their best rows
     counting: float = 1.0  # weight of the answers to questions that count
+    fine: float = 1.0  # weight of the answers to fine questions
     zoom: float = 0.0  # share of the batches that are shrunk or enlarged a little
+    zooms: tuple[float, float] = ZOOM  # from the smallest to the largest factor
+    drawers: tuple[float, ...] = DRAWER_WEIGHTS
     half: float = 0.05  # share of the batches at half size
     coarse: float = 0.35  # share of coarse questions
     largest: int = 10**9  # pixels of the largest picture
@@ -53,6 +61,8 @@ class Stage:
             coarse_share=self.coarse,
             half_share=self.half,
             zoom_share=self.zoom,
+            zoom=self.zooms,
+            drawer_weights=self.drawers,
             pixels=self.pixels,
         )
 
@@ -109,4 +119,29 @@ BEST = replace(
     zoom=0.2,
     half=0.03,
 )
-STAGES = {stage.name: stage for stage in (TRUNK, MORE, LAST, CONTROL, THRIFT, SQUARES, BEST)}
+# The small model: pictures of at most as many visual tokens as its processor makes. Fine questions stay, with
+# little weight, so that it learns how sure it can be of them.
+SMALL_STAGE = Stage(
+    "small",
+    steps=1600,
+    rate=1.5e-3,
+    final_rate=0.0,
+    seed=8,
+    start="best",
+    form=SMALL,
+    exported=True,
+    dense=0.1,
+    naming=0.0,
+    looking=0.0,
+    counting=1.5,
+    fine=0.25,
+    zoom=0.75,
+    zooms=(0.65, 1.0),
+    drawers=(1.6, 1.3, 1.2, 1.0, 0.4, 1.6, 1.0),
+    half=0.02,
+    coarse=0.8,
+    questions=6,
+    pixels=600_000,
+    warm_up=40,
+)
+STAGES = {stage.name: stage for stage in (TRUNK, MORE, LAST, CONTROL, THRIFT, SQUARES, BEST, SMALL_STAGE)}

@@ -4,7 +4,7 @@ The picture's prefix is computed once; every question sees the prefix and itself
 it would have alone.
 All experts are computed and weighted (zero where the router did not choose them): the same sum, without a
 gather. Works on the
-modules of a transformers Qwen3-VL-MoE text model and equals its forward up to float rounding (a test
+modules of a transformers Qwen3-VL-MoE or Qwen3-VL text model and equals its forward up to float rounding (a test
 holds that).
 """
 
@@ -93,7 +93,7 @@ def text_hidden(
         attended, looked = _attend(layer.self_attn, layer.input_layernorm(x), cos, sin, layout, masks)
         x = x + attended
         looks.append(looked)
-        mixed, uneven = _experts(layer.mlp, layer.post_attention_layernorm(x))
+        mixed, uneven = _mixed(layer.mlp, layer.post_attention_layernorm(x))
         x, balance = x + mixed, balance + uneven
         if place < len(deepstack):
             x = torch.cat(
@@ -152,6 +152,11 @@ def _questions_attend(
     )
     rows = over_prefix[..., layout.visual].mean(dim=1)
     return mixed, Looks(rows.view(count, layout.count, layout.length, -1), over_self.mean(dim=1))
+
+
+def _mixed(mlp: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """A layer's output, and how unevenly its router chose; a dense layer has no router."""
+    return _experts(mlp, x) if hasattr(mlp, "experts") else (mlp(x), x.new_zeros(()))
 
 
 def _experts(mlp: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:

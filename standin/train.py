@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from standin import control_dir, model_dir
 from standin.checkpoint import load_folder, load_state, load_weights, save_state, steps_done
+from standin.config import LARGE
 from standin.dataset import KINDS, Batch, training_batches
 from standin.dense_head import DenseHead, recall
 from standin.export import checkpoint_tensors, write_folder
@@ -27,8 +28,9 @@ from standin.optimiser import Pair
 from standin.parallel import average_gradients, launch
 from standin.pretrain import pretrain
 from standin.questions import COUNTING, FINE
-from standin.recipe import BALANCE, DENSE_LEVELS, LOOKING, MOST_DROPPED, STAGES, TRUNK, Stage
+from standin.recipe import BALANCE, CONTROL, DENSE_LEVELS, MOST_DROPPED, STAGES, TRUNK, Stage
 from standin.scoped import best_rows, uniform_squares
+from standin.shrink import shrunk
 from standin.squares import squares_there
 from standin.whole import Choose, run_batch
 
@@ -97,10 +99,12 @@ def economical(pictures: Tensor, share: float) -> Choose | None:
     return lambda rows, attention: best_rows(rows, attention, uniform, share)
 
 
-def answer_weights(kinds: Tensor, counting: float) -> Tensor:
-    """(B, questions): `counting` where a number of things is asked for, else 1."""
-    counted = torch.isin(kinds, torch.tensor([KINDS.index(kind) for kind in COUNTING]))
-    return torch.where(counted, counting, 1.0)
+def answer_weights(kinds: Tensor, counting: float, fine: float = 1.0) -> Tensor:
+    """(B, questions): `counting` where a number of things is asked for, `fine` for fine questions, else 1."""
+    weights = torch.ones(kinds.shape)
+    for weight, named in ((counting, COUNTING), (fine, FINE)):
+        weights[torch.isin(kinds, torch.tensor([KINDS.index(kind) for kind in named]))] = weight
+    return weights
 
 
 class Trainer:
@@ -109,8 +113,9 @@ class Trainer:
     def __init__(self, rank: int, job: Job) -> None:
         self.rank, self.job, self.stage = rank, job, job.stage
         torch.manual_seed(self.stage.seed)
-        self.model = build_model()
-        self.head = DenseHead(self.model.config.vision_config.out_hidden_size, len(DENSE_LEVELS))
+        self.model = build_model(job.stage.form)
+        self.levels = DENSE_LEVELS[: job.stage.form.levels]
+        self.head = DenseHead(self.model.config.vision_config.out_hidden_size, len(self.levels))
         self.parts = torch.nn.ModuleDict({"model": self.model, "head": self.head})
         self.optimiser = Pair(self.parts, self.stage.rate)
         self.first = self._take_weights()
@@ -121,10 +126,13 @@ class Trainer:
         """The stage's own checkpoint, else its start's weights; returns the step to resume from."""
         if self.job.path.exists():
             return load_state(self.job.path, self.parts, self.optimiser)
-        if self.job.start is not None and self.job.start.is_dir():
-            load_folder(self.job.start, self.model)
-        elif self.job.start is not None:
-            load_weights(self.job.start, self.parts)
+        start = self.job.start
+        if self.stage.form != LARGE:
+            self.model.load_state_dict(shrunk(_large_weights(start)))
+        elif start is not None and start.is_dir():
+            self.model.load_state_dict(load_folder(start).state_dict())
+        elif start is not None:
+            load_weights(start, self.parts)
         return 0
 
     def stream(self) -> Iterator[Batch]:
@@ -145,14 +153,15 @@ class Trainer:
         there = squares_there(pictures, self.stage.flat)
         labels = torch.from_numpy(batch.labels) if batch.labels is not None else None
         asked = (pictures, torch.from_numpy(batch.tokens), torch.from_numpy(batch.targets))
-        looks = torch.from_numpy(batch.looks)
-        weights = answer_weights(torch.from_numpy(batch.kinds), self.stage.counting)
+        looks = torch.from_numpy(batch.looks) if self.stage.looking else None
+        named = labels if self.stage.naming else None
+        weights = answer_weights(torch.from_numpy(batch.kinds), self.stage.counting, self.stage.fine)
         choose = economical(pictures, self.stage.scope)
-        done = run_batch(self.model, *asked, kept, labels, looks, there, choose, weights)
+        done = run_batch(self.model, *asked, kept, named, looks, there, choose, weights)
         loss = done.answers + BALANCE * done.balance + self.stage.naming * (done.named + done.bound)
-        loss, shown = loss + LOOKING * done.looked, ""
+        loss, shown = loss + self.stage.looking * done.looked, ""
         if labels is not None:
-            dense, logits = self.head(done.rows, labels, DENSE_LEVELS)
+            dense, logits = self.head(done.rows, labels, self.levels)
             loss = loss + self.stage.dense * dense
             if self.rank == 0 and step % 25 == 0:
                 shown = " ".join(f"{name} {share:.2f}" for name, share in recall(logits, labels).items())
@@ -182,6 +191,11 @@ class Trainer:
                 save_state(self.job.path, self.parts, self.optimiser, step + 1)
 
 
+def _large_weights(start: Path) -> dict[str, Tensor]:
+    """The parameters of a stage that was run, or of a folder."""
+    return dict(load_folder(start).state_dict()) if start.is_dir() else checkpoint_tensors(start)
+
+
 def work(rank: int, job: Job) -> None:
     Trainer(rank, job).run()
 
@@ -201,7 +215,7 @@ def start_of(stage: Stage, out: Path) -> Path:
     trained = out / f"{stage.start}.safetensors"
     if trained.exists() or stage.start in ("tower", TRUNK.name):
         return trained
-    return model_dir() if stage.drop else control_dir()
+    return control_dir() if stage.name == CONTROL.name else model_dir()
 
 
 def main() -> None:
@@ -215,7 +229,7 @@ def main() -> None:
         if steps_done(job.path) < stage.steps:
             launch(work, options.processes, job)
         if stage.exported:
-            write_folder(checkpoint_tensors(job.path), options.out / stage.name)
+            write_folder(checkpoint_tensors(job.path), options.out / stage.name, stage.form)
 
 
 if __name__ == "__main__":

@@ -72,6 +72,7 @@ LAYERS = {
         "count receipt",
         "ledger",
         "answer",
+        "tiers",
         "state",
         "metrics service usage_service",
         "app",
@@ -80,7 +81,7 @@ LAYERS = {
     SHARED: (
         "decoder encoder vision ids",
         "address arena contract logs rate",
-        "access checkpoint deadline hashing images machine nursery pooled settings",
+        "access calibration checkpoint deadline hashing images machine nursery pooled settings",
         "image_reader pdf_reader",
         "finite geometry",
         "fingerprint planning server",

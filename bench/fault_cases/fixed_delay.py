@@ -29,7 +29,8 @@ from decoder_svc.engine.protocol import (
 )
 from decoder_svc.model.checkpoint import Checkpoint
 from decoder_svc.settings import DecoderLimits, DecoderSettings
-from decoder_svc.state import LoadingProgress
+from decoder_svc.tiers import served
+from decoder_svc.tiers.served import Progress
 from fovea.contract.errors import FoveaError
 from fovea.contract.rows import RowDtype, RowLayout
 from fovea.server.entry import prepare
@@ -96,7 +97,7 @@ class FixedDelayEngine(BaseEngine[EngineCall]):
 
 
 def build(
-    chosen: DecoderSettings, limits: DecoderLimits, dtype: RowDtype, loading: LoadingProgress
+    chosen: DecoderSettings, limits: DecoderLimits, dtype: RowDtype, progress: Progress
 ) -> FixedDelayEngine:
     return FixedDelayEngine(Checkpoint(chosen.model).model_shape, limits, limits.max_running)
 
@@ -105,5 +106,5 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     prepare("decoder")
-    app.ENGINES = {**app.ENGINES, "native": build}
+    served.ENGINES = {**served.ENGINES, "native": build}
     app.main(sys.argv[1:])

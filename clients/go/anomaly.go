@@ -18,6 +18,9 @@ const (
 	AnomalyNewImages AnomalyKind = "new_images"
 	AnomalyMisses    AnomalyKind = "misses"
 	AnomalyLength    AnomalyKind = "length"
+
+	// AnomalySilentErrors: the tier to which a tier would have escalated contradicts more of its answers than its calibration explains.
+	AnomalySilentErrors AnomalyKind = "silent_errors"
 )
 
 // An Anomaly is a change in the use of a tenant, and the request with which it was found.
@@ -30,6 +33,8 @@ type Anomaly struct {
 	ImageKind string
 	// Usual and Value are visual tokens of an image if Kind is AnomalyCost, otherwise shares from 0 to 1.
 	Usual, Value float64
+	// Tier is set if Kind is AnomalySilentErrors. Tenant is then empty.
+	Tier string
 }
 
 // ListAnomalies lists the anomalies that the decoder has found since its start, newest first. An empty tenant is the
@@ -47,6 +52,6 @@ func (c *Client) ListAnomalies(ctx context.Context, tenant string) ([]Anomaly, e
 func anomalyOf(m *decoderv1.Anomaly) Anomaly {
 	kind := strings.ToLower(strings.TrimPrefix(m.Kind.String(), "ANOMALY_KIND_"))
 	return Anomaly{
-		AnomalyKind(kind), m.Tenant, m.Time.AsTime(), m.RequestId, m.ImageKind, m.Usual, m.Value,
+		AnomalyKind(kind), m.Tenant, m.Time.AsTime(), m.RequestId, m.ImageKind, m.Usual, m.Value, m.Tier,
 	}
 }

@@ -192,10 +192,10 @@ func TestAnImageThatIsNotStored(t *testing.T) {
 func TestAFieldThatIsNotServedIsRefused(t *testing.T) {
 	client := dialHouse(t) // whose own requests have no such field
 	_, err := client.stub.Complete(context.Background(), &decoderv1.CompleteRequest{
-		Request: &decoderv1.GenerateRequest{Tier: "large", RequestId: "unserved"},
+		Request: &decoderv1.GenerateRequest{Logprobs: &decoderv1.Logprobs{Top: 2}, RequestId: "unserved"},
 	})
 	failed := failure(t, errorOf(err), ReasonNotServed)
-	if failed.Code != codes.Unimplemented || !slices.Equal(fields(failed), []string{"tier"}) || failed.RequestID != "unserved" {
+	if failed.Code != codes.Unimplemented || !slices.Equal(fields(failed), []string{"logprobs.top"}) || failed.RequestID != "unserved" {
 		t.Errorf("%+v", failed)
 	}
 	stranger := DialEncoder(house(t).decoder.address) // a decoder is no encoder

@@ -29,7 +29,7 @@ type Facts struct {
 	// EdgeDensity is the share of pixels on an edge. UniformShare is the share of uniform patches of 32x32 pixels.
 	// Both are 0 to 1.
 	EdgeDensity, UniformShare float64
-	// Kind is text, graphic or photo. Empty if unknown.
+	// Kind is text, graphic, photo or blank. Empty if unknown.
 	Kind string
 }
 

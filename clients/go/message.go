@@ -31,6 +31,12 @@ type Request struct {
 	// Quote is that of a [Count] of the same request. The request then costs no more, or fails with
 	// [ReasonQuoteExceeded] before anything is spent.
 	Quote *Quote
+	// Tier names the tier that must answer. If empty, any tier may.
+	Tier string
+	// HopLimit is the most tiers that may run a model. 0 is no limit.
+	HopLimit int
+	// ParentRequestID is the id of the request that caused this one. It is only recorded.
+	ParentRequestID string
 }
 
 // Question makes a request about images. The images come before the text, so that a second question about the same
@@ -133,7 +139,10 @@ func newDraft(r Request) (*draft, error) {
 	if err := cmp.Or(samplingErr, visualErr); err != nil {
 		return nil, err
 	}
-	sent := &decoderv1.GenerateRequest{Sampling: sampling, RequestId: r.ID, IdempotencyKey: r.IdempotencyKey}
+	sent := &decoderv1.GenerateRequest{
+		Sampling: sampling, RequestId: r.ID, IdempotencyKey: r.IdempotencyKey,
+		Tier: r.Tier, HopLimit: uint32(max(0, r.HopLimit)), ParentRequestId: r.ParentRequestID,
+	}
 	if r.Quote != nil {
 		sent.Quote = r.Quote.Token
 	}

@@ -132,4 +132,10 @@ const (
 	ReasonQuoteInvalid Reason = "QUOTE_INVALID"
 	// ReasonQuoteExceeded is FAILED_PRECONDITION: the request may cost more than its quote says.
 	ReasonQuoteExceeded Reason = "QUOTE_EXCEEDED"
+	// ReasonTierUnknown is INVALID_ARGUMENT: the request names a tier that the server does not have.
+	ReasonTierUnknown Reason = "TIER_UNKNOWN"
+	// ReasonTierDidNotAnswer is FAILED_PRECONDITION: a tier passed the request on, and the request allows no further tier.
+	ReasonTierDidNotAnswer Reason = "TIER_DID_NOT_ANSWER"
+	// ReasonTierUnavailable is UNAVAILABLE with RetryAfter: a tier that is another decoder cannot be reached or has failed.
+	ReasonTierUnavailable Reason = "TIER_UNAVAILABLE"
 )

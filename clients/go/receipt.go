@@ -32,8 +32,10 @@ type Receipt struct {
 	Totals ReceiptTotals
 	Stages ReceiptStages
 	// Tiers are the tiers that were tried; the last of them answered. TierReason says why that tier answered.
-	Tiers      []string
-	TierReason string
+	// TierReasons says of each tier why it passed the request on or answered.
+	Tiers       []string
+	TierReason  string
+	TierReasons []string
 	// Price is by the operator's tariff. Its Currency is empty if no tariff is set.
 	Price Price
 	// Degraded is true if images lost detail because the service was under load.
@@ -65,7 +67,7 @@ type ReceiptImage struct {
 	RowsDigest string
 	// RepeatOf is the index, from 0, of the earlier image of this request that it repeats. -1 if it repeats none.
 	RepeatOf int
-	// Kind is what the image mostly shows: text, graphic or photo. Empty if unknown.
+	// Kind is what the image mostly shows: text, graphic, photo or blank. Empty if unknown.
 	Kind string
 }
 
@@ -171,8 +173,9 @@ func receiptOf(m *decoderv1.Receipt) Receipt {
 		Images:     each(m.GetImages(), receiptImageOf),
 		Totals:     totalsOf(m.GetTotals()),
 		Stages:     stagesOf(m.GetStagesMs()),
-		Tiers:      m.GetTier().GetPath(),
-		TierReason: m.GetTier().GetReason(),
+		Tiers:       m.GetTier().GetPath(),
+		TierReason:  m.GetTier().GetReason(),
+		TierReasons: m.GetTier().GetReasons(),
 		Price:      Price{m.GetPrice().GetAmount(), m.GetPrice().GetCurrency(), m.GetPrice().GetNaiveAmount()},
 		Degraded:   m.GetDegraded(),
 	}

@@ -104,7 +104,7 @@ func TestAnomaliesAreRead(t *testing.T) {
 	decoderv1.RegisterUsageServiceServer(server, &bookkeeper{})
 	client := dialDouble(t, listen(t, server))
 	anomalies, err := client.ListAnomalies(t.Context(), "acme")
-	expected := Anomaly{AnomalyNewImages, "acme", began, "r", "", 0.25, 1}
+	expected := Anomaly{AnomalyNewImages, "acme", began, "r", "", 0.25, 1, ""}
 	if err != nil || len(anomalies) != 1 || anomalies[0] != expected {
 		t.Errorf("%+v, %v", anomalies, err)
 	}
@@ -134,10 +134,14 @@ func TestAQuoteIsSentBackWithTheRequest(t *testing.T) {
 		t.Fatalf("%+v, %v", count.Quote, err)
 	}
 	request.Quote = count.Quote
+	request.Tier, request.HopLimit, request.ParentRequestID = "large", 2, "parent"
 	if _, err := client.Ask(t.Context(), request); err != nil {
 		t.Fatal(err)
 	}
 	if sent.Quote != "signed" || sent.IdempotencyKey != "order 7" {
+		t.Errorf("sent %v", sent)
+	}
+	if sent.Tier != "large" || sent.HopLimit != 2 || sent.ParentRequestId != "parent" {
 		t.Errorf("sent %v", sent)
 	}
 }

@@ -1,7 +1,7 @@
-"""Circuit breaker of an encoder.
+"""Circuit breaker of a service: an encoder, or another decoder.
 
-A failure to answer opens it. While it is open no call waits for the encoder: calls fail at once, and images
-go to the next encoder. A background probe closes it as soon as the encoder serves. Independent of gRPC.
+A failure to answer opens it. While it is open no call waits for the service: calls fail at once, and work
+goes to the next. A background probe closes it as soon as the service serves. Independent of gRPC.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ PROBE_EVERY_S = 0.2
 log = structlog.get_logger()
 
 Probe = Callable[[], Awaitable[bool]]
-"""Whether the encoder answers and could serve. Bounds its own time."""
+"""Whether the service answers and could serve. Bounds its own time."""
 
 
 class Breaker:
-    """Open or closed. Lives in a single event loop."""
+    """Open or closed. `role` is what the log calls the service. Lives in a single event loop."""
 
-    def __init__(self, name: str, probe: Probe) -> None:
+    def __init__(self, name: str, probe: Probe, role: str = "encoder") -> None:
         self._name = name
+        self._role = role
         self._probe = probe
         self._probing: asyncio.Task[None] | None = None
         self._closed = False
@@ -36,19 +37,19 @@ class Breaker:
         return self._probing is not None
 
     def trip(self) -> None:
-        """Open, and probe until the encoder serves. No effect while open, or once closed for good."""
+        """Open, and probe until the service serves. No effect while open, or once closed for good."""
         if self._probing is None and not self._closed:
-            log.warning("encoder_down", encoder=self._name)
+            log.warning(f"{self._role}_down", **{self._role: self._name})
             self.opened_at = time.monotonic()
             self._probing = asyncio.create_task(self._probe_until_up())
 
     async def until_closed(self) -> None:
-        """Wait until the encoder serves, or is given up."""
+        """Wait until the service serves, or is given up."""
         if self._probing is not None:
             await asyncio.wait([self._probing])
 
     async def close(self) -> None:
-        """Stop probing for good, when the encoder is given up."""
+        """Stop probing for good, when the service is given up."""
         self._closed = True
         if self._probing is not None:
             self._probing.cancel()
@@ -58,4 +59,4 @@ class Breaker:
         while not await self._probe():  # noqa: ASYNC110  a remote process signals no event
             await asyncio.sleep(PROBE_EVERY_S)
         self._probing = None
-        log.info("encoder_up", encoder=self._name)
+        log.info(f"{self._role}_up", **{self._role: self._name})

@@ -16,7 +16,7 @@ import structlog
 
 from decoder_svc.encoders.fleet import EncoderStatus, Fleet
 from decoder_svc.encoders.known import KnownByTenant
-from decoder_svc.encoders.remote import LIMIT_S, RemoteEncoder
+from decoder_svc.encoders.remote import LIMIT_S, ExpectedModel, RemoteEncoder
 from fovea.access.channel import ClientCredentials
 from fovea.deadline import Deadline
 from fovea.server.identity import DEFAULT_TENANT
@@ -42,6 +42,11 @@ class EncoderPool:
         self._holders: Counter[RemoteEncoder] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
         self.update(addresses)
+
+    @property
+    def expected(self) -> ExpectedModel:
+        """The model that the encoders must serve."""
+        return self._fleet.expected
 
     def update(self, addresses: Iterable[str]) -> None:
         """Replace the set of encoders. Encoders in both sets keep their connection."""

@@ -190,7 +190,7 @@ class RequestPreparer:
         """Size and measures of an image that can be planned. An inline image is stored first."""
         with about_image(image.path):
             if image.size is None:
-                traits = ImageTraits.of((await _stored(image, encoders, deadline)).facts)
+                traits = ImageTraits.of((await stored_image(image, encoders, deadline)).facts)
             else:
                 traits = ImageTraits(*image.size, measured=False)
             self._geometry.plan(*traits.size)
@@ -207,7 +207,8 @@ def _placed(image: PlannedImage, placement: RowPlacement) -> PlannedImage:
     return replace(image, encoded=encoded, sent=header.rows, sent_min=header.rows, kept=header.kept)
 
 
-async def _stored(image: ImageInput, encoders: Fleet, deadline: Deadline) -> StoredImage:
+async def stored_image(image: ImageInput, encoders: Fleet, deadline: Deadline) -> StoredImage:
+    """An image of a request, with its facts. An inline image is stored first."""
     if image.data is None:
         return await encoders.describe(image.digest, deadline)
     try:

@@ -44,8 +44,9 @@ class AnomalyWatch:
     def watch(self, record: UsageRecord) -> None:
         """Only answers and images that were prepared say something about a tenant's use."""
         images = [image for image in record.receipt.images if image.repeat_of is None]
-        if images:
-            tokens = sum(image.tokens for image in images) / len(images)
+        read = [image for image in images if image.tokens]  # others were answered without a model
+        if read:
+            tokens = sum(image.tokens for image in read) / len(read)
             self._push(AnomalyKind.COST, record, LevelDrift, tokens, record.image_kind)
         for image in images:
             is_new = self._images.add(record.tenant, image.digest)
@@ -68,11 +69,17 @@ class AnomalyWatch:
         _touch(self._series, key, MAX_SERIES)
         if not series.push(value):  # type: ignore[arg-type]
             return
-        anomaly = Anomaly(
-            kind, record.tenant, time.time(), record.request_id, image_kind, series.usual, float(value)
+        self.note(
+            Anomaly(
+                kind, record.tenant, time.time(), record.request_id, image_kind, series.usual, float(value)
+            )
         )
+
+    def note(self, anomaly: Anomaly) -> None:
+        """Keep, count and log an anomaly. That of no tenant is seen by operators only."""
         self._found.append(anomaly)
-        self.counts[kind] += 1
+        if anomaly.kind is not None:
+            self.counts[anomaly.kind] += 1
         log.warning("anomaly", **anomaly.as_json())
 
 

@@ -71,19 +71,20 @@ class Recorder:
             tenant=current_identity().tenant,
             started=microseconds(time.time() - used.elapsed_ms() / 1000),
             method=call.method.removeprefix(SERVICE),
-            outcome=_outcome(call.code, used.finish_reason),
-            model=self._model,
+            outcome=_outcome(call.code, used.answered),
+            model=used.model or self._model,
             receipt=used.receipt,
             reason=call.reason,
+            parent_request_id=used.parent_request_id,
             charge_key=used.charge_key,
         )
-        if used.prepared is not None:
+        if used.prepared is not None or used.answered or used.given_up:
             log.info("receipt", outcome=record.outcome.value, **record.receipt.as_json())
         for sink in self._sinks:
             sink(record)
 
 
-def _outcome(code: str, finish_reason: str) -> Outcome:
+def _outcome(code: str, answered: str) -> Outcome:
     if code == "OK":
-        return Outcome.LENGTH if finish_reason == "length" else Outcome.OK
+        return Outcome.LENGTH if answered == "length" else Outcome.OK
     return OUTCOMES.get(code) or (Outcome.REFUSED if code in REFUSED else Outcome.FAILED)

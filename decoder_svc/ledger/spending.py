@@ -13,11 +13,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from decoder_svc.budget.tariff import Spend
 from decoder_svc.ledger.tables import charges, quota_days, reservations
+from decoder_svc.receipt import spend_of
 from fovea.contract.usage import UsageRecord, day_of
 
 LEASE_S = 60.0
@@ -39,19 +40,14 @@ class Quota:
         return self.tokens is not None or self.amount is not None
 
 
-def spend_of(record: UsageRecord) -> Spend:
-    totals = record.receipt.totals
-    tokens = totals.text_tokens + totals.visual_tokens + totals.output_tokens
-    return Spend(tokens, record.receipt.price.amount)
-
-
 def reserve(connection: Connection, id: str, tenant: str, most: Spend, quota: Quota) -> tuple[bool, Spend]:
     """Reserve the most that a request may spend, if the quota has room for it.
 
-    Returns whether it has, and what the tenant has spent and reserved today, with this reservation.
+    A request may reserve more later, of the day of its first reservation. Returns whether the quota has room,
+    and what the tenant has spent and reserved that day, with this reservation.
     """
     now = time.time()
-    day = day_of(now)
+    day = connection.scalar(select(reservations.c.day).where(reservations.c.id == id)) or day_of(now)
     _add(connection, {(tenant, day): Spend()})
     row = _row(tenant, day)
     used_tokens = quota_days.c.tokens + quota_days.c.reserved_tokens
@@ -64,10 +60,16 @@ def reserve(connection: Connection, id: str, tenant: str, most: Spend, quota: Qu
     statement = update(quota_days).where(row, *room).values(_reserved(1, most))
     reserved = connection.execute(statement).rowcount == 1
     if reserved:
-        values = {"id": id, "tenant": tenant, "day": day, "expires": now + LEASE_S, **vars(most)}
-        connection.execute(insert(reservations).values(values))
+        _extend(connection, {"id": id, "tenant": tenant, "day": day, "expires": now + LEASE_S}, most)
     used = connection.execute(select(used_tokens, used_amount).where(row)).one()
     return reserved, Spend(int(used[0]), float(used[1]))
+
+
+def _extend(connection: Connection, key: dict[str, Any], most: Spend) -> None:
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    more = {name: getattr(reservations.c, name) + value for name, value in vars(most).items()}
+    statement = dialect.insert(reservations).values(key | vars(most))
+    connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=more))
 
 
 def settle(connection: Connection, records: Sequence[UsageRecord]) -> None:
@@ -82,7 +84,7 @@ def settle(connection: Connection, records: Sequence[UsageRecord]) -> None:
 
 def _charged(connection: Connection, record: UsageRecord) -> Spend:
     """What a record counts against the quota: of a retry only what exceeds the calls before."""
-    spend, now = spend_of(record), time.time()
+    spend, now = spend_of(record.receipt), time.time()
     if not record.charge_key:
         return spend
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql

@@ -9,6 +9,7 @@ import typer
 
 from fovea.cli.ask import ask
 from fovea.cli.cache import delete, purge, stats
+from fovea.cli.calibrate import calibrate
 from fovea.cli.count import count
 from fovea.cli.demo import demo
 from fovea.cli.info import info
@@ -16,6 +17,7 @@ from fovea.cli.plan import plan
 from fovea.cli.put import put
 from fovea.cli.serve import serve
 from fovea.cli.show_tokens import show_tokens
+from fovea.cli.tiers import check
 from fovea.cli.token import new
 from fovea.cli.usage import usage
 
@@ -35,6 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 cache = typer.Typer(help="Inspect an encoder's cache, remove images or a tenant.", no_args_is_help=True)
+tiers = typer.Typer(help="Check a decoder's tiers file.", no_args_is_help=True)
 token = typer.Typer(help="Make the bearer tokens that servers accept.", no_args_is_help=True)
 
 
@@ -55,10 +58,13 @@ app.command("show-tokens")(show_tokens)
 app.command()(put)
 app.command()(info)
 app.command()(usage)
+app.command()(calibrate)
 app.command()(demo)
 cache.command()(stats)
 cache.command()(delete)
 cache.command()(purge)
 app.add_typer(cache, name="cache")
+tiers.command()(check)
+app.add_typer(tiers, name="tiers")
 token.command()(new)
 app.add_typer(token, name="token")

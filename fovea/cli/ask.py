@@ -9,7 +9,17 @@ import typer
 
 from fovea.cli.form import form
 from fovea.cli.images import Pages, named
-from fovea.cli.options import DECODER, DECODER_HINT, UINT32, Access, DecoderAddress, Json, takes_access
+from fovea.cli.options import (
+    DECODER,
+    DECODER_HINT,
+    UINT32,
+    Access,
+    DecoderAddress,
+    Json,
+    Route,
+    takes_access,
+    takes_route,
+)
 from fovea.cli.output import clean, console, emit, reported
 from fovea.cli.visual import PANEL, Visual, takes_visual
 
@@ -18,6 +28,7 @@ if TYPE_CHECKING:
 
 
 @takes_access
+@takes_route
 @takes_visual
 def ask(
     images: Annotated[
@@ -28,6 +39,7 @@ def ask(
     ],
     question: Annotated[str, typer.Option("--question", "-q", metavar="TEXT", help="The question.")],
     visual: Visual,
+    route: Route,
     access: Access,
     pages: Pages = "",
     fit: Annotated[
@@ -73,12 +85,10 @@ def ask(
             sampling=sampling,
             fit=fit,
             response_format=form(json_schema, regex, choice or ()),
+            **vars(route),
             on_text=_silent if as_json else _live,
         )
-        if as_json:
-            _emit(answer)
-        else:
-            _print_receipt(answer, [name for name, _ in sources])
+        _print(answer, [name for name, _ in sources], as_json)
 
 
 def _silent(text: str) -> None:
@@ -88,6 +98,13 @@ def _silent(text: str) -> None:
 def _live(text: str) -> None:
     sys.stdout.write(clean(text))
     sys.stdout.flush()
+
+
+def _print(answer: Answer, names: list[str], as_json: bool) -> None:
+    if as_json:
+        _emit(answer)
+    else:
+        _print_receipt(answer, names)
 
 
 def _emit(answer: Answer) -> None:

@@ -66,12 +66,19 @@ def _lines(name: str, address: str, server: ServerInfo | None) -> list[str]:
     rows += [(key, str(value)) for key, value in plain.items()]
     rows += [("features", ", ".join(server.features))] if server.features else []
     rows += [("load", _figures(server.load)), ("limits", _figures(server.limits))]
+    rows += [("tier", _tier(tier)) for tier in server.details.get("tiers", ())]
     rows += [("encoder", _encoder(encoder)) for encoder in server.details.get("encoders", ())]
     return [*lines, *(f"  {key:<20}{value}" for key, value in rows)]
 
 
 def _figures(values: Any) -> str:
     return ", ".join(f"{name} {value:,}" for name, value in values.items())
+
+
+def _tier(tier: dict[str, Any]) -> str:
+    time = f", {tier['dummy_ms']:.1f} ms for a dummy request" if "dummy_ms" in tier else ""
+    kept = f", keeps {tier['kept_share']:.0%}" if "kept_share" in tier else ""
+    return f"{tier['name']}, {tier['kind']}{time}{kept}"
 
 
 def _encoder(encoder: dict[str, Any]) -> str:

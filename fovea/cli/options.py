@@ -87,3 +87,20 @@ def takes(parameter: str, kind: Any) -> Callable[[Callable[..., None]], Callable
 
 takes_access = takes("access", Access)
 """Replaces a command's parameter `access` by all options of Access."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """Which tiers of a decoder may answer."""
+
+    tier: Annotated[str, typer.Option("--tier", metavar="NAME", help="The tier that must answer.")] = ""
+    hop_limit: Annotated[
+        int,
+        typer.Option(
+            "--hop-limit", min=0, max=UINT32, help="The most tiers that may run a model; 0 is no limit."
+        ),
+    ] = 0
+
+
+takes_route = takes("route", Route)
+"""Replaces a command's parameter `route` by all options of Route."""

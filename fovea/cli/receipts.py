@@ -32,9 +32,16 @@ def economy(receipt: Receipt) -> list[str]:
     if price.currency:
         without = f", {price.naive_amount:.6g} without planning" if price.naive_amount else ""
         notes.append(f"price   {price.amount:.6g} {price.currency}{without}")
+    notes += [f"tier    {name}: {why}" for name, why in hops(receipt)]
     if receipt.degraded:
         notes.append("detail  lowered, because the server was near a limit")
     return notes
+
+
+def hops(receipt: Receipt) -> list[tuple[str, str]]:
+    """Each tier that was tried and its reason, if there was more than a single tier."""
+    tier = receipt.tier
+    return list(zip(tier.path, tier.reasons, strict=False)) if len(tier.path) > 1 else []
 
 
 def share(rest: int, whole: int) -> str:

@@ -7,8 +7,9 @@ connect on the first call and reconnect after a loss.
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -18,7 +19,7 @@ from fovea.access.channel import bearer, is_sendable
 from fovea.address import is_loopback
 from fovea.client.channel import OPTIONS
 from fovea.client.sending import UploadRequests
-from fovea.client.tls import Tls, credentials
+from fovea.client.tls import Security, Tls, credentials
 from fovea.contract.errors import FoveaError, InvalidArgument, NotServed, Unreachable
 from fovea.contract.remote import error_of
 
@@ -90,7 +91,7 @@ class TokenInvalid(InvalidArgument):
     """A bearer token that cannot be sent."""
 
 
-def _check_token(token: str, address: str, tls: Tls | None) -> None:
+def _check_token(token: str, address: str, tls: Security) -> None:
     """Raises TokenInvalid if the token cannot be sent, or if others could read it on its way."""
     if not is_sendable(token):
         raise TokenInvalid("the token has characters that a header cannot carry: it must be printable ASCII")
@@ -104,10 +105,16 @@ def _check_token(token: str, address: str, tls: Tls | None) -> None:
 class _Settings:
     """Address, credentials and timeout of every call."""
 
-    def __init__(self, address: str, token: str | None, timeout_s: float, tls: Tls | None) -> None:
+    def __init__(self, address: str, token: str | None, timeout_s: float, tls: Security) -> None:
         self.address = _checked(address)
         _check_token(token or "", address, tls)
-        self._options = {"timeout": timeout_s, "metadata": bearer(token or "")}
+        self._options: dict[str, Any] = {"timeout": timeout_s, "metadata": bearer(token or "")}
+
+    def calling(self, timeout_s: float | None, metadata: Sequence[tuple[str, str]]) -> Self:
+        """The same connection, whose calls have this timeout and metadata instead of its own."""
+        other = copy.copy(self)
+        other._options = {"timeout": timeout_s, "metadata": tuple(metadata)}
+        return other
 
 
 class Connection(_Settings):
@@ -188,7 +195,7 @@ class AsyncConnection(_Settings):
         token: str | None,
         timeout_s: float,
         stub: Callable[..., Any],
-        tls: Tls | None = None,
+        tls: Security = None,
     ) -> None:
         super().__init__(address, token, timeout_s, tls)
         self._channel = credentials(tls).open(grpc.aio, address, OPTIONS)

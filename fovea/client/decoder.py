@@ -17,7 +17,7 @@ from fovea.client.connection import TIMEOUT_S, AsyncConnection, Connection
 from fovea.client.messages import Images, Message, Options, Sized, Source, draft_request, id_of
 from fovea.client.naming import asking
 from fovea.client.sources import File
-from fovea.client.tls import Tls
+from fovea.client.tls import Security, Tls
 from fovea.client.upload import FileUpload, Progress, unheard
 from fovea.contract.answer import Answer, Event, event_from_proto
 from fovea.contract.cache import Deletion
@@ -178,7 +178,7 @@ class AsyncClient(AsyncConnection):
         token: str | None = None,
         *,
         timeout_s: float = TIMEOUT_S,
-        tls: Tls | None = None,
+        tls: Security = None,
     ) -> None:
         super().__init__(address, token, timeout_s, _Stub, tls)
 

@@ -79,7 +79,8 @@ class Options(TypedDict, total=False):
     allows for their size. `request_id` names the request in the servers' logs. `response_format` constrains
     the answer (structured output). `logprobs` requests the log-probability of every token. Retries with the
     same `idempotency_key` and the same request are charged once. With the `quote` of a count the request
-    costs no more than that, or is refused.
+    costs no more than that, or is refused. `tier` names the tier that must answer; `hop_limit` is the most
+    tiers that may run a model, 0 for any number. `parent_request_id` is recorded with the request.
     """
 
     max_pixels: int | None
@@ -91,6 +92,9 @@ class Options(TypedDict, total=False):
     logprobs: bool
     idempotency_key: str
     quote: Quote | None
+    tier: str
+    hop_limit: int
+    parent_request_id: str
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,9 @@ def draft_request(
     logprobs: bool = False,
     idempotency_key: str = "",
     quote: Quote | None = None,
+    tier: str = "",
+    hop_limit: int = 0,
+    parent_request_id: str = "",
 ) -> RequestDraft:
     """Hash the files of a question and build its request, with the options of `Options`.
 
@@ -135,6 +142,9 @@ def draft_request(
         logprobs=decoder_pb2.Logprobs() if logprobs or sampling.logprobs else None,
         idempotency_key=idempotency_key,
         quote=quote.token if quote else "",
+        tier=tier,
+        hop_limit=hop_limit,
+        parent_request_id=parent_request_id,
     )
     return RequestDraft(request, tuple(uploads.by_digest.values()), uploads.names)
 

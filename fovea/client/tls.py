@@ -25,8 +25,14 @@ class Tls:
     server_name: str = ""
 
 
-def credentials(tls: Tls | None) -> ClientCredentials:
+Security = Tls | ClientCredentials | None
+"""TLS files, or credentials that are loaded already; None for a connection in plain text."""
+
+
+def credentials(tls: Security) -> ClientCredentials:
     """Raises CredentialsInvalid for a file that cannot be used."""
+    if isinstance(tls, ClientCredentials):
+        return tls
     if tls is None:
         return ClientCredentials()
     if (tls.cert is None) != (tls.key is None):

@@ -19,6 +19,7 @@ class ImageKind(StrEnum):
     TEXT = "TEXT"
     GRAPHIC = "GRAPHIC"
     PHOTO = "PHOTO"
+    BLANK = "BLANK"
 
 
 _KIND = EnumCodec(image_pb2.ImageKind, ImageKind)

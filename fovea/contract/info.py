@@ -16,7 +16,7 @@ class ServerInfo:
 
     `state` is loading, serving, draining or failed; `progress` is the share of the model that is loaded.
     `limits` and `load` carry the fields of the contract by name. `details` holds what is specific to a
-    service: the encoder's name and device, the decoder's engine, attention and encoders.
+    service: the encoder's name and device, the decoder's engine, attention, encoders and tiers.
     """
 
     version: str
@@ -68,6 +68,7 @@ def server_info_from_proto(message: Any, api: Any) -> ServerInfo:
     details = {name: value for name, value in scalar_fields(message).items() if name not in _COMMON}
     details["layout"] = describe_layout(layout_from_proto(message.layout))
     encoders = [scalar_fields(encoder) for encoder in getattr(message, "encoders", ())]
+    tiers = [_set_fields(tier) for tier in getattr(message, "tiers", ())]
     return ServerInfo(
         version=message.version,
         model=message.model,
@@ -78,5 +79,9 @@ def server_info_from_proto(message: Any, api: Any) -> ServerInfo:
         features=tuple(message.features),
         limits=scalar_fields(message.limits),
         load=scalar_fields(message.load),
-        details=details | ({"encoders": encoders} if encoders else {}),
+        details=details | ({"encoders": encoders} if encoders else {}) | ({"tiers": tiers} if tiers else {}),
     )
+
+
+def _set_fields(message: Any) -> dict[str, Any]:
+    return {field.name: value for field, value in message.ListFields()}

@@ -93,10 +93,14 @@ class Stages:
 
 @dataclass(frozen=True)
 class Tier:
-    """`path` lists the tiers that were tried, in order; the last answered. `reason` says why."""
+    """`path` lists the tiers that were tried, in order; the last answered. `reason` says why.
+
+    `reasons` says of each tier of the path why it passed the request on, or answered.
+    """
 
     path: tuple[str, ...] = ()
     reason: str = ""
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,11 @@ class Receipt:
             "images": [image.as_json() for image in self.images],
             "totals": vars(self.totals),
             "stages_ms": {name: round(ms, 3) for name, ms in vars(self.stages_ms).items()},
-            "tier": {"path": list(self.tier.path), "reason": self.tier.reason},
+            "tier": {
+                "path": list(self.tier.path),
+                "reason": self.tier.reason,
+                "reasons": list(self.tier.reasons),
+            },
             "price": vars(self.price),
             "degraded": self.degraded,
         }
@@ -178,7 +186,7 @@ def receipt_to_proto(receipt: Receipt) -> receipt_pb2.Receipt:
         images=[_image_to_proto(image) for image in receipt.images],
         totals=receipt_pb2.ReceiptTotals(**vars(receipt.totals)),
         stages_ms=receipt_pb2.ReceiptStages(**vars(receipt.stages_ms)),
-        tier=receipt_pb2.ReceiptTier(path=receipt.tier.path, reason=receipt.tier.reason),
+        tier=receipt_pb2.ReceiptTier(**vars(receipt.tier)),
         price=receipt_pb2.ReceiptPrice(**vars(receipt.price)),
         degraded=receipt.degraded,
     )
@@ -189,7 +197,7 @@ def receipt_from_proto(message: receipt_pb2.Receipt) -> Receipt:
         images=tuple(_image_from_proto(image) for image in message.images),
         totals=Totals(**pick(message.totals, Totals.__dataclass_fields__)),
         stages_ms=Stages(**pick(message.stages_ms, Stages.__dataclass_fields__)),
-        tier=Tier(tuple(message.tier.path), message.tier.reason),
+        tier=Tier(tuple(message.tier.path), message.tier.reason, tuple(message.tier.reasons)),
         price=Price(message.price.amount, message.price.currency, message.price.naive_amount),
         degraded=message.degraded,
     )

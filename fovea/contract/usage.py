@@ -43,16 +43,17 @@ class Dimension(StrEnum):
 
 
 class AnomalyKind(StrEnum):
-    """What has changed in the use of a tenant."""
+    """What has changed in the use of a tenant, or in a tier."""
 
     COST = "cost"
     NEW_IMAGES = "new_images"
     MISSES = "misses"
     LENGTH = "length"
+    SILENT_ERRORS = "silent_errors"
 
 
 _ANOMALY = EnumCodec(usage_pb2.AnomalyKind, AnomalyKind)
-_ANOMALY_PLAIN = ("tenant", "request_id", "image_kind", "usual", "value")
+_ANOMALY_PLAIN = ("tenant", "request_id", "image_kind", "usual", "value", "tier")
 _OUTCOME = EnumCodec(usage_pb2.Outcome, Outcome)
 _DIMENSION = EnumCodec(usage_pb2.UsageDimension, Dimension)
 _PLAIN = ("id", "request_id", "parent_request_id", "tenant", "method", "reason", "model")
@@ -108,7 +109,7 @@ class UsageRecord:
 
 @dataclass(frozen=True)
 class Anomaly:
-    """A change in the use of a tenant, found at `time` with a request.
+    """A change in the use of a tenant, found at `time` with a request. SILENT_ERRORS are those of a tier.
 
     `kind` is None if only a newer version knows it. `usual` and `value` are visual tokens of an image for
     COST, otherwise shares.
@@ -121,6 +122,7 @@ class Anomaly:
     image_kind: str
     usual: float
     value: float
+    tier: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return vars(self) | {"kind": self.kind.value if self.kind else ""}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 
@@ -17,6 +18,17 @@ from fovea.contract.errors import FoveaError
 RETRY_S = 1.0
 """Between two attempts at a dummy that the service refuses or fails."""
 log = structlog.get_logger()
+
+
+def together(count: int, report: Callable[[bool], object]) -> list[Callable[[bool], object]]:
+    """A report for each of several checks; `report` hears whether all of their models compute."""
+    alive = [True] * count
+
+    def note(number: int, value: bool) -> None:
+        alive[number] = value
+        report(all(alive))
+
+    return [partial(note, number) for number in range(count)]
 
 
 class Liveness:

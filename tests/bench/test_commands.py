@@ -35,6 +35,10 @@ PROMISED = {
         "vs_stride", "vs_resize", "fp8_loss", "over_budget", "rescue_tokens", "rescue_memory", "rescue_ttft",
         "rescue_latency", "rescue_loss",
     },
+    "cascade": {
+        "requests_vs_large", "loss", "ceiling", "calibration_error", "ocr_saved", "ocr_loss", "gate_ms",
+        "gate_accuracy",
+    },
     "gpu": {
         "encode_768", "encode_1024", "prefill_share", "decode_floor_1", "decode_floor_64", "vs_generate",
         "ttft_cold_ms", "ttft_rows_ms", "ttft_prefix_ms", "mismatches",

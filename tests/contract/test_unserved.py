@@ -27,6 +27,9 @@ SERVED = {
         "response_format",
         "idempotency_key",
         "quote",
+        "tier",
+        "hop_limit",
+        "parent_request_id",
     },
 }
 # Messages of requests in which every field is acted on; a new field has to be looked at here first.

@@ -24,7 +24,7 @@ from decoder_svc.answer import Answerer, ModelFacts
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.cost import PrefillCost
 from decoder_svc.budget.pressure import Pressure
-from decoder_svc.budget.tariff import Tariff
+from decoder_svc.budget.tariff import Spend, Tariff
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.remote import RemoteEncoder
 from decoder_svc.engine.protocol import (
@@ -43,7 +43,7 @@ from decoder_svc.prompt.builder import PromptBuilder
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, TextPart
 from decoder_svc.receipt import RequestUsage
 from decoder_svc.request import ChatRequest, ImageInput
-from fovea.contract.answer import Finished, Started, Text
+from fovea.contract.answer import Event, Finished, Started, Text
 from fovea.contract.budget import Detail, RepeatPolicy
 from fovea.contract.count import Count, token_count_to_proto
 from fovea.contract.errors import AspectTooExtreme, EngineBusy, FoveaError, RowsMismatch
@@ -374,6 +374,70 @@ async def test_a_request_that_is_computed_again_holds_its_place_again(stage: Sta
     await stage.answer(ask("a"))
     assert passed == [1, 1]
     assert stage.admission.passed == 0
+
+
+class ChangedOnce(Reading):
+    """Reads part of a prompt, then learns that the encoder has changed; reads the next prompt in full."""
+
+    async def submit(
+        self, request: Any, rows: Sequence[AsyncIterator[RowChunk]], layout: Any = None
+    ) -> AsyncGenerator[Delta, None]:
+        if not self.prompts:
+            self.prompts.append(request.prompt)
+            request.progress.prompt_tokens = 10
+            raise EncoderChanged("restarted")
+        async for delta in super().submit(request, rows, layout):
+            yield delta
+
+
+async def test_what_an_attempt_with_a_changed_encoder_has_spent_is_on_the_receipt(stage: Stage) -> None:
+    """It has read 10 tokens of the prompt, and reserves them beside another whole attempt."""
+    stage.answerer._engine = ChangedOnce()  # type: ignore[assignment]
+    reserved: list[Spend] = []
+
+    async def reserve(most: Spend) -> None:
+        reserved.append(most)
+
+    used = RequestUsage(reserve=reserve)
+    await stage._with_fleet(lambda fleet: _events(stage, fleet, used))
+    last, total = used.receipt.totals, used.total().totals
+    assert used.given_up[0].price.amount > 0
+    assert total.text_tokens + total.visual_tokens == last.text_tokens + last.visual_tokens + 10
+    assert used.total().price.amount == used.given_up[0].price.amount + used.receipt.price.amount
+    assert [each.tokens for each in reserved] == [reserved[0].tokens, 10]
+
+
+async def test_an_attempt_that_a_quote_does_not_cover_is_not_made_again(stage: Stage) -> None:
+    stage.answerer._engine = engine = ChangedOnce()  # type: ignore[assignment]
+    count = await stage.count(ask("a"))
+    assert count.quote is not None
+    used = RequestUsage(quote=Spend(count.quote.max_tokens, count.quote.max_amount))
+    with pytest.raises(EncoderChanged):
+        await stage._with_fleet(lambda fleet: _events(stage, fleet, used))
+    assert len(engine.prompts) == 1
+    spent = used.total()
+    assert spent.totals.text_tokens + spent.totals.visual_tokens == 10
+    assert spent.price.amount <= count.quote.max_amount
+
+
+async def _events(stage: Stage, fleet: Fleet, used: RequestUsage) -> list[Event]:
+    answer = stage.answerer.answer(ask("a"), fleet, Deadline.after(30), used)
+    return [event async for event in answer]
+
+
+async def test_a_quote_covers_what_is_admitted_although_the_pixels_leave_fewer_rows(stage: Stage) -> None:
+    """At admission the kept rows are not known yet, so the quote is for all of them."""
+    request = ask("a", flat_tolerance=0, keep=0.5)
+    count = await stage.count(request)
+    assert count.quote is not None
+    assert count.quote.max_tokens > count.prompt_tokens + 4
+    used = RequestUsage(quote=Spend(count.quote.max_tokens, count.quote.max_amount))
+
+    async def answered(fleet: Fleet) -> list[Event]:
+        answer = stage.answerer.answer(request, fleet, Deadline.after(30), used)
+        return [event async for event in answer]
+
+    assert isinstance((await stage._with_fleet(answered))[-1], Finished)
 
 
 def test_the_estimate_of_a_prompt_is_at_most_the_context() -> None:

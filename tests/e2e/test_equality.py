@@ -20,7 +20,8 @@ from tests.e2e.reference import TIE, Monolith, Said
 
 pytestmark = pytest.mark.timeout(600)
 TOKENS = 16
-MODELS = ("moe", "dense", "wide", "standin")
+MODELS = ("moe", "dense", "wide", "standin", "small")
+COMMITTED = {"standin": standin.model_dir(), "small": standin.small_dir()}
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ async def pair(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Pair]:
     name = request.param
-    folder = standin.model_dir() if name == "standin" else checkpoint(name)
+    folder = COMMITTED.get(name) or checkpoint(name)
     asked = questions(folder)
     async with running(folder, tmp_path_factory.mktemp(name)) as house:
         yield Pair(name, house, asked)
@@ -125,7 +126,7 @@ async def test_stored_images_by_id_answer_like_inline_ones(pair: Pair) -> None:
 
 async def test_another_image_in_the_same_place_gives_another_answer(pair: Pair) -> None:
     """Guards the tests above: if the model ignored the image, equality would prove nothing."""
-    if pair.name == "standin":
+    if pair.name in COMMITTED:
         pytest.skip("a trained model may rightly say the same of two pictures of noise")
     question = pair.questions[1]
     other = await pair.house.ask(request(question.text, [picture(96, 160, seed=77)], max_new_tokens=TOKENS))

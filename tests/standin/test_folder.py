@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from transformers import AutoTokenizer, Qwen3VLMoeForConditionalGeneration
+from transformers import AutoTokenizer
 
-from standin import control_dir, model_dir
+from standin import control_dir, model_dir, small_dir
+from standin.checkpoint import load_folder
+from standin.config import SMALL
 from standin.export import published_tensors
 from standin.tokenizer import SPECIALS
 
-FOLDERS = [model_dir(), control_dir()]
+LARGE = [model_dir(), control_dir()]
+FOLDERS = [*LARGE, small_dir()]
 FILES = {
     "config.json",
     "generation_config.json",
@@ -25,7 +28,8 @@ FILES = {
     "preprocessor_config.json",
     "video_preprocessor_config.json",
 }
-LIMIT = 12_000_000  # bytes, both folders together
+LIMIT = 12_000_000  # bytes, both large folders together
+SMALL_LIMIT, SMALL_PARAMETERS = 3_000_000, 1_500_000
 
 
 def shapes(folder: Path) -> dict[str, tuple[list[int], str]]:
@@ -34,8 +38,27 @@ def shapes(folder: Path) -> dict[str, tuple[list[int], str]]:
         return {name: (part.get_shape(), part.get_dtype()) for name, part in parts.items()}
 
 
-def test_both_folders_fit_the_limit() -> None:
-    assert sum(path.stat().st_size for folder in FOLDERS for path in folder.iterdir()) <= LIMIT
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def test_all_folders_fit_their_limits() -> None:
+    assert sum(map(size, LARGE)) <= LIMIT
+    assert size(small_dir()) <= SMALL_LIMIT
+
+
+def test_the_small_model_is_dense_and_small() -> None:
+    counts = {name: torch.Size(shape).numel() for name, (shape, _) in shapes(small_dir()).items()}
+    assert sum(counts.values()) < SMALL_PARAMETERS
+    assert not any("experts" in name for name in counts)
+    written = json.loads((small_dir() / "config.json").read_text())
+    assert written["model_type"] == SMALL.model_type
+    assert written["vision_config"] == SMALL.vision
+
+
+def test_the_small_model_has_the_tokenizer_of_the_large_one() -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
+        assert (small_dir() / name).read_bytes() == (model_dir() / name).read_bytes()
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
@@ -43,7 +66,7 @@ def test_folder_holds_the_published_files(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == FILES
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", LARGE, ids=lambda folder: folder.name)
 def test_experts_are_stored_transposed_and_all_in_bf16(folder: Path) -> None:
     text = json.loads((folder / "config.json").read_text())["text_config"]
     experts, hidden, inner = text["num_experts"], text["hidden_size"], text["moe_intermediate_size"]
@@ -64,17 +87,18 @@ def test_names_are_the_published_ones(folder: Path) -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_folder_loads_with_nothing_missing_or_left_over(folder: Path) -> None:
-    model, info = Qwen3VLMoeForConditionalGeneration.from_pretrained(folder, output_loading_info=True)
+    kind = type(load_folder(folder))
+    model, info = kind.from_pretrained(folder, output_loading_info=True)
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
     assert not info["mismatched_keys"]
     assert model.dtype == torch.bfloat16
 
 
-def test_export_gives_back_what_is_stored() -> None:
-    model = Qwen3VLMoeForConditionalGeneration.from_pretrained(model_dir())
-    again = published_tensors(dict(model.state_dict()))
-    with safe_open(model_dir() / "model.safetensors", "pt") as file:
+@pytest.mark.parametrize("folder", [model_dir(), small_dir()], ids=lambda folder: folder.name)
+def test_export_gives_back_what_is_stored(folder: Path) -> None:
+    again = published_tensors(dict(load_folder(folder).state_dict()))
+    with safe_open(folder / "model.safetensors", "pt") as file:
         assert set(file.keys()) == set(again)
         assert all(torch.equal(file.get_tensor(name), value) for name, value in again.items())
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from transformers import Qwen3VLMoeForConditionalGeneration
 
+from standin.config import LARGE, SMALL
 from standin.dataset import Recipe, training_batches
-from standin.model import build_model
+from standin.model import Model, build_model
 from standin.text import Layout, text_hidden
 from standin.tower import patches_of, tower_rows
 from standin.whole import prefix_ids, run_batch
@@ -20,10 +20,10 @@ from standin.whole import prefix_ids, run_batch
 CLOSE = {"rtol": 1e-4, "atol": 5e-5}
 
 
-@pytest.fixture(scope="module")
-def model() -> Qwen3VLMoeForConditionalGeneration:
+@pytest.fixture(scope="module", params=[LARGE, SMALL], ids=["large", "small"])
+def model(request: pytest.FixtureRequest) -> Model:
     torch.manual_seed(0)
-    return build_model().eval()
+    return build_model(request.param).eval()
 
 
 def pixel_values(pictures: torch.Tensor) -> torch.Tensor:
@@ -33,9 +33,7 @@ def pixel_values(pictures: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize(("height", "width"), [(96, 96), (64, 160), (224, 32)])
-def test_tower_rows_equal_transformers(
-    model: Qwen3VLMoeForConditionalGeneration, height: int, width: int
-) -> None:
+def test_tower_rows_equal_transformers(model: Model, height: int, width: int) -> None:
     pictures = torch.randint(0, 256, (3, height, width, 3), dtype=torch.uint8)
     grid = torch.tensor([[1, height // 16, width // 16]] * 3)
     rows = tower_rows(model.model.visual, patches_of(pictures), height // 16, width // 16)
@@ -45,7 +43,7 @@ def test_tower_rows_equal_transformers(
 
 
 @torch.no_grad()
-def test_packed_questions_equal_each_alone_in_transformers(model: Qwen3VLMoeForConditionalGeneration) -> None:
+def test_packed_questions_equal_each_alone_in_transformers(model: Model) -> None:
     batch = next(training_batches(1, Recipe(sizes=((160, 128),), pixels=50_000, questions=4)))
     pictures, tokens = torch.from_numpy(batch.pictures), torch.from_numpy(batch.tokens)
     count, height, width, _ = pictures.shape
@@ -68,7 +66,7 @@ def test_packed_questions_equal_each_alone_in_transformers(model: Qwen3VLMoeForC
 
 
 @torch.no_grad()
-def test_a_dropped_row_changes_no_other_row(model: Qwen3VLMoeForConditionalGeneration) -> None:
+def test_a_dropped_row_changes_no_other_row(model: Model) -> None:
     batch = next(training_batches(2, Recipe(sizes=((160, 128),), pixels=50_000, odd_share=0.0)))
     kept = torch.ones(len(batch.pictures), 20, dtype=torch.bool)
     kept[:, 0] = False
@@ -89,7 +87,7 @@ def test_a_dropped_row_changes_no_other_row(model: Qwen3VLMoeForConditionalGener
 
 
 @torch.no_grad()
-def test_keeping_every_row_equals_no_dropping(model: Qwen3VLMoeForConditionalGeneration) -> None:
+def test_keeping_every_row_equals_no_dropping(model: Model) -> None:
     batch = next(training_batches(4, Recipe(sizes=((160, 128),), pixels=50_000)))
     arrays = [torch.from_numpy(image) for image in (batch.pictures, batch.tokens, batch.targets)]
     every = torch.ones(len(batch.pictures), 20, dtype=torch.bool)

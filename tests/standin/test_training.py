@@ -8,10 +8,11 @@ import torch
 
 from standin import control_dir, model_dir
 from standin.checkpoint import load_state, load_weights, save_state, steps_done
+from standin.dataset import KINDS
 from standin.model import build_model
 from standin.optimiser import Pair, orthogonalised
-from standin.recipe import CONTROL, LAST, STAGES
-from standin.train import dropped_rows, start_of
+from standin.recipe import CONTROL, LAST, SMALL_STAGE, STAGES
+from standin.train import answer_weights, dropped_rows, start_of
 
 
 def module() -> torch.nn.ModuleDict:
@@ -85,3 +86,12 @@ def test_the_last_phases_go_on_from_their_own_weights_unless_the_stage_before_wa
     trained = tmp_path / "more.safetensors"
     trained.touch()
     assert start_of(CONTROL, tmp_path) == start_of(LAST, tmp_path) == trained
+
+
+def test_the_small_model_starts_from_the_committed_weights(tmp_path: Path) -> None:
+    assert start_of(SMALL_STAGE, tmp_path) == model_dir()
+
+
+def test_answers_weigh_by_their_kind() -> None:
+    kinds = torch.tensor([[KINDS.index("bar_count"), KINDS.index("title"), KINDS.index("bar_tallest"), -1]])
+    assert answer_weights(kinds, 2.5, 0.25).tolist() == [[2.5, 0.25, 1.0, 1.0]]

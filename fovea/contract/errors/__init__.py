@@ -11,6 +11,7 @@ from fovea.contract.errors.engine import *  # noqa: F403
 from fovea.contract.errors.image import *  # noqa: F403
 from fovea.contract.errors.ledger import *  # noqa: F403
 from fovea.contract.errors.request import *  # noqa: F403
+from fovea.contract.errors.tiers import *  # noqa: F403
 from fovea.contract.errors.transport import *  # noqa: F403
 from fovea.contract.errors.transport import RemoteError
 

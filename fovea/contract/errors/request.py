@@ -133,3 +133,21 @@ class MaxPixelsOutOfRange(TemplatedError, InvalidArgument):
     least: int
     most: int
     actual: int
+
+
+class TierUnknown(TemplatedError, InvalidArgument, reason="TIER_UNKNOWN"):
+    """The request names a tier that the server does not have."""
+
+    text = "there is no tier {tier}; this server has {known}"
+    violation = "tier", "not one of {known}"
+    tier: str
+    known: str
+
+
+class TierDidNotAnswer(TemplatedError, code=StatusCode.FAILED_PRECONDITION, reason="TIER_DID_NOT_ANSWER"):
+    """A tier passed the request on, and `field` of the request forbids further tiers."""
+
+    text = "tier {tier} did not answer ({why}), and {field} of the request allows no further tier"
+    tier: str
+    why: str
+    field: str

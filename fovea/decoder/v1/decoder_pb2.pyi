@@ -754,11 +754,17 @@ class GenerateRequest(_message.Message):
     generates an id if it is absent. It does not make the call idempotent. The metadata `x-request-id` is equivalent.
     """
     parent_request_id: _builtins.str
-    """OPTIONAL. The request that caused this one. Not served yet."""
+    """OPTIONAL. The id of the request that caused this one, at most 128 printable ASCII characters. It is only recorded: the
+    UsageRecord repeats it.
+    """
     hop_limit: _builtins.int
-    """OPTIONAL. How many more tiers may be tried. Not served yet."""
+    """OPTIONAL. The most tiers that may run a model for this request. 0, the default, is no limit; 1 forbids escalation. If
+    none of these tiers answers, the call fails with TIER_DID_NOT_ANSWER. Tiers that run no model do not count.
+    """
     tier: _builtins.str
-    """OPTIONAL. The tier that must answer. Not served yet."""
+    """OPTIONAL. The name of the tier that must answer, as in GetServerInfo. No other tier is tried: if this tier does not
+    answer, the call fails with TIER_DID_NOT_ANSWER. Fails with TIER_UNKNOWN if there is no such tier.
+    """
     allow_text_substitution: _builtins.bool
     """OPTIONAL. Allows text read from an image to replace its pixels. Not served yet."""
     idempotency_key: _builtins.str
@@ -830,9 +836,9 @@ class Started(_message.Message):
     only in google.rpc.RequestInfo of the status details.
     """
     model: _builtins.str
-    """The name of the model: a setting, or the checkpoint's folder name."""
+    """The name of the model that answers: a setting, or the checkpoint's folder name. The name of the tier if it runs none."""
     prompt_tokens: _builtins.int
-    """Tokens of the prompt, text and visual."""
+    """Tokens of the prompt, text and visual. 0 if the tier runs no model."""
     visual_tokens: _builtins.int
     """Visual tokens among them."""
     def __init__(
@@ -998,7 +1004,7 @@ class CompleteResponse(_message.Message):
     request_id: _builtins.str
     """The request's id."""
     model: _builtins.str
-    """The name of the model: a setting, or the checkpoint's folder name."""
+    """The name of the model that answered, as in Started."""
     text: _builtins.str
     """The answer."""
     finish_reason: Global___FinishReason.ValueType
@@ -1063,7 +1069,7 @@ Global___CountTokensRequest: _TypeAlias = CountTokensRequest  # noqa: Y015
 
 @_typing.final
 class CountTokensResponse(_message.Message):
-    """What a request would cost."""
+    """What a request would cost with the decoder's own model, whatever tier would answer it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1147,7 +1153,7 @@ Global___CountTokensResponse: _TypeAlias = CountTokensResponse  # noqa: Y015
 
 @_typing.final
 class Quote(_message.Message):
-    """The most that a request may cost, signed. The same request, apart from `request_id` and `idempotency_key`, may be sent
+    """The most that a request may cost, signed: the sum over all tiers that may be tried. The same request, apart from `request_id` and `idempotency_key`, may be sent
     with it until it expires.
     """
 
@@ -1552,6 +1558,7 @@ class GetServerInfoResponse(_message.Message):
     DTYPE_FIELD_NUMBER: _builtins.int
     ENCODERS_FIELD_NUMBER: _builtins.int
     KV_BYTES_PER_TOKEN_FIELD_NUMBER: _builtins.int
+    TIERS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The server's version."""
     model: _builtins.str
@@ -1590,6 +1597,10 @@ class GetServerInfoResponse(_message.Message):
     def encoders(self) -> _containers.RepeatedCompositeFieldContainer[Global___EncoderPeer]:
         """The encoders."""
 
+    @_builtins.property
+    def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___TierInfo]:
+        """The tiers, in the order in which they are tried. Empty until the server takes requests."""
+
     def __init__(
         self,
         *,
@@ -1607,14 +1618,62 @@ class GetServerInfoResponse(_message.Message):
         dtype: _builtins.str = ...,
         encoders: _abc.Iterable[Global___EncoderPeer] | None = ...,
         kv_bytes_per_token: _builtins.int = ...,
+        tiers: _abc.Iterable[Global___TierInfo] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["layout", b"layout", "limits", b"limits", "load", b"load"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "dtype", b"dtype", "encoders", b"encoders", "engine", b"engine", "features", b"features", "fingerprint", b"fingerprint", "kv_bytes_per_token", b"kv_bytes_per_token", "layout", b"layout", "limits", b"limits", "load", b"load", "loading_progress", b"loading_progress", "model", b"model", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "dtype", b"dtype", "encoders", b"encoders", "engine", b"engine", "features", b"features", "fingerprint", b"fingerprint", "kv_bytes_per_token", b"kv_bytes_per_token", "layout", b"layout", "limits", b"limits", "load", b"load", "loading_progress", b"loading_progress", "model", b"model", "state", b"state", "tiers", b"tiers", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetServerInfoResponse: _TypeAlias = GetServerInfoResponse  # noqa: Y015
+
+@_typing.final
+class TierInfo(_message.Message):
+    """A tier: a way to answer requests."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    DUMMY_MS_FIELD_NUMBER: _builtins.int
+    KEPT_SHARE_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name, as on receipts."""
+    kind: _builtins.str
+    """Its kind: `exact`, `blank`, `text`, `model` or `decoder`."""
+    dummy_ms: _builtins.float
+    """Milliseconds that a dummy request took at start. Absent if nothing was measured."""
+    kept_share: _builtins.float
+    """The share of the requests reaching it that it answers, as calibrated. Absent if it is not known."""
+    fingerprint: _builtins.str
+    """A digest of what the answers of its model depend on: the checkpoint, its quantization, its visual budget. A
+    calibration is made for it. Empty if the tier runs no model here.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        dummy_ms: _builtins.float | None = ...,
+        kept_share: _builtins.float | None = ...,
+        fingerprint: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dummy_ms", b"_dummy_ms", "_kept_share", b"_kept_share", "dummy_ms", b"dummy_ms", "kept_share", b"kept_share"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dummy_ms", b"_dummy_ms", "_kept_share", b"_kept_share", "dummy_ms", b"dummy_ms", "fingerprint", b"fingerprint", "kept_share", b"kept_share", "kind", b"kind", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__dummy_ms: _TypeAlias = _typing.Literal["dummy_ms"]  # noqa: Y015
+    _WhichOneofArgType__dummy_ms: _TypeAlias = _typing.Literal["_dummy_ms", b"_dummy_ms"]  # noqa: Y015
+    _WhichOneofReturnType__kept_share: _TypeAlias = _typing.Literal["kept_share"]  # noqa: Y015
+    _WhichOneofArgType__kept_share: _TypeAlias = _typing.Literal["_kept_share", b"_kept_share"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dummy_ms) -> _WhichOneofReturnType__dummy_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kept_share) -> _WhichOneofReturnType__kept_share | None: ...
+
+Global___TierInfo: _TypeAlias = TierInfo  # noqa: Y015
 
 @_typing.final
 class DeleteImageRequest(_message.Message):

@@ -148,7 +148,9 @@ Global___ReceiptImage: _TypeAlias = ReceiptImage  # noqa: Y015
 
 @_typing.final
 class ReceiptTotals(_message.Message):
-    """Sums over the request."""
+    """Sums over the request. They include what was spent on attempts that were given up: by tiers that passed the request on,
+    and with encoders that changed meanwhile.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -260,21 +262,29 @@ class ReceiptTier(_message.Message):
 
     PATH_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Why that tier answered."""
+    """Why the last tier of `path` answered. Empty if it did not."""
     @_builtins.property
     def path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The tiers that were tried, in order. The last of them answered."""
+        """The tiers that were tried, in order. The last of them answered; of a request that was refused, cut or failed, it was
+        the tier in whose hands the request was. Empty if the request was refused before any tier was tried.
+        """
+
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """For each tier of `path`, why it passed the request on or answered."""
 
     def __init__(
         self,
         *,
         path: _abc.Iterable[_builtins.str] | None = ...,
         reason: _builtins.str = ...,
+        reasons: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "reason", b"reason", "reasons", b"reasons"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

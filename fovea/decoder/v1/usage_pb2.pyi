@@ -113,9 +113,13 @@ class _AnomalyKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnomalyKi
     """The rows of many more images are neither stored nor in the KV cache."""
     ANOMALY_KIND_LENGTH: _AnomalyKind.ValueType  # 4
     """Many more answers reach max_new_tokens."""
+    ANOMALY_KIND_SILENT_ERRORS: _AnomalyKind.ValueType  # 5
+    """The tier to which a tier would have escalated contradicts more of its answers than its calibration explains. Of all
+    tenants together: only operators see it.
+    """
 
 class AnomalyKind(_AnomalyKind, metaclass=_AnomalyKindEnumTypeWrapper):
-    """What has changed in the use of a tenant."""
+    """What has changed in the use of a tenant, or in a tier."""
 
 ANOMALY_KIND_UNSPECIFIED: AnomalyKind.ValueType  # 0
 """Not known."""
@@ -127,6 +131,10 @@ ANOMALY_KIND_MISSES: AnomalyKind.ValueType  # 3
 """The rows of many more images are neither stored nor in the KV cache."""
 ANOMALY_KIND_LENGTH: AnomalyKind.ValueType  # 4
 """Many more answers reach max_new_tokens."""
+ANOMALY_KIND_SILENT_ERRORS: AnomalyKind.ValueType  # 5
+"""The tier to which a tier would have escalated contradicts more of its answers than its calibration explains. Of all
+tenants together: only operators see it.
+"""
 Global___AnomalyKind: _TypeAlias = AnomalyKind  # noqa: Y015
 
 @_typing.final
@@ -496,10 +504,11 @@ class Anomaly(_message.Message):
     IMAGE_KIND_FIELD_NUMBER: _builtins.int
     USUAL_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
     kind: Global___AnomalyKind.ValueType
     """What has changed."""
     tenant: _builtins.str
-    """Whose use has changed."""
+    """Whose use has changed. Empty with kind SILENT_ERRORS."""
     request_id: _builtins.str
     """The request with which it was found."""
     image_kind: _builtins.str
@@ -507,7 +516,11 @@ class Anomaly(_message.Message):
     usual: _builtins.float
     """What is usual: visual tokens of an image with kind COST, otherwise a share from 0 to 1."""
     value: _builtins.float
-    """The value of the request with which it was found: visual tokens of an image, otherwise 1."""
+    """The value of the request with which it was found: visual tokens of an image with kind COST, the share of the latest
+    answers with kind SILENT_ERRORS, otherwise 1.
+    """
+    tier: _builtins.str
+    """With kind SILENT_ERRORS, the tier."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was found."""
@@ -522,10 +535,11 @@ class Anomaly(_message.Message):
         image_kind: _builtins.str = ...,
         usual: _builtins.float = ...,
         value: _builtins.float = ...,
+        tier: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_kind", b"image_kind", "kind", b"kind", "request_id", b"request_id", "tenant", b"tenant", "time", b"time", "usual", b"usual", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_kind", b"image_kind", "kind", b"kind", "request_id", b"request_id", "tenant", b"tenant", "tier", b"tier", "time", b"time", "usual", b"usual", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

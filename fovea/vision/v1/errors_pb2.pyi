@@ -170,6 +170,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the request may cost more than its quote says. Nothing was spent. `limit`, `actual` and `unit` in
     the metadata.
     """
+    ERROR_REASON_TIER_UNKNOWN: _ErrorReason.ValueType  # 80
+    """INVALID_ARGUMENT: the request names a tier that this server does not have. `known` in the metadata lists its tiers."""
+    ERROR_REASON_TIER_DID_NOT_ANSWER: _ErrorReason.ValueType  # 81
+    """FAILED_PRECONDITION: a tier passed the request on, and the `tier` or `hop_limit` of the request allows no further tier.
+    `tier` and `why` in the metadata.
+    """
+    ERROR_REASON_TIER_UNAVAILABLE: _ErrorReason.ValueType  # 82
+    """UNAVAILABLE with RetryInfo: a tier that is another decoder cannot be reached or has failed, and the setting
+    `on_failure` of the tier allows no other tier, or a part of its answer had already been sent. `tier` and `why` in the
+    metadata.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo (domain `fovea.dev`), without the prefix ERROR_REASON_.
@@ -323,5 +334,16 @@ ERROR_REASON_QUOTE_INVALID: ErrorReason.ValueType  # 73
 ERROR_REASON_QUOTE_EXCEEDED: ErrorReason.ValueType  # 74
 """FAILED_PRECONDITION: the request may cost more than its quote says. Nothing was spent. `limit`, `actual` and `unit` in
 the metadata.
+"""
+ERROR_REASON_TIER_UNKNOWN: ErrorReason.ValueType  # 80
+"""INVALID_ARGUMENT: the request names a tier that this server does not have. `known` in the metadata lists its tiers."""
+ERROR_REASON_TIER_DID_NOT_ANSWER: ErrorReason.ValueType  # 81
+"""FAILED_PRECONDITION: a tier passed the request on, and the `tier` or `hop_limit` of the request allows no further tier.
+`tier` and `why` in the metadata.
+"""
+ERROR_REASON_TIER_UNAVAILABLE: ErrorReason.ValueType  # 82
+"""UNAVAILABLE with RetryInfo: a tier that is another decoder cannot be reached or has failed, and the setting
+`on_failure` of the tier allows no other tier, or a part of its answer had already been sent. `tier` and `why` in the
+metadata.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -63,6 +63,8 @@ class _ImageKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImageKind.V
     """Uniform colours and few edges, such as a chart, a drawing or a logo."""
     IMAGE_KIND_PHOTO: _ImageKind.ValueType  # 3
     """Everything else, such as a photograph."""
+    IMAGE_KIND_BLANK: _ImageKind.ValueType  # 4
+    """A single colour."""
 
 class ImageKind(_ImageKind, metaclass=_ImageKindEnumTypeWrapper):
     """What an image mostly shows, estimated from its edges and colours."""
@@ -75,6 +77,8 @@ IMAGE_KIND_GRAPHIC: ImageKind.ValueType  # 2
 """Uniform colours and few edges, such as a chart, a drawing or a logo."""
 IMAGE_KIND_PHOTO: ImageKind.ValueType  # 3
 """Everything else, such as a photograph."""
+IMAGE_KIND_BLANK: ImageKind.ValueType  # 4
+"""A single colour."""
 Global___ImageKind: _TypeAlias = ImageKind  # noqa: Y015
 
 class _Erasure:

@@ -10,7 +10,8 @@ import structlog
 from bench.parts.usage import traffic
 from decoder_svc.ledger.anomalies import AnomalyWatch, KnownImages
 from decoder_svc.ledger.drift import LevelDrift
-from fovea.contract.usage import AnomalyKind
+from fovea.contract.rows import RowOrigin
+from fovea.contract.usage import AnomalyKind, Outcome
 
 SEEDS, CALM, WITHIN = 50, 200, 20
 
@@ -52,6 +53,20 @@ def test_an_anomaly_is_logged_counted_and_kept_for_its_tenant() -> None:
     assert found.value > 2 * found.usual > 0
     assert watch.found("other") == []
     assert watch.found("") == [found]
+
+
+def test_answers_without_a_model_do_not_change_what_an_image_usually_costs() -> None:
+    """A tenant repeats every question; then its images cost five times as much."""
+    watch, dice = AnomalyWatch(), random.Random(0)
+    for calm in traffic(dice, CALM):
+        (image,) = calm.receipt.images
+        kept = replace(image, tokens=0, source=RowOrigin.NONE)
+        watch.watch(calm)
+        watch.watch(replace(calm, outcome=Outcome.OK, receipt=replace(calm.receipt, images=(kept,))))
+    assert not watch.counts[AnomalyKind.COST]
+    for odd in traffic(dice, WITHIN, AnomalyKind.COST):
+        watch.watch(odd)
+    assert watch.counts[AnomalyKind.COST] == 1
 
 
 def test_memory_is_bounded() -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
 import xxhash
@@ -120,6 +121,8 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         """The visual tokens that a server that plans nothing would have spent."""
         self.price = Price()
         self.degraded = False
+        self.tiers: list[dict[str, Any]] = []
+        """What GetServerInfo lists."""
         self.matched_stop = ""
         self.calls: list[str] = []
         """The name of each call, in order. A retried call occurs again."""
@@ -234,6 +237,7 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
             limits=decoder_pb2.DecoderLimits(**LIMITS),
             features=["generate"],
             encoders=[decoder_pb2.EncoderPeer(address="127.0.0.1:1", reachable=False)],
+            tiers=[decoder_pb2.TierInfo(**tier) for tier in self.tiers],
         )
 
     def _note(self, method: str, context: grpc.ServicerContext) -> None:

@@ -1497,11 +1497,14 @@ type GenerateRequest struct {
 	// OPTIONAL. The id of the request in logs and in the response, at most 128 printable ASCII characters. The server
 	// generates an id if it is absent. It does not make the call idempotent. The metadata `x-request-id` is equivalent.
 	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// OPTIONAL. The request that caused this one. Not served yet.
+	// OPTIONAL. The id of the request that caused this one, at most 128 printable ASCII characters. It is only recorded: the
+	// UsageRecord repeats it.
 	ParentRequestId string `protobuf:"bytes,5,opt,name=parent_request_id,json=parentRequestId,proto3" json:"parent_request_id,omitempty"`
-	// OPTIONAL. How many more tiers may be tried. Not served yet.
+	// OPTIONAL. The most tiers that may run a model for this request. 0, the default, is no limit; 1 forbids escalation. If
+	// none of these tiers answers, the call fails with TIER_DID_NOT_ANSWER. Tiers that run no model do not count.
 	HopLimit uint32 `protobuf:"varint,6,opt,name=hop_limit,json=hopLimit,proto3" json:"hop_limit,omitempty"`
-	// OPTIONAL. The tier that must answer. Not served yet.
+	// OPTIONAL. The name of the tier that must answer, as in GetServerInfo. No other tier is tried: if this tier does not
+	// answer, the call fails with TIER_DID_NOT_ANSWER. Fails with TIER_UNKNOWN if there is no such tier.
 	Tier string `protobuf:"bytes,7,opt,name=tier,proto3" json:"tier,omitempty"`
 	// OPTIONAL. If set, the response has the log-probability of every token.
 	Logprobs *Logprobs `protobuf:"bytes,8,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
@@ -1641,9 +1644,9 @@ type Started struct {
 	// The request's id, as in the initial metadata `x-request-id`. If a call fails before its first message, the id is
 	// only in google.rpc.RequestInfo of the status details.
 	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// The name of the model: a setting, or the checkpoint's folder name.
+	// The name of the model that answers: a setting, or the checkpoint's folder name. The name of the tier if it runs none.
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
-	// Tokens of the prompt, text and visual.
+	// Tokens of the prompt, text and visual. 0 if the tier runs no model.
 	PromptTokens uint32 `protobuf:"varint,3,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
 	// Visual tokens among them.
 	VisualTokens  uint32 `protobuf:"varint,4,opt,name=visual_tokens,json=visualTokens,proto3" json:"visual_tokens,omitempty"`
@@ -1993,7 +1996,7 @@ type CompleteResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The request's id.
 	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// The name of the model: a setting, or the checkpoint's folder name.
+	// The name of the model that answered, as in Started.
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
 	// The answer.
 	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
@@ -2143,7 +2146,7 @@ func (x *CountTokensRequest) GetRequest() *GenerateRequest {
 	return nil
 }
 
-// What a request would cost.
+// What a request would cost with the decoder's own model, whatever tier would answer it.
 type CountTokensResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Tokens of the prompt, text and visual.
@@ -2307,7 +2310,7 @@ func (x *CountTokensResponse) GetQuote() *Quote {
 	return nil
 }
 
-// The most that a request may cost, signed. The same request, apart from `request_id` and `idempotency_key`, may be sent
+// The most that a request may cost, signed: the sum over all tiers that may be tried. The same request, apart from `request_id` and `idempotency_key`, may be sent
 // with it until it expires.
 type Quote struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3165,8 +3168,10 @@ type GetServerInfoResponse struct {
 	Encoders []*EncoderPeer `protobuf:"bytes,13,rep,name=encoders,proto3" json:"encoders,omitempty"`
 	// Bytes of KV cache per token.
 	KvBytesPerToken uint32 `protobuf:"varint,14,opt,name=kv_bytes_per_token,json=kvBytesPerToken,proto3" json:"kv_bytes_per_token,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The tiers, in the order in which they are tried. Empty until the server takes requests.
+	Tiers         []*TierInfo `protobuf:"bytes,15,rep,name=tiers,proto3" json:"tiers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetServerInfoResponse) Reset() {
@@ -3297,6 +3302,96 @@ func (x *GetServerInfoResponse) GetKvBytesPerToken() uint32 {
 	return 0
 }
 
+func (x *GetServerInfoResponse) GetTiers() []*TierInfo {
+	if x != nil {
+		return x.Tiers
+	}
+	return nil
+}
+
+// A tier: a way to answer requests.
+type TierInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name, as on receipts.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its kind: `exact`, `blank`, `text`, `model` or `decoder`.
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Milliseconds that a dummy request took at start. Absent if nothing was measured.
+	DummyMs *float32 `protobuf:"fixed32,3,opt,name=dummy_ms,json=dummyMs,proto3,oneof" json:"dummy_ms,omitempty"`
+	// The share of the requests reaching it that it answers, as calibrated. Absent if it is not known.
+	KeptShare *float32 `protobuf:"fixed32,4,opt,name=kept_share,json=keptShare,proto3,oneof" json:"kept_share,omitempty"`
+	// A digest of what the answers of its model depend on: the checkpoint, its quantization, its visual budget. A
+	// calibration is made for it. Empty if the tier runs no model here.
+	Fingerprint   string `protobuf:"bytes,5,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TierInfo) Reset() {
+	*x = TierInfo{}
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TierInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TierInfo) ProtoMessage() {}
+
+func (x *TierInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TierInfo.ProtoReflect.Descriptor instead.
+func (*TierInfo) Descriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *TierInfo) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *TierInfo) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *TierInfo) GetDummyMs() float32 {
+	if x != nil && x.DummyMs != nil {
+		return *x.DummyMs
+	}
+	return 0
+}
+
+func (x *TierInfo) GetKeptShare() float32 {
+	if x != nil && x.KeptShare != nil {
+		return *x.KeptShare
+	}
+	return 0
+}
+
+func (x *TierInfo) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
 // Names an image to delete.
 type DeleteImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3308,7 +3403,7 @@ type DeleteImageRequest struct {
 
 func (x *DeleteImageRequest) Reset() {
 	*x = DeleteImageRequest{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[31]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3320,7 +3415,7 @@ func (x *DeleteImageRequest) String() string {
 func (*DeleteImageRequest) ProtoMessage() {}
 
 func (x *DeleteImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[31]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3333,7 +3428,7 @@ func (x *DeleteImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteImageRequest.ProtoReflect.Descriptor instead.
 func (*DeleteImageRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{31}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeleteImageRequest) GetDigest() string {
@@ -3366,7 +3461,7 @@ type EncoderDeletion struct {
 
 func (x *EncoderDeletion) Reset() {
 	*x = EncoderDeletion{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[32]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3378,7 +3473,7 @@ func (x *EncoderDeletion) String() string {
 func (*EncoderDeletion) ProtoMessage() {}
 
 func (x *EncoderDeletion) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[32]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3391,7 +3486,7 @@ func (x *EncoderDeletion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderDeletion.ProtoReflect.Descriptor instead.
 func (*EncoderDeletion) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{32}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *EncoderDeletion) GetEncoder() string {
@@ -3454,7 +3549,7 @@ type DeleteImageResponse struct {
 
 func (x *DeleteImageResponse) Reset() {
 	*x = DeleteImageResponse{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[33]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3466,7 +3561,7 @@ func (x *DeleteImageResponse) String() string {
 func (*DeleteImageResponse) ProtoMessage() {}
 
 func (x *DeleteImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[33]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3479,7 +3574,7 @@ func (x *DeleteImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteImageResponse.ProtoReflect.Descriptor instead.
 func (*DeleteImageResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{33}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DeleteImageResponse) GetEncoders() []*EncoderDeletion {
@@ -3500,7 +3595,7 @@ type PurgeTenantRequest struct {
 
 func (x *PurgeTenantRequest) Reset() {
 	*x = PurgeTenantRequest{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[34]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3512,7 +3607,7 @@ func (x *PurgeTenantRequest) String() string {
 func (*PurgeTenantRequest) ProtoMessage() {}
 
 func (x *PurgeTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[34]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3525,7 +3620,7 @@ func (x *PurgeTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeTenantRequest.ProtoReflect.Descriptor instead.
 func (*PurgeTenantRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{34}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PurgeTenantRequest) GetTenant() string {
@@ -3546,7 +3641,7 @@ type PurgeTenantResponse struct {
 
 func (x *PurgeTenantResponse) Reset() {
 	*x = PurgeTenantResponse{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[35]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3558,7 +3653,7 @@ func (x *PurgeTenantResponse) String() string {
 func (*PurgeTenantResponse) ProtoMessage() {}
 
 func (x *PurgeTenantResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[35]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3571,7 +3666,7 @@ func (x *PurgeTenantResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeTenantResponse.ProtoReflect.Descriptor instead.
 func (*PurgeTenantResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{35}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *PurgeTenantResponse) GetEncoders() []*EncoderDeletion {
@@ -3817,7 +3912,7 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"compatible\x12\x18\n" +
 	"\awaiting\x18\x06 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\a \x01(\rR\arunning\x12\x18\n" +
-	"\aencodes\x18\b \x01(\rR\aencodes\"\xba\x04\n" +
+	"\aencodes\x18\b \x01(\rR\aencodes\"\xec\x04\n" +
 	"\x15GetServerInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12 \n" +
@@ -3833,7 +3928,17 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\tattention\x18\v \x01(\tR\tattention\x12\x14\n" +
 	"\x05dtype\x18\f \x01(\tR\x05dtype\x129\n" +
 	"\bencoders\x18\r \x03(\v2\x1d.fovea.decoder.v1.EncoderPeerR\bencoders\x12+\n" +
-	"\x12kv_bytes_per_token\x18\x0e \x01(\rR\x0fkvBytesPerToken\",\n" +
+	"\x12kv_bytes_per_token\x18\x0e \x01(\rR\x0fkvBytesPerToken\x120\n" +
+	"\x05tiers\x18\x0f \x03(\v2\x1a.fovea.decoder.v1.TierInfoR\x05tiers\"\xb4\x01\n" +
+	"\bTierInfo\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1e\n" +
+	"\bdummy_ms\x18\x03 \x01(\x02H\x00R\adummyMs\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"kept_share\x18\x04 \x01(\x02H\x01R\tkeptShare\x88\x01\x01\x12 \n" +
+	"\vfingerprint\x18\x05 \x01(\tR\vfingerprintB\v\n" +
+	"\t_dummy_msB\r\n" +
+	"\v_kept_share\",\n" +
 	"\x12DeleteImageRequest\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\"\xdf\x01\n" +
 	"\x0fEncoderDeletion\x12\x18\n" +
@@ -3909,7 +4014,7 @@ func file_fovea_decoder_v1_decoder_proto_rawDescGZIP() []byte {
 }
 
 var file_fovea_decoder_v1_decoder_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_fovea_decoder_v1_decoder_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_fovea_decoder_v1_decoder_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_fovea_decoder_v1_decoder_proto_goTypes = []any{
 	(Role)(0),                     // 0: fovea.decoder.v1.Role
 	(Detail)(0),                   // 1: fovea.decoder.v1.Detail
@@ -3949,33 +4054,34 @@ var file_fovea_decoder_v1_decoder_proto_goTypes = []any{
 	(*DecoderLoad)(nil),           // 35: fovea.decoder.v1.DecoderLoad
 	(*EncoderPeer)(nil),           // 36: fovea.decoder.v1.EncoderPeer
 	(*GetServerInfoResponse)(nil), // 37: fovea.decoder.v1.GetServerInfoResponse
-	(*DeleteImageRequest)(nil),    // 38: fovea.decoder.v1.DeleteImageRequest
-	(*EncoderDeletion)(nil),       // 39: fovea.decoder.v1.EncoderDeletion
-	(*DeleteImageResponse)(nil),   // 40: fovea.decoder.v1.DeleteImageResponse
-	(*PurgeTenantRequest)(nil),    // 41: fovea.decoder.v1.PurgeTenantRequest
-	(*PurgeTenantResponse)(nil),   // 42: fovea.decoder.v1.PurgeTenantResponse
-	(*v1.ImageFacts)(nil),         // 43: fovea.vision.v1.ImageFacts
-	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
-	(*v1.Size)(nil),               // 45: fovea.vision.v1.Size
-	(v1.Reducer)(0),               // 46: fovea.vision.v1.Reducer
-	(*Receipt)(nil),               // 47: fovea.decoder.v1.Receipt
-	(*v1.TokenCount)(nil),         // 48: fovea.vision.v1.TokenCount
-	(*ReceiptStep)(nil),           // 49: fovea.decoder.v1.ReceiptStep
-	(*v1.RowLayout)(nil),          // 50: fovea.vision.v1.RowLayout
-	(v1.Erasure)(0),               // 51: fovea.vision.v1.Erasure
+	(*TierInfo)(nil),              // 38: fovea.decoder.v1.TierInfo
+	(*DeleteImageRequest)(nil),    // 39: fovea.decoder.v1.DeleteImageRequest
+	(*EncoderDeletion)(nil),       // 40: fovea.decoder.v1.EncoderDeletion
+	(*DeleteImageResponse)(nil),   // 41: fovea.decoder.v1.DeleteImageResponse
+	(*PurgeTenantRequest)(nil),    // 42: fovea.decoder.v1.PurgeTenantRequest
+	(*PurgeTenantResponse)(nil),   // 43: fovea.decoder.v1.PurgeTenantResponse
+	(*v1.ImageFacts)(nil),         // 44: fovea.vision.v1.ImageFacts
+	(*timestamppb.Timestamp)(nil), // 45: google.protobuf.Timestamp
+	(*v1.Size)(nil),               // 46: fovea.vision.v1.Size
+	(v1.Reducer)(0),               // 47: fovea.vision.v1.Reducer
+	(*Receipt)(nil),               // 48: fovea.decoder.v1.Receipt
+	(*v1.TokenCount)(nil),         // 49: fovea.vision.v1.TokenCount
+	(*ReceiptStep)(nil),           // 50: fovea.decoder.v1.ReceiptStep
+	(*v1.RowLayout)(nil),          // 51: fovea.vision.v1.RowLayout
+	(v1.Erasure)(0),               // 52: fovea.vision.v1.Erasure
 }
 var file_fovea_decoder_v1_decoder_proto_depIdxs = []int32{
 	7,  // 0: fovea.decoder.v1.PutImageRequest.header:type_name -> fovea.decoder.v1.PutImageHeader
-	43, // 1: fovea.decoder.v1.PutImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
-	44, // 2: fovea.decoder.v1.PutImageResponse.expire_time:type_name -> google.protobuf.Timestamp
-	43, // 3: fovea.decoder.v1.DescribeImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
-	44, // 4: fovea.decoder.v1.DescribeImageResponse.expire_time:type_name -> google.protobuf.Timestamp
-	45, // 5: fovea.decoder.v1.Image.size:type_name -> fovea.vision.v1.Size
+	44, // 1: fovea.decoder.v1.PutImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
+	45, // 2: fovea.decoder.v1.PutImageResponse.expire_time:type_name -> google.protobuf.Timestamp
+	44, // 3: fovea.decoder.v1.DescribeImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
+	45, // 4: fovea.decoder.v1.DescribeImageResponse.expire_time:type_name -> google.protobuf.Timestamp
+	46, // 5: fovea.decoder.v1.Image.size:type_name -> fovea.vision.v1.Size
 	12, // 6: fovea.decoder.v1.Part.image:type_name -> fovea.decoder.v1.Image
 	0,  // 7: fovea.decoder.v1.Message.role:type_name -> fovea.decoder.v1.Role
 	13, // 8: fovea.decoder.v1.Message.parts:type_name -> fovea.decoder.v1.Part
 	4,  // 9: fovea.decoder.v1.Reduction.mode:type_name -> fovea.decoder.v1.ReductionMode
-	46, // 10: fovea.decoder.v1.Reduction.reducer:type_name -> fovea.vision.v1.Reducer
+	47, // 10: fovea.decoder.v1.Reduction.reducer:type_name -> fovea.vision.v1.Reducer
 	1,  // 11: fovea.decoder.v1.VisualBudget.detail:type_name -> fovea.decoder.v1.Detail
 	1,  // 12: fovea.decoder.v1.VisualBudget.min_detail:type_name -> fovea.decoder.v1.Detail
 	2,  // 13: fovea.decoder.v1.VisualBudget.on_over_budget:type_name -> fovea.decoder.v1.OnOverBudget
@@ -3988,50 +4094,51 @@ var file_fovea_decoder_v1_decoder_proto_depIdxs = []int32{
 	18, // 20: fovea.decoder.v1.GenerateRequest.logprobs:type_name -> fovea.decoder.v1.Logprobs
 	19, // 21: fovea.decoder.v1.GenerateRequest.response_format:type_name -> fovea.decoder.v1.ResponseFormat
 	5,  // 22: fovea.decoder.v1.Finished.finish_reason:type_name -> fovea.decoder.v1.FinishReason
-	47, // 23: fovea.decoder.v1.Finished.receipt:type_name -> fovea.decoder.v1.Receipt
+	48, // 23: fovea.decoder.v1.Finished.receipt:type_name -> fovea.decoder.v1.Receipt
 	22, // 24: fovea.decoder.v1.GenerateResponse.started:type_name -> fovea.decoder.v1.Started
 	23, // 25: fovea.decoder.v1.GenerateResponse.delta:type_name -> fovea.decoder.v1.Delta
 	24, // 26: fovea.decoder.v1.GenerateResponse.finished:type_name -> fovea.decoder.v1.Finished
 	21, // 27: fovea.decoder.v1.CompleteRequest.request:type_name -> fovea.decoder.v1.GenerateRequest
 	5,  // 28: fovea.decoder.v1.CompleteResponse.finish_reason:type_name -> fovea.decoder.v1.FinishReason
-	47, // 29: fovea.decoder.v1.CompleteResponse.receipt:type_name -> fovea.decoder.v1.Receipt
+	48, // 29: fovea.decoder.v1.CompleteResponse.receipt:type_name -> fovea.decoder.v1.Receipt
 	21, // 30: fovea.decoder.v1.CountTokensRequest.request:type_name -> fovea.decoder.v1.GenerateRequest
-	48, // 31: fovea.decoder.v1.CountTokensResponse.images:type_name -> fovea.vision.v1.TokenCount
+	49, // 31: fovea.decoder.v1.CountTokensResponse.images:type_name -> fovea.vision.v1.TokenCount
 	31, // 32: fovea.decoder.v1.CountTokensResponse.plans:type_name -> fovea.decoder.v1.ImagePlan
 	32, // 33: fovea.decoder.v1.CountTokensResponse.alternatives:type_name -> fovea.decoder.v1.Alternative
 	30, // 34: fovea.decoder.v1.CountTokensResponse.quote:type_name -> fovea.decoder.v1.Quote
-	44, // 35: fovea.decoder.v1.Quote.expire_time:type_name -> google.protobuf.Timestamp
-	49, // 36: fovea.decoder.v1.ImagePlan.steps:type_name -> fovea.decoder.v1.ReceiptStep
+	45, // 35: fovea.decoder.v1.Quote.expire_time:type_name -> google.protobuf.Timestamp
+	50, // 36: fovea.decoder.v1.ImagePlan.steps:type_name -> fovea.decoder.v1.ReceiptStep
 	17, // 37: fovea.decoder.v1.Alternative.visual:type_name -> fovea.decoder.v1.VisualBudget
-	50, // 38: fovea.decoder.v1.GetServerInfoResponse.layout:type_name -> fovea.vision.v1.RowLayout
+	51, // 38: fovea.decoder.v1.GetServerInfoResponse.layout:type_name -> fovea.vision.v1.RowLayout
 	34, // 39: fovea.decoder.v1.GetServerInfoResponse.limits:type_name -> fovea.decoder.v1.DecoderLimits
 	35, // 40: fovea.decoder.v1.GetServerInfoResponse.load:type_name -> fovea.decoder.v1.DecoderLoad
 	6,  // 41: fovea.decoder.v1.GetServerInfoResponse.state:type_name -> fovea.decoder.v1.ServingState
 	36, // 42: fovea.decoder.v1.GetServerInfoResponse.encoders:type_name -> fovea.decoder.v1.EncoderPeer
-	51, // 43: fovea.decoder.v1.EncoderDeletion.erasure:type_name -> fovea.vision.v1.Erasure
-	39, // 44: fovea.decoder.v1.DeleteImageResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
-	39, // 45: fovea.decoder.v1.PurgeTenantResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
-	8,  // 46: fovea.decoder.v1.DecoderService.PutImage:input_type -> fovea.decoder.v1.PutImageRequest
-	10, // 47: fovea.decoder.v1.DecoderService.DescribeImage:input_type -> fovea.decoder.v1.DescribeImageRequest
-	21, // 48: fovea.decoder.v1.DecoderService.Generate:input_type -> fovea.decoder.v1.GenerateRequest
-	26, // 49: fovea.decoder.v1.DecoderService.Complete:input_type -> fovea.decoder.v1.CompleteRequest
-	28, // 50: fovea.decoder.v1.DecoderService.CountTokens:input_type -> fovea.decoder.v1.CountTokensRequest
-	38, // 51: fovea.decoder.v1.DecoderService.DeleteImage:input_type -> fovea.decoder.v1.DeleteImageRequest
-	41, // 52: fovea.decoder.v1.DecoderService.PurgeTenant:input_type -> fovea.decoder.v1.PurgeTenantRequest
-	33, // 53: fovea.decoder.v1.DecoderService.GetServerInfo:input_type -> fovea.decoder.v1.GetServerInfoRequest
-	9,  // 54: fovea.decoder.v1.DecoderService.PutImage:output_type -> fovea.decoder.v1.PutImageResponse
-	11, // 55: fovea.decoder.v1.DecoderService.DescribeImage:output_type -> fovea.decoder.v1.DescribeImageResponse
-	25, // 56: fovea.decoder.v1.DecoderService.Generate:output_type -> fovea.decoder.v1.GenerateResponse
-	27, // 57: fovea.decoder.v1.DecoderService.Complete:output_type -> fovea.decoder.v1.CompleteResponse
-	29, // 58: fovea.decoder.v1.DecoderService.CountTokens:output_type -> fovea.decoder.v1.CountTokensResponse
-	40, // 59: fovea.decoder.v1.DecoderService.DeleteImage:output_type -> fovea.decoder.v1.DeleteImageResponse
-	42, // 60: fovea.decoder.v1.DecoderService.PurgeTenant:output_type -> fovea.decoder.v1.PurgeTenantResponse
-	37, // 61: fovea.decoder.v1.DecoderService.GetServerInfo:output_type -> fovea.decoder.v1.GetServerInfoResponse
-	54, // [54:62] is the sub-list for method output_type
-	46, // [46:54] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	38, // 43: fovea.decoder.v1.GetServerInfoResponse.tiers:type_name -> fovea.decoder.v1.TierInfo
+	52, // 44: fovea.decoder.v1.EncoderDeletion.erasure:type_name -> fovea.vision.v1.Erasure
+	40, // 45: fovea.decoder.v1.DeleteImageResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
+	40, // 46: fovea.decoder.v1.PurgeTenantResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
+	8,  // 47: fovea.decoder.v1.DecoderService.PutImage:input_type -> fovea.decoder.v1.PutImageRequest
+	10, // 48: fovea.decoder.v1.DecoderService.DescribeImage:input_type -> fovea.decoder.v1.DescribeImageRequest
+	21, // 49: fovea.decoder.v1.DecoderService.Generate:input_type -> fovea.decoder.v1.GenerateRequest
+	26, // 50: fovea.decoder.v1.DecoderService.Complete:input_type -> fovea.decoder.v1.CompleteRequest
+	28, // 51: fovea.decoder.v1.DecoderService.CountTokens:input_type -> fovea.decoder.v1.CountTokensRequest
+	39, // 52: fovea.decoder.v1.DecoderService.DeleteImage:input_type -> fovea.decoder.v1.DeleteImageRequest
+	42, // 53: fovea.decoder.v1.DecoderService.PurgeTenant:input_type -> fovea.decoder.v1.PurgeTenantRequest
+	33, // 54: fovea.decoder.v1.DecoderService.GetServerInfo:input_type -> fovea.decoder.v1.GetServerInfoRequest
+	9,  // 55: fovea.decoder.v1.DecoderService.PutImage:output_type -> fovea.decoder.v1.PutImageResponse
+	11, // 56: fovea.decoder.v1.DecoderService.DescribeImage:output_type -> fovea.decoder.v1.DescribeImageResponse
+	25, // 57: fovea.decoder.v1.DecoderService.Generate:output_type -> fovea.decoder.v1.GenerateResponse
+	27, // 58: fovea.decoder.v1.DecoderService.Complete:output_type -> fovea.decoder.v1.CompleteResponse
+	29, // 59: fovea.decoder.v1.DecoderService.CountTokens:output_type -> fovea.decoder.v1.CountTokensResponse
+	41, // 60: fovea.decoder.v1.DecoderService.DeleteImage:output_type -> fovea.decoder.v1.DeleteImageResponse
+	43, // 61: fovea.decoder.v1.DecoderService.PurgeTenant:output_type -> fovea.decoder.v1.PurgeTenantResponse
+	37, // 62: fovea.decoder.v1.DecoderService.GetServerInfo:output_type -> fovea.decoder.v1.GetServerInfoResponse
+	55, // [55:63] is the sub-list for method output_type
+	47, // [47:55] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_fovea_decoder_v1_decoder_proto_init() }
@@ -4063,13 +4170,14 @@ func file_fovea_decoder_v1_decoder_proto_init() {
 		(*GenerateResponse_Finished)(nil),
 	}
 	file_fovea_decoder_v1_decoder_proto_msgTypes[24].OneofWrappers = []any{}
+	file_fovea_decoder_v1_decoder_proto_msgTypes[31].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fovea_decoder_v1_decoder_proto_rawDesc), len(file_fovea_decoder_v1_decoder_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   36,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -278,7 +278,8 @@ func (x *ReceiptImage) GetKind() v1.ImageKind {
 	return v1.ImageKind(0)
 }
 
-// Sums over the request.
+// Sums over the request. They include what was spent on attempts that were given up: by tiers that passed the request on,
+// and with encoders that changed meanwhile.
 type ReceiptTotals struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Visual tokens that the language model read.
@@ -509,10 +510,13 @@ func (x *ReceiptStages) GetTotal() float32 {
 // The tier that answered.
 type ReceiptTier struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The tiers that were tried, in order. The last of them answered.
+	// The tiers that were tried, in order. The last of them answered; of a request that was refused, cut or failed, it was
+	// the tier in whose hands the request was. Empty if the request was refused before any tier was tried.
 	Path []string `protobuf:"bytes,1,rep,name=path,proto3" json:"path,omitempty"`
-	// Why that tier answered.
-	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Why the last tier of `path` answered. Empty if it did not.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// For each tier of `path`, why it passed the request on or answered.
+	Reasons       []string `protobuf:"bytes,3,rep,name=reasons,proto3" json:"reasons,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -559,6 +563,13 @@ func (x *ReceiptTier) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *ReceiptTier) GetReasons() []string {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
 }
 
 // The price of the answer by the operator's tariff.
@@ -770,10 +781,11 @@ const file_fovea_decoder_v1_receipt_proto_rawDesc = "" +
 	"\aprefill\x18\x04 \x01(\x02R\aprefill\x12\x12\n" +
 	"\x04ttft\x18\x05 \x01(\x02R\x04ttft\x12\x16\n" +
 	"\x06decode\x18\x06 \x01(\x02R\x06decode\x12\x14\n" +
-	"\x05total\x18\a \x01(\x02R\x05total\"9\n" +
+	"\x05total\x18\a \x01(\x02R\x05total\"S\n" +
 	"\vReceiptTier\x12\x12\n" +
 	"\x04path\x18\x01 \x03(\tR\x04path\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"e\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
+	"\areasons\x18\x03 \x03(\tR\areasons\"e\n" +
 	"\fReceiptPrice\x12\x16\n" +
 	"\x06amount\x18\x01 \x01(\x01R\x06amount\x12\x1a\n" +
 	"\bcurrency\x18\x02 \x01(\tR\bcurrency\x12!\n" +

@@ -158,7 +158,7 @@ func (UsageDimension) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_decoder_v1_usage_proto_rawDescGZIP(), []int{1}
 }
 
-// What has changed in the use of a tenant.
+// What has changed in the use of a tenant, or in a tier.
 type AnomalyKind int32
 
 const (
@@ -172,6 +172,9 @@ const (
 	AnomalyKind_ANOMALY_KIND_MISSES AnomalyKind = 3
 	// Many more answers reach max_new_tokens.
 	AnomalyKind_ANOMALY_KIND_LENGTH AnomalyKind = 4
+	// The tier to which a tier would have escalated contradicts more of its answers than its calibration explains. Of all
+	// tenants together: only operators see it.
+	AnomalyKind_ANOMALY_KIND_SILENT_ERRORS AnomalyKind = 5
 )
 
 // Enum value maps for AnomalyKind.
@@ -182,13 +185,15 @@ var (
 		2: "ANOMALY_KIND_NEW_IMAGES",
 		3: "ANOMALY_KIND_MISSES",
 		4: "ANOMALY_KIND_LENGTH",
+		5: "ANOMALY_KIND_SILENT_ERRORS",
 	}
 	AnomalyKind_value = map[string]int32{
-		"ANOMALY_KIND_UNSPECIFIED": 0,
-		"ANOMALY_KIND_COST":        1,
-		"ANOMALY_KIND_NEW_IMAGES":  2,
-		"ANOMALY_KIND_MISSES":      3,
-		"ANOMALY_KIND_LENGTH":      4,
+		"ANOMALY_KIND_UNSPECIFIED":   0,
+		"ANOMALY_KIND_COST":          1,
+		"ANOMALY_KIND_NEW_IMAGES":    2,
+		"ANOMALY_KIND_MISSES":        3,
+		"ANOMALY_KIND_LENGTH":        4,
+		"ANOMALY_KIND_SILENT_ERRORS": 5,
 	}
 )
 
@@ -938,7 +943,7 @@ type Anomaly struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What has changed.
 	Kind AnomalyKind `protobuf:"varint,1,opt,name=kind,proto3,enum=fovea.decoder.v1.AnomalyKind" json:"kind,omitempty"`
-	// Whose use has changed.
+	// Whose use has changed. Empty with kind SILENT_ERRORS.
 	Tenant string `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// When it was found.
 	Time *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
@@ -948,8 +953,11 @@ type Anomaly struct {
 	ImageKind string `protobuf:"bytes,5,opt,name=image_kind,json=imageKind,proto3" json:"image_kind,omitempty"`
 	// What is usual: visual tokens of an image with kind COST, otherwise a share from 0 to 1.
 	Usual float64 `protobuf:"fixed64,6,opt,name=usual,proto3" json:"usual,omitempty"`
-	// The value of the request with which it was found: visual tokens of an image, otherwise 1.
-	Value         float64 `protobuf:"fixed64,7,opt,name=value,proto3" json:"value,omitempty"`
+	// The value of the request with which it was found: visual tokens of an image with kind COST, the share of the latest
+	// answers with kind SILENT_ERRORS, otherwise 1.
+	Value float64 `protobuf:"fixed64,7,opt,name=value,proto3" json:"value,omitempty"`
+	// With kind SILENT_ERRORS, the tier.
+	Tier          string `protobuf:"bytes,8,opt,name=tier,proto3" json:"tier,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1031,6 +1039,13 @@ func (x *Anomaly) GetValue() float64 {
 		return x.Value
 	}
 	return 0
+}
+
+func (x *Anomaly) GetTier() string {
+	if x != nil {
+		return x.Tier
+	}
+	return ""
 }
 
 // A question for anomalies.
@@ -1189,7 +1204,7 @@ const file_fovea_decoder_v1_usage_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\"K\n" +
 	"\x10GetUsageResponse\x127\n" +
-	"\arecords\x18\x01 \x03(\v2\x1d.fovea.decoder.v1.UsageRecordR\arecords\"\xee\x01\n" +
+	"\arecords\x18\x01 \x03(\v2\x1d.fovea.decoder.v1.UsageRecordR\arecords\"\x82\x02\n" +
 	"\aAnomaly\x121\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1d.fovea.decoder.v1.AnomalyKindR\x04kind\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12.\n" +
@@ -1199,7 +1214,8 @@ const file_fovea_decoder_v1_usage_proto_rawDesc = "" +
 	"\n" +
 	"image_kind\x18\x05 \x01(\tR\timageKind\x12\x14\n" +
 	"\x05usual\x18\x06 \x01(\x01R\x05usual\x12\x14\n" +
-	"\x05value\x18\a \x01(\x01R\x05value\".\n" +
+	"\x05value\x18\a \x01(\x01R\x05value\x12\x12\n" +
+	"\x04tier\x18\b \x01(\tR\x04tier\".\n" +
 	"\x14ListAnomaliesRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\"P\n" +
 	"\x15ListAnomaliesResponse\x127\n" +
@@ -1219,13 +1235,14 @@ const file_fovea_decoder_v1_usage_proto_rawDesc = "" +
 	"\x14USAGE_DIMENSION_TIER\x10\x02\x12\x18\n" +
 	"\x14USAGE_DIMENSION_HOUR\x10\x03\x12\x19\n" +
 	"\x15USAGE_DIMENSION_MODEL\x10\x04\x12\x1e\n" +
-	"\x1aUSAGE_DIMENSION_IMAGE_KIND\x10\x05*\x91\x01\n" +
+	"\x1aUSAGE_DIMENSION_IMAGE_KIND\x10\x05*\xb1\x01\n" +
 	"\vAnomalyKind\x12\x1c\n" +
 	"\x18ANOMALY_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11ANOMALY_KIND_COST\x10\x01\x12\x1b\n" +
 	"\x17ANOMALY_KIND_NEW_IMAGES\x10\x02\x12\x17\n" +
 	"\x13ANOMALY_KIND_MISSES\x10\x03\x12\x17\n" +
-	"\x13ANOMALY_KIND_LENGTH\x10\x042\xfe\x02\n" +
+	"\x13ANOMALY_KIND_LENGTH\x10\x04\x12\x1e\n" +
+	"\x1aANOMALY_KIND_SILENT_ERRORS\x10\x052\xfe\x02\n" +
 	"\fUsageService\x12c\n" +
 	"\x0eSummarizeUsage\x12'.fovea.decoder.v1.SummarizeUsageRequest\x1a(.fovea.decoder.v1.SummarizeUsageResponse\x12T\n" +
 	"\tListUsage\x12\".fovea.decoder.v1.ListUsageRequest\x1a#.fovea.decoder.v1.ListUsageResponse\x12Q\n" +

@@ -164,6 +164,15 @@ const (
 	// FAILED_PRECONDITION: the request may cost more than its quote says. Nothing was spent. `limit`, `actual` and `unit` in
 	// the metadata.
 	ErrorReason_ERROR_REASON_QUOTE_EXCEEDED ErrorReason = 74
+	// INVALID_ARGUMENT: the request names a tier that this server does not have. `known` in the metadata lists its tiers.
+	ErrorReason_ERROR_REASON_TIER_UNKNOWN ErrorReason = 80
+	// FAILED_PRECONDITION: a tier passed the request on, and the `tier` or `hop_limit` of the request allows no further tier.
+	// `tier` and `why` in the metadata.
+	ErrorReason_ERROR_REASON_TIER_DID_NOT_ANSWER ErrorReason = 81
+	// UNAVAILABLE with RetryInfo: a tier that is another decoder cannot be reached or has failed, and the setting
+	// `on_failure` of the tier allows no other tier, or a part of its answer had already been sent. `tier` and `why` in the
+	// metadata.
+	ErrorReason_ERROR_REASON_TIER_UNAVAILABLE ErrorReason = 82
 )
 
 // Enum value maps for ErrorReason.
@@ -231,6 +240,9 @@ var (
 		72: "ERROR_REASON_QUOTA_EXCEEDED",
 		73: "ERROR_REASON_QUOTE_INVALID",
 		74: "ERROR_REASON_QUOTE_EXCEEDED",
+		80: "ERROR_REASON_TIER_UNKNOWN",
+		81: "ERROR_REASON_TIER_DID_NOT_ANSWER",
+		82: "ERROR_REASON_TIER_UNAVAILABLE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                0,
@@ -295,6 +307,9 @@ var (
 		"ERROR_REASON_QUOTA_EXCEEDED":             72,
 		"ERROR_REASON_QUOTE_INVALID":              73,
 		"ERROR_REASON_QUOTE_EXCEEDED":             74,
+		"ERROR_REASON_TIER_UNKNOWN":               80,
+		"ERROR_REASON_TIER_DID_NOT_ANSWER":        81,
+		"ERROR_REASON_TIER_UNAVAILABLE":           82,
 	}
 )
 
@@ -329,7 +344,7 @@ var File_fovea_vision_v1_errors_proto protoreflect.FileDescriptor
 
 const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xc7\x10\n" +
+	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xaf\x11\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12!\n" +
@@ -393,7 +408,10 @@ const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\x1cERROR_REASON_LEDGER_DISABLED\x10G\x12\x1f\n" +
 	"\x1bERROR_REASON_QUOTA_EXCEEDED\x10H\x12\x1e\n" +
 	"\x1aERROR_REASON_QUOTE_INVALID\x10I\x12\x1f\n" +
-	"\x1bERROR_REASON_QUOTE_EXCEEDED\x10JB>\n" +
+	"\x1bERROR_REASON_QUOTE_EXCEEDED\x10J\x12\x1d\n" +
+	"\x19ERROR_REASON_TIER_UNKNOWN\x10P\x12$\n" +
+	" ERROR_REASON_TIER_DID_NOT_ANSWER\x10Q\x12!\n" +
+	"\x1dERROR_REASON_TIER_UNAVAILABLE\x10RB>\n" +
 	"\x13dev.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3"
 
 var (

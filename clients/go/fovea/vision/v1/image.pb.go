@@ -96,6 +96,8 @@ const (
 	ImageKind_IMAGE_KIND_GRAPHIC ImageKind = 2
 	// Everything else, such as a photograph.
 	ImageKind_IMAGE_KIND_PHOTO ImageKind = 3
+	// A single colour.
+	ImageKind_IMAGE_KIND_BLANK ImageKind = 4
 )
 
 // Enum value maps for ImageKind.
@@ -105,12 +107,14 @@ var (
 		1: "IMAGE_KIND_TEXT",
 		2: "IMAGE_KIND_GRAPHIC",
 		3: "IMAGE_KIND_PHOTO",
+		4: "IMAGE_KIND_BLANK",
 	}
 	ImageKind_value = map[string]int32{
 		"IMAGE_KIND_UNSPECIFIED": 0,
 		"IMAGE_KIND_TEXT":        1,
 		"IMAGE_KIND_GRAPHIC":     2,
 		"IMAGE_KIND_PHOTO":       3,
+		"IMAGE_KIND_BLANK":       4,
 	}
 )
 
@@ -583,12 +587,13 @@ const file_fovea_vision_v1_image_proto_rawDesc = "" +
 	"\x11IMAGE_FORMAT_JPEG\x10\x01\x12\x14\n" +
 	"\x10IMAGE_FORMAT_PNG\x10\x02\x12\x15\n" +
 	"\x11IMAGE_FORMAT_WEBP\x10\x03\x12\x14\n" +
-	"\x10IMAGE_FORMAT_GIF\x10\x04*j\n" +
+	"\x10IMAGE_FORMAT_GIF\x10\x04*\x80\x01\n" +
 	"\tImageKind\x12\x1a\n" +
 	"\x16IMAGE_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fIMAGE_KIND_TEXT\x10\x01\x12\x16\n" +
 	"\x12IMAGE_KIND_GRAPHIC\x10\x02\x12\x14\n" +
-	"\x10IMAGE_KIND_PHOTO\x10\x03*T\n" +
+	"\x10IMAGE_KIND_PHOTO\x10\x03\x12\x14\n" +
+	"\x10IMAGE_KIND_BLANK\x10\x04*T\n" +
 	"\aErasure\x12\x17\n" +
 	"\x13ERASURE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eERASURE_ERASED\x10\x01\x12\x1c\n" +

@@ -10,5 +10,10 @@ public enum AnomalyKind {
   MISSES,
   /** Many more answers reach maxNewTokens. */
   LENGTH,
+  /**
+   * The tier to which a tier would have escalated contradicts more of its answers than its
+   * calibration explains.
+   */
+  SILENT_ERRORS,
   UNKNOWN
 }

@@ -76,7 +76,10 @@ final class Convert {
             ms.getTtft(),
             ms.getDecode(),
             ms.getTotal()),
-        new Receipt.Tier(message.getTier().getPathList(), message.getTier().getReason()),
+        new Receipt.Tier(
+            message.getTier().getPathList(),
+            message.getTier().getReason(),
+            message.getTier().getReasonsList()),
         price(message.getPrice()),
         message.getDegraded());
   }

@@ -86,6 +86,7 @@ final class ConvertUsage {
         message.getRequestId(),
         message.getImageKind(),
         message.getUsual(),
-        message.getValue());
+        message.getValue(),
+        message.getTier());
   }
 }

@@ -29,7 +29,10 @@ record Draft(GenerateRequest request, Collection<Upload> uploads, Map<String, St
     GenerateRequest.Builder request =
         GenerateRequest.newBuilder()
             .setRequestId(question.requestId())
-            .setIdempotencyKey(question.idempotencyKey());
+            .setIdempotencyKey(question.idempotencyKey())
+            .setTier(question.route().tier())
+            .setHopLimit(question.route().hopLimit())
+            .setParentRequestId(question.route().parentRequestId());
     question.messages().forEach(message -> request.addMessages(message(message, uploads)));
     request.setSampling(sampling(question.sampling()));
     request.setVisual(visual(question.budget()));

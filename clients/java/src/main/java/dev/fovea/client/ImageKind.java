@@ -5,5 +5,6 @@ public enum ImageKind {
   TEXT,
   GRAPHIC,
   PHOTO,
+  BLANK,
   UNKNOWN
 }

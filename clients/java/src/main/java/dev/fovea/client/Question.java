@@ -9,7 +9,7 @@ import java.util.Optional;
  * the server generates an id. {@code timeout} is the deadline of the answer; if absent, the
  * client's. Retries with the same {@code idempotencyKey} count against a quota once; empty counts each
  * call. With a {@code quote} the request costs no more than that, or fails with QUOTE_EXCEEDED before
- * anything is spent.
+ * anything is spent. {@code route} says which tiers may answer.
  */
 public record Question(
     List<Message> messages,
@@ -20,7 +20,8 @@ public record Question(
     Optional<Format> format,
     boolean logprobs,
     String idempotencyKey,
-    Optional<Quote> quote) {
+    Optional<Quote> quote,
+    Route route) {
 
   public Question {
     messages = List.copyOf(messages);
@@ -42,7 +43,8 @@ public record Question(
         Optional.empty(),
         false,
         "",
-        Optional.empty());
+        Optional.empty(),
+        Route.ANY);
   }
 
   /** Each image is resized to at most this many pixels. The server's default is 1,310,720. */
@@ -53,19 +55,19 @@ public record Question(
   /** The bound on the cost of the images. Replaces an earlier budget. */
   public Question withBudget(Budget budget) {
     return new Question(
-        messages, budget, sampling, requestId, timeout, format, logprobs, idempotencyKey, quote);
+        messages, budget, sampling, requestId, timeout, format, logprobs, idempotencyKey, quote, route);
   }
 
   /** How tokens are sampled. */
   public Question withSampling(Sampling sampling) {
     return new Question(
-        messages, budget, sampling, requestId, timeout, format, logprobs, idempotencyKey, quote);
+        messages, budget, sampling, requestId, timeout, format, logprobs, idempotencyKey, quote, route);
   }
 
   /** At most 128 printable ASCII characters. */
   public Question withRequestId(String requestId) {
     return new Question(
-        messages, budget, sampling, requestId, timeout, format, logprobs, idempotencyKey, quote);
+        messages, budget, sampling, requestId, timeout, format, logprobs, idempotencyKey, quote, route);
   }
 
   /** The deadline of the complete answer. */
@@ -93,6 +95,12 @@ public record Question(
     return copy(timeout, format, logprobs, idempotencyKey, Optional.of(quote));
   }
 
+  /** Which tiers may answer. */
+  public Question withRoute(Route route) {
+    return new Question(
+        messages, budget, sampling, requestId, timeout, format, logprobs, idempotencyKey, quote, route);
+  }
+
   private Question copy(
       Optional<Duration> timeout,
       Optional<Format> format,
@@ -100,6 +108,6 @@ public record Question(
       String idempotencyKey,
       Optional<Quote> quote) {
     return new Question(
-        messages, budget, sampling, requestId, timeout, format, logprobs, idempotencyKey, quote);
+        messages, budget, sampling, requestId, timeout, format, logprobs, idempotencyKey, quote, route);
   }
 }

@@ -62,6 +62,9 @@ public enum Reason {
   QUOTA_EXCEEDED,
   QUOTE_INVALID,
   QUOTE_EXCEEDED,
+  TIER_UNKNOWN,
+  TIER_DID_NOT_ANSWER,
+  TIER_UNAVAILABLE,
   /** A status without Fovea's details, or a reason that this client does not know. */
   UNKNOWN;
 

@@ -73,8 +73,11 @@ public record Receipt(
       double decode,
       double total) {}
 
-  /** The tiers that were tried, of which the last answered, and the reason. */
-  public record Tier(List<String> path, String reason) {}
+  /**
+   * The tiers that were tried, of which the last answered, and why; {@code reasons} says of each why it
+   * passed the request on or answered.
+   */
+  public record Tier(List<String> path, String reason, List<String> reasons) {}
 
   /**
    * The price by the operator's tariff; zero and empty without a tariff. {@code naiveAmount} is the

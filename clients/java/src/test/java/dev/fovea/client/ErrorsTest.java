@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.fovea.decoder.v1.DecoderServiceGrpc;
 import dev.fovea.decoder.v1.GenerateRequest;
 import dev.fovea.decoder.v1.GetServerInfoRequest;
+import dev.fovea.decoder.v1.Logprobs;
 import dev.fovea.decoder.v1.Role;
 import dev.fovea.encoder.v1.EncoderServiceGrpc;
 import io.grpc.Grpc;
@@ -265,13 +266,12 @@ class ErrorsTest {
   /** The client offers no field that is not served, so the messages are written by hand. */
   @Test
   void aFieldThatIsNotServed(House house) {
-    var request = GenerateRequest.newBuilder().setTier("large").setHopLimit(2).build();
+    var request = GenerateRequest.newBuilder().setLogprobs(Logprobs.newBuilder().setTop(2)).build();
     Link link = link(house);
     try (link; var call = link.open(DecoderServiceGrpc.getGenerateMethod())) {
       call.ask(request);
       var failure = refused(Reason.NOT_SERVED, Status.Code.UNIMPLEMENTED, call::next);
-      names(failure, "tier");
-      names(failure, "hop_limit");
+      names(failure, "logprobs.top");
     }
   }
 

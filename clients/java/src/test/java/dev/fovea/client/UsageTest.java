@@ -82,7 +82,7 @@ class UsageTest {
   void anomaliesAreRead() {
     var anomalies = fovea.listAnomalies("acme");
     var expected =
-        new Anomaly(AnomalyKind.NEW_IMAGES, "acme", FakeUsage.BEGAN, "r", "", 0.25, 1);
+        new Anomaly(AnomalyKind.NEW_IMAGES, "acme", FakeUsage.BEGAN, "r", "", 0.25, 1, "");
     assertEquals(expected, anomalies.get(0));
     assertEquals(AnomalyKind.UNKNOWN, anomalies.get(1).kind());
     fovea.listAnomalies();
@@ -99,5 +99,14 @@ class UsageTest {
     assertEquals("", server.asked.get(0).getQuote());
     assertEquals("signed", server.asked.get(1).getQuote());
     assertEquals("order 7", server.asked.get(1).getIdempotencyKey());
+  }
+
+  @Test
+  void theRouteIsSentWithTheRequest() {
+    fovea.countTokens(Question.of("?").withRoute(new Route("large", 2, "parent")).withLogprobs());
+    var sent = server.asked.get(server.asked.size() - 1);
+    assertEquals("large", sent.getTier());
+    assertEquals(2, sent.getHopLimit());
+    assertEquals("parent", sent.getParentRequestId());
   }
 }

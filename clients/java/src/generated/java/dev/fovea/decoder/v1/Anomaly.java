@@ -36,6 +36,7 @@ private static final long serialVersionUID = 0L;
     tenant_ = "";
     requestId_ = "";
     imageKind_ = "";
+    tier_ = "";
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -88,7 +89,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object tenant_ = "";
   /**
    * <pre>
-   * Whose use has changed.
+   * Whose use has changed. Empty with kind SILENT_ERRORS.
    * </pre>
    *
    * <code>string tenant = 2;</code>
@@ -109,7 +110,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Whose use has changed.
+   * Whose use has changed. Empty with kind SILENT_ERRORS.
    * </pre>
    *
    * <code>string tenant = 2;</code>
@@ -281,7 +282,8 @@ private static final long serialVersionUID = 0L;
   private double value_ = 0D;
   /**
    * <pre>
-   * The value of the request with which it was found: visual tokens of an image, otherwise 1.
+   * The value of the request with which it was found: visual tokens of an image with kind COST, the share of the latest
+   * answers with kind SILENT_ERRORS, otherwise 1.
    * </pre>
    *
    * <code>double value = 7;</code>
@@ -290,6 +292,53 @@ private static final long serialVersionUID = 0L;
   @java.lang.Override
   public double getValue() {
     return value_;
+  }
+
+  public static final int TIER_FIELD_NUMBER = 8;
+  @SuppressWarnings("serial")
+  private volatile java.lang.Object tier_ = "";
+  /**
+   * <pre>
+   * With kind SILENT_ERRORS, the tier.
+   * </pre>
+   *
+   * <code>string tier = 8;</code>
+   * @return The tier.
+   */
+  @java.lang.Override
+  public java.lang.String getTier() {
+    java.lang.Object ref = tier_;
+    if (ref instanceof java.lang.String) {
+      return (java.lang.String) ref;
+    } else {
+      com.google.protobuf.ByteString bs = 
+          (com.google.protobuf.ByteString) ref;
+      java.lang.String s = bs.toStringUtf8();
+      tier_ = s;
+      return s;
+    }
+  }
+  /**
+   * <pre>
+   * With kind SILENT_ERRORS, the tier.
+   * </pre>
+   *
+   * <code>string tier = 8;</code>
+   * @return The bytes for tier.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getTierBytes() {
+    java.lang.Object ref = tier_;
+    if (ref instanceof java.lang.String) {
+      com.google.protobuf.ByteString b = 
+          com.google.protobuf.ByteString.copyFromUtf8(
+              (java.lang.String) ref);
+      tier_ = b;
+      return b;
+    } else {
+      return (com.google.protobuf.ByteString) ref;
+    }
   }
 
   private byte memoizedIsInitialized = -1;
@@ -327,6 +376,9 @@ private static final long serialVersionUID = 0L;
     if (java.lang.Double.doubleToRawLongBits(value_) != 0) {
       output.writeDouble(7, value_);
     }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(tier_)) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 8, tier_);
+    }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
@@ -355,6 +407,9 @@ private static final long serialVersionUID = 0L;
     if (java.lang.Double.doubleToRawLongBits(value_) != 0) {
       size += com.google.protobuf.CodedOutputStream
         .computeDoubleSize(7, value_);
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(tier_)) {
+      size += com.google.protobuf.GeneratedMessage.computeStringSize(8, tier_);
     }
     return size;
   }
@@ -398,6 +453,8 @@ private static final long serialVersionUID = 0L;
     if (java.lang.Double.doubleToLongBits(getValue())
         != java.lang.Double.doubleToLongBits(
             other.getValue())) return false;
+    if (!getTier()
+        .equals(other.getTier())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -427,6 +484,8 @@ private static final long serialVersionUID = 0L;
     hash = (37 * hash) + VALUE_FIELD_NUMBER;
     hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
         java.lang.Double.doubleToLongBits(getValue()));
+    hash = (37 * hash) + TIER_FIELD_NUMBER;
+    hash = (53 * hash) + getTier().hashCode();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -579,6 +638,7 @@ private static final long serialVersionUID = 0L;
       imageKind_ = "";
       usual_ = 0D;
       value_ = 0D;
+      tier_ = "";
       return this;
     }
 
@@ -637,6 +697,9 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000040) != 0)) {
         result.value_ = value_;
       }
+      if (((from_bitField0_ & 0x00000080) != 0)) {
+        result.tier_ = tier_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -678,6 +741,11 @@ private static final long serialVersionUID = 0L;
       }
       if (java.lang.Double.doubleToRawLongBits(other.getValue()) != 0) {
         setValue(other.getValue());
+      }
+      if (!other.getTier().isEmpty()) {
+        tier_ = other.tier_;
+        bitField0_ |= 0x00000080;
+        onChanged();
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -742,6 +810,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000040;
               break;
             } // case 57
+            case 66: {
+              tier_ = input.readStringRequireUtf8();
+              bitField0_ |= 0x00000080;
+              break;
+            } // case 66
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -834,7 +907,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object tenant_ = "";
     /**
      * <pre>
-     * Whose use has changed.
+     * Whose use has changed. Empty with kind SILENT_ERRORS.
      * </pre>
      *
      * <code>string tenant = 2;</code>
@@ -854,7 +927,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whose use has changed.
+     * Whose use has changed. Empty with kind SILENT_ERRORS.
      * </pre>
      *
      * <code>string tenant = 2;</code>
@@ -875,7 +948,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whose use has changed.
+     * Whose use has changed. Empty with kind SILENT_ERRORS.
      * </pre>
      *
      * <code>string tenant = 2;</code>
@@ -892,7 +965,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whose use has changed.
+     * Whose use has changed. Empty with kind SILENT_ERRORS.
      * </pre>
      *
      * <code>string tenant = 2;</code>
@@ -906,7 +979,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Whose use has changed.
+     * Whose use has changed. Empty with kind SILENT_ERRORS.
      * </pre>
      *
      * <code>string tenant = 2;</code>
@@ -1311,7 +1384,8 @@ private static final long serialVersionUID = 0L;
     private double value_ ;
     /**
      * <pre>
-     * The value of the request with which it was found: visual tokens of an image, otherwise 1.
+     * The value of the request with which it was found: visual tokens of an image with kind COST, the share of the latest
+     * answers with kind SILENT_ERRORS, otherwise 1.
      * </pre>
      *
      * <code>double value = 7;</code>
@@ -1323,7 +1397,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The value of the request with which it was found: visual tokens of an image, otherwise 1.
+     * The value of the request with which it was found: visual tokens of an image with kind COST, the share of the latest
+     * answers with kind SILENT_ERRORS, otherwise 1.
      * </pre>
      *
      * <code>double value = 7;</code>
@@ -1339,7 +1414,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The value of the request with which it was found: visual tokens of an image, otherwise 1.
+     * The value of the request with which it was found: visual tokens of an image with kind COST, the share of the latest
+     * answers with kind SILENT_ERRORS, otherwise 1.
      * </pre>
      *
      * <code>double value = 7;</code>
@@ -1348,6 +1424,98 @@ private static final long serialVersionUID = 0L;
     public Builder clearValue() {
       bitField0_ = (bitField0_ & ~0x00000040);
       value_ = 0D;
+      onChanged();
+      return this;
+    }
+
+    private java.lang.Object tier_ = "";
+    /**
+     * <pre>
+     * With kind SILENT_ERRORS, the tier.
+     * </pre>
+     *
+     * <code>string tier = 8;</code>
+     * @return The tier.
+     */
+    public java.lang.String getTier() {
+      java.lang.Object ref = tier_;
+      if (!(ref instanceof java.lang.String)) {
+        com.google.protobuf.ByteString bs =
+            (com.google.protobuf.ByteString) ref;
+        java.lang.String s = bs.toStringUtf8();
+        tier_ = s;
+        return s;
+      } else {
+        return (java.lang.String) ref;
+      }
+    }
+    /**
+     * <pre>
+     * With kind SILENT_ERRORS, the tier.
+     * </pre>
+     *
+     * <code>string tier = 8;</code>
+     * @return The bytes for tier.
+     */
+    public com.google.protobuf.ByteString
+        getTierBytes() {
+      java.lang.Object ref = tier_;
+      if (ref instanceof String) {
+        com.google.protobuf.ByteString b = 
+            com.google.protobuf.ByteString.copyFromUtf8(
+                (java.lang.String) ref);
+        tier_ = b;
+        return b;
+      } else {
+        return (com.google.protobuf.ByteString) ref;
+      }
+    }
+    /**
+     * <pre>
+     * With kind SILENT_ERRORS, the tier.
+     * </pre>
+     *
+     * <code>string tier = 8;</code>
+     * @param value The tier to set.
+     * @return This builder for chaining.
+     */
+    public Builder setTier(
+        java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      tier_ = value;
+      bitField0_ |= 0x00000080;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * With kind SILENT_ERRORS, the tier.
+     * </pre>
+     *
+     * <code>string tier = 8;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearTier() {
+      tier_ = getDefaultInstance().getTier();
+      bitField0_ = (bitField0_ & ~0x00000080);
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * With kind SILENT_ERRORS, the tier.
+     * </pre>
+     *
+     * <code>string tier = 8;</code>
+     * @param value The bytes for tier to set.
+     * @return This builder for chaining.
+     */
+    public Builder setTierBytes(
+        com.google.protobuf.ByteString value) {
+      if (value == null) { throw new NullPointerException(); }
+      checkByteStringIsUtf8(value);
+      tier_ = value;
+      bitField0_ |= 0x00000080;
       onChanged();
       return this;
     }

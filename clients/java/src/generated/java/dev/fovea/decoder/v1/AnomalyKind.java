@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * What has changed in the use of a tenant.
+ * What has changed in the use of a tenant, or in a tier.
  * </pre>
  *
  * Protobuf enum {@code fovea.decoder.v1.AnomalyKind}
@@ -55,6 +55,15 @@ public enum AnomalyKind
    * <code>ANOMALY_KIND_LENGTH = 4;</code>
    */
   ANOMALY_KIND_LENGTH(4),
+  /**
+   * <pre>
+   * The tier to which a tier would have escalated contradicts more of its answers than its calibration explains. Of all
+   * tenants together: only operators see it.
+   * </pre>
+   *
+   * <code>ANOMALY_KIND_SILENT_ERRORS = 5;</code>
+   */
+  ANOMALY_KIND_SILENT_ERRORS(5),
   UNRECOGNIZED(-1),
   ;
 
@@ -107,6 +116,15 @@ public enum AnomalyKind
    * <code>ANOMALY_KIND_LENGTH = 4;</code>
    */
   public static final int ANOMALY_KIND_LENGTH_VALUE = 4;
+  /**
+   * <pre>
+   * The tier to which a tier would have escalated contradicts more of its answers than its calibration explains. Of all
+   * tenants together: only operators see it.
+   * </pre>
+   *
+   * <code>ANOMALY_KIND_SILENT_ERRORS = 5;</code>
+   */
+  public static final int ANOMALY_KIND_SILENT_ERRORS_VALUE = 5;
 
 
   public final int getNumber() {
@@ -138,6 +156,7 @@ public enum AnomalyKind
       case 2: return ANOMALY_KIND_NEW_IMAGES;
       case 3: return ANOMALY_KIND_MISSES;
       case 4: return ANOMALY_KIND_LENGTH;
+      case 5: return ANOMALY_KIND_SILENT_ERRORS;
       default: return null;
     }
   }

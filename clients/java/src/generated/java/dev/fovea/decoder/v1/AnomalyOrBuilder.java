@@ -31,7 +31,7 @@ public interface AnomalyOrBuilder extends
 
   /**
    * <pre>
-   * Whose use has changed.
+   * Whose use has changed. Empty with kind SILENT_ERRORS.
    * </pre>
    *
    * <code>string tenant = 2;</code>
@@ -40,7 +40,7 @@ public interface AnomalyOrBuilder extends
   java.lang.String getTenant();
   /**
    * <pre>
-   * Whose use has changed.
+   * Whose use has changed. Empty with kind SILENT_ERRORS.
    * </pre>
    *
    * <code>string tenant = 2;</code>
@@ -128,11 +128,32 @@ public interface AnomalyOrBuilder extends
 
   /**
    * <pre>
-   * The value of the request with which it was found: visual tokens of an image, otherwise 1.
+   * The value of the request with which it was found: visual tokens of an image with kind COST, the share of the latest
+   * answers with kind SILENT_ERRORS, otherwise 1.
    * </pre>
    *
    * <code>double value = 7;</code>
    * @return The value.
    */
   double getValue();
+
+  /**
+   * <pre>
+   * With kind SILENT_ERRORS, the tier.
+   * </pre>
+   *
+   * <code>string tier = 8;</code>
+   * @return The tier.
+   */
+  java.lang.String getTier();
+  /**
+   * <pre>
+   * With kind SILENT_ERRORS, the tier.
+   * </pre>
+   *
+   * <code>string tier = 8;</code>
+   * @return The bytes for tier.
+   */
+  com.google.protobuf.ByteString
+      getTierBytes();
 }

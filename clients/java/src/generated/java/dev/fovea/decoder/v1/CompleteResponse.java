@@ -112,7 +112,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object model_ = "";
   /**
    * <pre>
-   * The name of the model: a setting, or the checkpoint's folder name.
+   * The name of the model that answered, as in Started.
    * </pre>
    *
    * <code>string model = 2;</code>
@@ -133,7 +133,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The name of the model: a setting, or the checkpoint's folder name.
+   * The name of the model that answered, as in Started.
    * </pre>
    *
    * <code>string model = 2;</code>
@@ -1049,7 +1049,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object model_ = "";
     /**
      * <pre>
-     * The name of the model: a setting, or the checkpoint's folder name.
+     * The name of the model that answered, as in Started.
      * </pre>
      *
      * <code>string model = 2;</code>
@@ -1069,7 +1069,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The name of the model: a setting, or the checkpoint's folder name.
+     * The name of the model that answered, as in Started.
      * </pre>
      *
      * <code>string model = 2;</code>
@@ -1090,7 +1090,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The name of the model: a setting, or the checkpoint's folder name.
+     * The name of the model that answered, as in Started.
      * </pre>
      *
      * <code>string model = 2;</code>
@@ -1107,7 +1107,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The name of the model: a setting, or the checkpoint's folder name.
+     * The name of the model that answered, as in Started.
      * </pre>
      *
      * <code>string model = 2;</code>
@@ -1121,7 +1121,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The name of the model: a setting, or the checkpoint's folder name.
+     * The name of the model that answered, as in Started.
      * </pre>
      *
      * <code>string model = 2;</code>

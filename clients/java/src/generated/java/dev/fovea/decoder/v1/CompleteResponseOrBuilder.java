@@ -32,7 +32,7 @@ public interface CompleteResponseOrBuilder extends
 
   /**
    * <pre>
-   * The name of the model: a setting, or the checkpoint's folder name.
+   * The name of the model that answered, as in Started.
    * </pre>
    *
    * <code>string model = 2;</code>
@@ -41,7 +41,7 @@ public interface CompleteResponseOrBuilder extends
   java.lang.String getModel();
   /**
    * <pre>
-   * The name of the model: a setting, or the checkpoint's folder name.
+   * The name of the model that answered, as in Started.
    * </pre>
    *
    * <code>string model = 2;</code>

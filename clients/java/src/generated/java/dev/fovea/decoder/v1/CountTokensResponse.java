@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * What a request would cost.
+ * What a request would cost with the decoder's own model, whatever tier would answer it.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.CountTokensResponse}
@@ -768,7 +768,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * What a request would cost.
+   * What a request would cost with the decoder's own model, whatever tier would answer it.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.CountTokensResponse}

@@ -182,6 +182,11 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_fovea_decoder_v1_GetServerInfoResponse_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_TierInfo_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_TierInfo_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
     internal_static_fovea_decoder_v1_DeleteImageRequest_descriptor;
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
@@ -344,7 +349,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "\001\n\013EncoderPeer\022\017\n\007address\030\001 \001(\t\022\014\n\004name\030" +
       "\002 \001(\t\022\021\n\treachable\030\003 \001(\010\022\023\n\013fingerprint\030" +
       "\004 \001(\t\022\022\n\ncompatible\030\005 \001(\010\022\017\n\007waiting\030\006 \001" +
-      "(\r\022\017\n\007running\030\007 \001(\r\022\017\n\007encodes\030\010 \001(\r\"\260\003\n" +
+      "(\r\022\017\n\007running\030\007 \001(\r\022\017\n\007encodes\030\010 \001(\r\"\333\003\n" +
       "\025GetServerInfoResponse\022\017\n\007version\030\001 \001(\t\022" +
       "\r\n\005model\030\002 \001(\t\022\023\n\013fingerprint\030\003 \001(\t\022*\n\006l" +
       "ayout\030\004 \001(\0132\032.fovea.vision.v1.RowLayout\022" +
@@ -355,57 +360,61 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "\n\020loading_progress\030\t \001(\002\022\016\n\006engine\030\n \001(\t" +
       "\022\021\n\tattention\030\013 \001(\t\022\r\n\005dtype\030\014 \001(\t\022/\n\010en" +
       "coders\030\r \003(\0132\035.fovea.decoder.v1.EncoderP" +
-      "eer\022\032\n\022kv_bytes_per_token\030\016 \001(\r\"$\n\022Delet" +
-      "eImageRequest\022\016\n\006digest\030\001 \001(\t\"\241\001\n\017Encode" +
-      "rDeletion\022\017\n\007encoder\030\001 \001(\t\022\021\n\tconfirmed\030" +
-      "\002 \001(\010\022\016\n\006reason\030\003 \001(\t\022\017\n\007uploads\030\004 \001(\r\022\017" +
-      "\n\007records\030\005 \001(\r\022\r\n\005bytes\030\006 \001(\004\022)\n\007erasur" +
-      "e\030\007 \001(\0162\030.fovea.vision.v1.Erasure\"J\n\023Del" +
-      "eteImageResponse\0223\n\010encoders\030\001 \003(\0132!.fov" +
-      "ea.decoder.v1.EncoderDeletion\"$\n\022PurgeTe" +
-      "nantRequest\022\016\n\006tenant\030\001 \001(\t\"J\n\023PurgeTena" +
-      "ntResponse\0223\n\010encoders\030\001 \003(\0132!.fovea.dec" +
-      "oder.v1.EncoderDeletion*P\n\004Role\022\024\n\020ROLE_" +
-      "UNSPECIFIED\020\000\022\017\n\013ROLE_SYSTEM\020\001\022\r\n\tROLE_U" +
-      "SER\020\002\022\022\n\016ROLE_ASSISTANT\020\003*R\n\006Detail\022\026\n\022D" +
-      "ETAIL_UNSPECIFIED\020\000\022\016\n\nDETAIL_LOW\020\001\022\017\n\013D" +
-      "ETAIL_HIGH\020\002\022\017\n\013DETAIL_AUTO\020\003*a\n\014OnOverB" +
-      "udget\022\036\n\032ON_OVER_BUDGET_UNSPECIFIED\020\000\022\026\n" +
-      "\022ON_OVER_BUDGET_FIT\020\001\022\031\n\025ON_OVER_BUDGET_" +
-      "REFUSE\020\002*b\n\014RepeatPolicy\022\035\n\031REPEAT_POLIC" +
-      "Y_UNSPECIFIED\020\000\022\026\n\022REPEAT_POLICY_KEEP\020\001\022" +
-      "\033\n\027REPEAT_POLICY_REFERENCE\020\002*\227\001\n\rReducti" +
-      "onMode\022\036\n\032REDUCTION_MODE_UNSPECIFIED\020\000\022\026" +
-      "\n\022REDUCTION_MODE_OFF\020\001\022\032\n\026REDUCTION_MODE" +
-      "_ECONOMY\020\002\022\031\n\025REDUCTION_MODE_STRONG\020\003\022\027\n" +
-      "\023REDUCTION_MODE_AUTO\020\004*_\n\014FinishReason\022\035" +
-      "\n\031FINISH_REASON_UNSPECIFIED\020\000\022\026\n\022FINISH_" +
-      "REASON_STOP\020\001\022\030\n\024FINISH_REASON_LENGTH\020\002*" +
-      "\231\001\n\014ServingState\022\035\n\031SERVING_STATE_UNSPEC" +
-      "IFIED\020\000\022\031\n\025SERVING_STATE_LOADING\020\001\022\031\n\025SE" +
-      "RVING_STATE_SERVING\020\002\022\032\n\026SERVING_STATE_D" +
-      "RAINING\020\003\022\030\n\024SERVING_STATE_FAILED\020\0042\345\005\n\016" +
-      "DecoderService\022S\n\010PutImage\022!.fovea.decod" +
-      "er.v1.PutImageRequest\032\".fovea.decoder.v1" +
-      ".PutImageResponse(\001\022`\n\rDescribeImage\022&.f" +
-      "ovea.decoder.v1.DescribeImageRequest\032\'.f" +
-      "ovea.decoder.v1.DescribeImageResponse\022S\n" +
-      "\010Generate\022!.fovea.decoder.v1.GenerateReq" +
-      "uest\032\".fovea.decoder.v1.GenerateResponse" +
-      "0\001\022Q\n\010Complete\022!.fovea.decoder.v1.Comple" +
-      "teRequest\032\".fovea.decoder.v1.CompleteRes" +
-      "ponse\022Z\n\013CountTokens\022$.fovea.decoder.v1." +
-      "CountTokensRequest\032%.fovea.decoder.v1.Co" +
-      "untTokensResponse\022Z\n\013DeleteImage\022$.fovea" +
-      ".decoder.v1.DeleteImageRequest\032%.fovea.d" +
-      "ecoder.v1.DeleteImageResponse\022Z\n\013PurgeTe" +
-      "nant\022$.fovea.decoder.v1.PurgeTenantReque" +
-      "st\032%.fovea.decoder.v1.PurgeTenantRespons" +
-      "e\022`\n\rGetServerInfo\022&.fovea.decoder.v1.Ge" +
-      "tServerInfoRequest\032\'.fovea.decoder.v1.Ge" +
-      "tServerInfoResponseBA\n\024dev.fovea.decoder" +
-      ".v1P\001Z\'fovea.dev/go/fovea/decoder/v1;dec" +
-      "oderv1b\006proto3"
+      "eer\022\032\n\022kv_bytes_per_token\030\016 \001(\r\022)\n\005tiers" +
+      "\030\017 \003(\0132\032.fovea.decoder.v1.TierInfo\"\207\001\n\010T" +
+      "ierInfo\022\014\n\004name\030\001 \001(\t\022\014\n\004kind\030\002 \001(\t\022\025\n\010d" +
+      "ummy_ms\030\003 \001(\002H\000\210\001\001\022\027\n\nkept_share\030\004 \001(\002H\001" +
+      "\210\001\001\022\023\n\013fingerprint\030\005 \001(\tB\013\n\t_dummy_msB\r\n" +
+      "\013_kept_share\"$\n\022DeleteImageRequest\022\016\n\006di" +
+      "gest\030\001 \001(\t\"\241\001\n\017EncoderDeletion\022\017\n\007encode" +
+      "r\030\001 \001(\t\022\021\n\tconfirmed\030\002 \001(\010\022\016\n\006reason\030\003 \001" +
+      "(\t\022\017\n\007uploads\030\004 \001(\r\022\017\n\007records\030\005 \001(\r\022\r\n\005" +
+      "bytes\030\006 \001(\004\022)\n\007erasure\030\007 \001(\0162\030.fovea.vis" +
+      "ion.v1.Erasure\"J\n\023DeleteImageResponse\0223\n" +
+      "\010encoders\030\001 \003(\0132!.fovea.decoder.v1.Encod" +
+      "erDeletion\"$\n\022PurgeTenantRequest\022\016\n\006tena" +
+      "nt\030\001 \001(\t\"J\n\023PurgeTenantResponse\0223\n\010encod" +
+      "ers\030\001 \003(\0132!.fovea.decoder.v1.EncoderDele" +
+      "tion*P\n\004Role\022\024\n\020ROLE_UNSPECIFIED\020\000\022\017\n\013RO" +
+      "LE_SYSTEM\020\001\022\r\n\tROLE_USER\020\002\022\022\n\016ROLE_ASSIS" +
+      "TANT\020\003*R\n\006Detail\022\026\n\022DETAIL_UNSPECIFIED\020\000" +
+      "\022\016\n\nDETAIL_LOW\020\001\022\017\n\013DETAIL_HIGH\020\002\022\017\n\013DET" +
+      "AIL_AUTO\020\003*a\n\014OnOverBudget\022\036\n\032ON_OVER_BU" +
+      "DGET_UNSPECIFIED\020\000\022\026\n\022ON_OVER_BUDGET_FIT" +
+      "\020\001\022\031\n\025ON_OVER_BUDGET_REFUSE\020\002*b\n\014RepeatP" +
+      "olicy\022\035\n\031REPEAT_POLICY_UNSPECIFIED\020\000\022\026\n\022" +
+      "REPEAT_POLICY_KEEP\020\001\022\033\n\027REPEAT_POLICY_RE" +
+      "FERENCE\020\002*\227\001\n\rReductionMode\022\036\n\032REDUCTION" +
+      "_MODE_UNSPECIFIED\020\000\022\026\n\022REDUCTION_MODE_OF" +
+      "F\020\001\022\032\n\026REDUCTION_MODE_ECONOMY\020\002\022\031\n\025REDUC" +
+      "TION_MODE_STRONG\020\003\022\027\n\023REDUCTION_MODE_AUT" +
+      "O\020\004*_\n\014FinishReason\022\035\n\031FINISH_REASON_UNS" +
+      "PECIFIED\020\000\022\026\n\022FINISH_REASON_STOP\020\001\022\030\n\024FI" +
+      "NISH_REASON_LENGTH\020\002*\231\001\n\014ServingState\022\035\n" +
+      "\031SERVING_STATE_UNSPECIFIED\020\000\022\031\n\025SERVING_" +
+      "STATE_LOADING\020\001\022\031\n\025SERVING_STATE_SERVING" +
+      "\020\002\022\032\n\026SERVING_STATE_DRAINING\020\003\022\030\n\024SERVIN" +
+      "G_STATE_FAILED\020\0042\345\005\n\016DecoderService\022S\n\010P" +
+      "utImage\022!.fovea.decoder.v1.PutImageReque" +
+      "st\032\".fovea.decoder.v1.PutImageResponse(\001" +
+      "\022`\n\rDescribeImage\022&.fovea.decoder.v1.Des" +
+      "cribeImageRequest\032\'.fovea.decoder.v1.Des" +
+      "cribeImageResponse\022S\n\010Generate\022!.fovea.d" +
+      "ecoder.v1.GenerateRequest\032\".fovea.decode" +
+      "r.v1.GenerateResponse0\001\022Q\n\010Complete\022!.fo" +
+      "vea.decoder.v1.CompleteRequest\032\".fovea.d" +
+      "ecoder.v1.CompleteResponse\022Z\n\013CountToken" +
+      "s\022$.fovea.decoder.v1.CountTokensRequest\032" +
+      "%.fovea.decoder.v1.CountTokensResponse\022Z" +
+      "\n\013DeleteImage\022$.fovea.decoder.v1.DeleteI" +
+      "mageRequest\032%.fovea.decoder.v1.DeleteIma" +
+      "geResponse\022Z\n\013PurgeTenant\022$.fovea.decode" +
+      "r.v1.PurgeTenantRequest\032%.fovea.decoder." +
+      "v1.PurgeTenantResponse\022`\n\rGetServerInfo\022" +
+      "&.fovea.decoder.v1.GetServerInfoRequest\032" +
+      "\'.fovea.decoder.v1.GetServerInfoResponse" +
+      "BA\n\024dev.fovea.decoder.v1P\001Z\'fovea.dev/go" +
+      "/fovea/decoder/v1;decoderv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -600,33 +609,39 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_GetServerInfoResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_GetServerInfoResponse_descriptor,
-        new java.lang.String[] { "Version", "Model", "Fingerprint", "Layout", "Limits", "Load", "Features", "State", "LoadingProgress", "Engine", "Attention", "Dtype", "Encoders", "KvBytesPerToken", });
-    internal_static_fovea_decoder_v1_DeleteImageRequest_descriptor =
+        new java.lang.String[] { "Version", "Model", "Fingerprint", "Layout", "Limits", "Load", "Features", "State", "LoadingProgress", "Engine", "Attention", "Dtype", "Encoders", "KvBytesPerToken", "Tiers", });
+    internal_static_fovea_decoder_v1_TierInfo_descriptor =
       getDescriptor().getMessageType(31);
+    internal_static_fovea_decoder_v1_TierInfo_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_TierInfo_descriptor,
+        new java.lang.String[] { "Name", "Kind", "DummyMs", "KeptShare", "Fingerprint", });
+    internal_static_fovea_decoder_v1_DeleteImageRequest_descriptor =
+      getDescriptor().getMessageType(32);
     internal_static_fovea_decoder_v1_DeleteImageRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_DeleteImageRequest_descriptor,
         new java.lang.String[] { "Digest", });
     internal_static_fovea_decoder_v1_EncoderDeletion_descriptor =
-      getDescriptor().getMessageType(32);
+      getDescriptor().getMessageType(33);
     internal_static_fovea_decoder_v1_EncoderDeletion_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_EncoderDeletion_descriptor,
         new java.lang.String[] { "Encoder", "Confirmed", "Reason", "Uploads", "Records", "Bytes", "Erasure", });
     internal_static_fovea_decoder_v1_DeleteImageResponse_descriptor =
-      getDescriptor().getMessageType(33);
+      getDescriptor().getMessageType(34);
     internal_static_fovea_decoder_v1_DeleteImageResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_DeleteImageResponse_descriptor,
         new java.lang.String[] { "Encoders", });
     internal_static_fovea_decoder_v1_PurgeTenantRequest_descriptor =
-      getDescriptor().getMessageType(34);
+      getDescriptor().getMessageType(35);
     internal_static_fovea_decoder_v1_PurgeTenantRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_PurgeTenantRequest_descriptor,
         new java.lang.String[] { "Tenant", });
     internal_static_fovea_decoder_v1_PurgeTenantResponse_descriptor =
-      getDescriptor().getMessageType(35);
+      getDescriptor().getMessageType(36);
     internal_static_fovea_decoder_v1_PurgeTenantResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_PurgeTenantResponse_descriptor,

@@ -250,7 +250,8 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object parentRequestId_ = "";
   /**
    * <pre>
-   * OPTIONAL. The request that caused this one. Not served yet.
+   * OPTIONAL. The id of the request that caused this one, at most 128 printable ASCII characters. It is only recorded: the
+   * UsageRecord repeats it.
    * </pre>
    *
    * <code>string parent_request_id = 5;</code>
@@ -271,7 +272,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. The request that caused this one. Not served yet.
+   * OPTIONAL. The id of the request that caused this one, at most 128 printable ASCII characters. It is only recorded: the
+   * UsageRecord repeats it.
    * </pre>
    *
    * <code>string parent_request_id = 5;</code>
@@ -296,7 +298,8 @@ private static final long serialVersionUID = 0L;
   private int hopLimit_ = 0;
   /**
    * <pre>
-   * OPTIONAL. How many more tiers may be tried. Not served yet.
+   * OPTIONAL. The most tiers that may run a model for this request. 0, the default, is no limit; 1 forbids escalation. If
+   * none of these tiers answers, the call fails with TIER_DID_NOT_ANSWER. Tiers that run no model do not count.
    * </pre>
    *
    * <code>uint32 hop_limit = 6;</code>
@@ -312,7 +315,8 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object tier_ = "";
   /**
    * <pre>
-   * OPTIONAL. The tier that must answer. Not served yet.
+   * OPTIONAL. The name of the tier that must answer, as in GetServerInfo. No other tier is tried: if this tier does not
+   * answer, the call fails with TIER_DID_NOT_ANSWER. Fails with TIER_UNKNOWN if there is no such tier.
    * </pre>
    *
    * <code>string tier = 7;</code>
@@ -333,7 +337,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * OPTIONAL. The tier that must answer. Not served yet.
+   * OPTIONAL. The name of the tier that must answer, as in GetServerInfo. No other tier is tried: if this tier does not
+   * answer, the call fails with TIER_DID_NOT_ANSWER. Fails with TIER_UNKNOWN if there is no such tier.
    * </pre>
    *
    * <code>string tier = 7;</code>
@@ -1955,7 +1960,8 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object parentRequestId_ = "";
     /**
      * <pre>
-     * OPTIONAL. The request that caused this one. Not served yet.
+     * OPTIONAL. The id of the request that caused this one, at most 128 printable ASCII characters. It is only recorded: the
+     * UsageRecord repeats it.
      * </pre>
      *
      * <code>string parent_request_id = 5;</code>
@@ -1975,7 +1981,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The request that caused this one. Not served yet.
+     * OPTIONAL. The id of the request that caused this one, at most 128 printable ASCII characters. It is only recorded: the
+     * UsageRecord repeats it.
      * </pre>
      *
      * <code>string parent_request_id = 5;</code>
@@ -1996,7 +2003,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The request that caused this one. Not served yet.
+     * OPTIONAL. The id of the request that caused this one, at most 128 printable ASCII characters. It is only recorded: the
+     * UsageRecord repeats it.
      * </pre>
      *
      * <code>string parent_request_id = 5;</code>
@@ -2013,7 +2021,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The request that caused this one. Not served yet.
+     * OPTIONAL. The id of the request that caused this one, at most 128 printable ASCII characters. It is only recorded: the
+     * UsageRecord repeats it.
      * </pre>
      *
      * <code>string parent_request_id = 5;</code>
@@ -2027,7 +2036,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The request that caused this one. Not served yet.
+     * OPTIONAL. The id of the request that caused this one, at most 128 printable ASCII characters. It is only recorded: the
+     * UsageRecord repeats it.
      * </pre>
      *
      * <code>string parent_request_id = 5;</code>
@@ -2047,7 +2057,8 @@ private static final long serialVersionUID = 0L;
     private int hopLimit_ ;
     /**
      * <pre>
-     * OPTIONAL. How many more tiers may be tried. Not served yet.
+     * OPTIONAL. The most tiers that may run a model for this request. 0, the default, is no limit; 1 forbids escalation. If
+     * none of these tiers answers, the call fails with TIER_DID_NOT_ANSWER. Tiers that run no model do not count.
      * </pre>
      *
      * <code>uint32 hop_limit = 6;</code>
@@ -2059,7 +2070,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. How many more tiers may be tried. Not served yet.
+     * OPTIONAL. The most tiers that may run a model for this request. 0, the default, is no limit; 1 forbids escalation. If
+     * none of these tiers answers, the call fails with TIER_DID_NOT_ANSWER. Tiers that run no model do not count.
      * </pre>
      *
      * <code>uint32 hop_limit = 6;</code>
@@ -2075,7 +2087,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. How many more tiers may be tried. Not served yet.
+     * OPTIONAL. The most tiers that may run a model for this request. 0, the default, is no limit; 1 forbids escalation. If
+     * none of these tiers answers, the call fails with TIER_DID_NOT_ANSWER. Tiers that run no model do not count.
      * </pre>
      *
      * <code>uint32 hop_limit = 6;</code>
@@ -2091,7 +2104,8 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object tier_ = "";
     /**
      * <pre>
-     * OPTIONAL. The tier that must answer. Not served yet.
+     * OPTIONAL. The name of the tier that must answer, as in GetServerInfo. No other tier is tried: if this tier does not
+     * answer, the call fails with TIER_DID_NOT_ANSWER. Fails with TIER_UNKNOWN if there is no such tier.
      * </pre>
      *
      * <code>string tier = 7;</code>
@@ -2111,7 +2125,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The tier that must answer. Not served yet.
+     * OPTIONAL. The name of the tier that must answer, as in GetServerInfo. No other tier is tried: if this tier does not
+     * answer, the call fails with TIER_DID_NOT_ANSWER. Fails with TIER_UNKNOWN if there is no such tier.
      * </pre>
      *
      * <code>string tier = 7;</code>
@@ -2132,7 +2147,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The tier that must answer. Not served yet.
+     * OPTIONAL. The name of the tier that must answer, as in GetServerInfo. No other tier is tried: if this tier does not
+     * answer, the call fails with TIER_DID_NOT_ANSWER. Fails with TIER_UNKNOWN if there is no such tier.
      * </pre>
      *
      * <code>string tier = 7;</code>
@@ -2149,7 +2165,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The tier that must answer. Not served yet.
+     * OPTIONAL. The name of the tier that must answer, as in GetServerInfo. No other tier is tried: if this tier does not
+     * answer, the call fails with TIER_DID_NOT_ANSWER. Fails with TIER_UNKNOWN if there is no such tier.
      * </pre>
      *
      * <code>string tier = 7;</code>
@@ -2163,7 +2180,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. The tier that must answer. Not served yet.
+     * OPTIONAL. The name of the tier that must answer, as in GetServerInfo. No other tier is tried: if this tier does not
+     * answer, the call fails with TIER_DID_NOT_ANSWER. Fails with TIER_UNKNOWN if there is no such tier.
      * </pre>
      *
      * <code>string tier = 7;</code>

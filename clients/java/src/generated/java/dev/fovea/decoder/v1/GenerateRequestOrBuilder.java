@@ -132,7 +132,8 @@ public interface GenerateRequestOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL. The request that caused this one. Not served yet.
+   * OPTIONAL. The id of the request that caused this one, at most 128 printable ASCII characters. It is only recorded: the
+   * UsageRecord repeats it.
    * </pre>
    *
    * <code>string parent_request_id = 5;</code>
@@ -141,7 +142,8 @@ public interface GenerateRequestOrBuilder extends
   java.lang.String getParentRequestId();
   /**
    * <pre>
-   * OPTIONAL. The request that caused this one. Not served yet.
+   * OPTIONAL. The id of the request that caused this one, at most 128 printable ASCII characters. It is only recorded: the
+   * UsageRecord repeats it.
    * </pre>
    *
    * <code>string parent_request_id = 5;</code>
@@ -152,7 +154,8 @@ public interface GenerateRequestOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL. How many more tiers may be tried. Not served yet.
+   * OPTIONAL. The most tiers that may run a model for this request. 0, the default, is no limit; 1 forbids escalation. If
+   * none of these tiers answers, the call fails with TIER_DID_NOT_ANSWER. Tiers that run no model do not count.
    * </pre>
    *
    * <code>uint32 hop_limit = 6;</code>
@@ -162,7 +165,8 @@ public interface GenerateRequestOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL. The tier that must answer. Not served yet.
+   * OPTIONAL. The name of the tier that must answer, as in GetServerInfo. No other tier is tried: if this tier does not
+   * answer, the call fails with TIER_DID_NOT_ANSWER. Fails with TIER_UNKNOWN if there is no such tier.
    * </pre>
    *
    * <code>string tier = 7;</code>
@@ -171,7 +175,8 @@ public interface GenerateRequestOrBuilder extends
   java.lang.String getTier();
   /**
    * <pre>
-   * OPTIONAL. The tier that must answer. Not served yet.
+   * OPTIONAL. The name of the tier that must answer, as in GetServerInfo. No other tier is tried: if this tier does not
+   * answer, the call fails with TIER_DID_NOT_ANSWER. Fails with TIER_UNKNOWN if there is no such tier.
    * </pre>
    *
    * <code>string tier = 7;</code>

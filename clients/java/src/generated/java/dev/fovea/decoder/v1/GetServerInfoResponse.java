@@ -42,6 +42,7 @@ private static final long serialVersionUID = 0L;
     attention_ = "";
     dtype_ = "";
     encoders_ = java.util.Collections.emptyList();
+    tiers_ = java.util.Collections.emptyList();
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -629,6 +630,67 @@ private static final long serialVersionUID = 0L;
     return kvBytesPerToken_;
   }
 
+  public static final int TIERS_FIELD_NUMBER = 15;
+  @SuppressWarnings("serial")
+  private java.util.List<dev.fovea.decoder.v1.TierInfo> tiers_;
+  /**
+   * <pre>
+   * The tiers, in the order in which they are tried. Empty until the server takes requests.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+   */
+  @java.lang.Override
+  public java.util.List<dev.fovea.decoder.v1.TierInfo> getTiersList() {
+    return tiers_;
+  }
+  /**
+   * <pre>
+   * The tiers, in the order in which they are tried. Empty until the server takes requests.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+   */
+  @java.lang.Override
+  public java.util.List<? extends dev.fovea.decoder.v1.TierInfoOrBuilder> 
+      getTiersOrBuilderList() {
+    return tiers_;
+  }
+  /**
+   * <pre>
+   * The tiers, in the order in which they are tried. Empty until the server takes requests.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+   */
+  @java.lang.Override
+  public int getTiersCount() {
+    return tiers_.size();
+  }
+  /**
+   * <pre>
+   * The tiers, in the order in which they are tried. Empty until the server takes requests.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+   */
+  @java.lang.Override
+  public dev.fovea.decoder.v1.TierInfo getTiers(int index) {
+    return tiers_.get(index);
+  }
+  /**
+   * <pre>
+   * The tiers, in the order in which they are tried. Empty until the server takes requests.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+   */
+  @java.lang.Override
+  public dev.fovea.decoder.v1.TierInfoOrBuilder getTiersOrBuilder(
+      int index) {
+    return tiers_.get(index);
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -684,6 +746,9 @@ private static final long serialVersionUID = 0L;
     }
     if (kvBytesPerToken_ != 0) {
       output.writeUInt32(14, kvBytesPerToken_);
+    }
+    for (int i = 0; i < tiers_.size(); i++) {
+      output.writeMessage(15, tiers_.get(i));
     }
     getUnknownFields().writeTo(output);
   }
@@ -748,6 +813,15 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(14, kvBytesPerToken_);
     }
+
+        {
+          final int count = tiers_.size();
+          for (int i = 0; i < count; i++) {
+            size += com.google.protobuf.CodedOutputStream
+              .computeMessageSizeNoTag(tiers_.get(i));
+          }
+          size += 1 * count;
+        }
     return size;
   }
   @java.lang.Override
@@ -809,6 +883,8 @@ private static final long serialVersionUID = 0L;
         .equals(other.getEncodersList())) return false;
     if (getKvBytesPerToken()
         != other.getKvBytesPerToken()) return false;
+    if (!getTiersList()
+        .equals(other.getTiersList())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -859,6 +935,10 @@ private static final long serialVersionUID = 0L;
     }
     hash = (37 * hash) + KV_BYTES_PER_TOKEN_FIELD_NUMBER;
     hash = (53 * hash) + getKvBytesPerToken();
+    if (getTiersCount() > 0) {
+      hash = (37 * hash) + TIERS_FIELD_NUMBER;
+      hash = (53 * hash) + getTiersList().hashCode();
+    }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -997,6 +1077,7 @@ private static final long serialVersionUID = 0L;
         internalGetLimitsFieldBuilder();
         internalGetLoadFieldBuilder();
         internalGetEncodersFieldBuilder();
+        internalGetTiersFieldBuilder();
       }
     }
     @java.lang.Override
@@ -1036,6 +1117,13 @@ private static final long serialVersionUID = 0L;
       }
       bitField0_ = (bitField0_ & ~0x00001000);
       kvBytesPerToken_ = 0;
+      if (tiersBuilder_ == null) {
+        tiers_ = java.util.Collections.emptyList();
+      } else {
+        tiers_ = null;
+        tiersBuilder_.clear();
+      }
+      bitField0_ = (bitField0_ & ~0x00004000);
       return this;
     }
 
@@ -1077,6 +1165,15 @@ private static final long serialVersionUID = 0L;
         result.encoders_ = encoders_;
       } else {
         result.encoders_ = encodersBuilder_.build();
+      }
+      if (tiersBuilder_ == null) {
+        if (((bitField0_ & 0x00004000) != 0)) {
+          tiers_ = java.util.Collections.unmodifiableList(tiers_);
+          bitField0_ = (bitField0_ & ~0x00004000);
+        }
+        result.tiers_ = tiers_;
+      } else {
+        result.tiers_ = tiersBuilder_.build();
       }
     }
 
@@ -1231,6 +1328,32 @@ private static final long serialVersionUID = 0L;
       if (other.getKvBytesPerToken() != 0) {
         setKvBytesPerToken(other.getKvBytesPerToken());
       }
+      if (tiersBuilder_ == null) {
+        if (!other.tiers_.isEmpty()) {
+          if (tiers_.isEmpty()) {
+            tiers_ = other.tiers_;
+            bitField0_ = (bitField0_ & ~0x00004000);
+          } else {
+            ensureTiersIsMutable();
+            tiers_.addAll(other.tiers_);
+          }
+          onChanged();
+        }
+      } else {
+        if (!other.tiers_.isEmpty()) {
+          if (tiersBuilder_.isEmpty()) {
+            tiersBuilder_.dispose();
+            tiersBuilder_ = null;
+            tiers_ = other.tiers_;
+            bitField0_ = (bitField0_ & ~0x00004000);
+            tiersBuilder_ = 
+              com.google.protobuf.GeneratedMessage.alwaysUseFieldBuilders ?
+                 internalGetTiersFieldBuilder() : null;
+          } else {
+            tiersBuilder_.addAllMessages(other.tiers_);
+          }
+        }
+      }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
       return this;
@@ -1341,6 +1464,19 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00002000;
               break;
             } // case 112
+            case 122: {
+              dev.fovea.decoder.v1.TierInfo m =
+                  input.readMessage(
+                      dev.fovea.decoder.v1.TierInfo.parser(),
+                      extensionRegistry);
+              if (tiersBuilder_ == null) {
+                ensureTiersIsMutable();
+                tiers_.add(m);
+              } else {
+                tiersBuilder_.addMessage(m);
+              }
+              break;
+            } // case 122
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -2998,6 +3134,318 @@ private static final long serialVersionUID = 0L;
       kvBytesPerToken_ = 0;
       onChanged();
       return this;
+    }
+
+    private java.util.List<dev.fovea.decoder.v1.TierInfo> tiers_ =
+      java.util.Collections.emptyList();
+    private void ensureTiersIsMutable() {
+      if (!((bitField0_ & 0x00004000) != 0)) {
+        tiers_ = new java.util.ArrayList<dev.fovea.decoder.v1.TierInfo>(tiers_);
+        bitField0_ |= 0x00004000;
+       }
+    }
+
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.fovea.decoder.v1.TierInfo, dev.fovea.decoder.v1.TierInfo.Builder, dev.fovea.decoder.v1.TierInfoOrBuilder> tiersBuilder_;
+
+    /**
+     * <pre>
+     * The tiers, in the order in which they are tried. Empty until the server takes requests.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+     */
+    public java.util.List<dev.fovea.decoder.v1.TierInfo> getTiersList() {
+      if (tiersBuilder_ == null) {
+        return java.util.Collections.unmodifiableList(tiers_);
+      } else {
+        return tiersBuilder_.getMessageList();
+      }
+    }
+    /**
+     * <pre>
+     * The tiers, in the order in which they are tried. Empty until the server takes requests.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+     */
+    public int getTiersCount() {
+      if (tiersBuilder_ == null) {
+        return tiers_.size();
+      } else {
+        return tiersBuilder_.getCount();
+      }
+    }
+    /**
+     * <pre>
+     * The tiers, in the order in which they are tried. Empty until the server takes requests.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+     */
+    public dev.fovea.decoder.v1.TierInfo getTiers(int index) {
+      if (tiersBuilder_ == null) {
+        return tiers_.get(index);
+      } else {
+        return tiersBuilder_.getMessage(index);
+      }
+    }
+    /**
+     * <pre>
+     * The tiers, in the order in which they are tried. Empty until the server takes requests.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+     */
+    public Builder setTiers(
+        int index, dev.fovea.decoder.v1.TierInfo value) {
+      if (tiersBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureTiersIsMutable();
+        tiers_.set(index, value);
+        onChanged();
+      } else {
+        tiersBuilder_.setMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The tiers, in the order in which they are tried. Empty until the server takes requests.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+     */
+    public Builder setTiers(
+        int index, dev.fovea.decoder.v1.TierInfo.Builder builderForValue) {
+      if (tiersBuilder_ == null) {
+        ensureTiersIsMutable();
+        tiers_.set(index, builderForValue.build());
+        onChanged();
+      } else {
+        tiersBuilder_.setMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The tiers, in the order in which they are tried. Empty until the server takes requests.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+     */
+    public Builder addTiers(dev.fovea.decoder.v1.TierInfo value) {
+      if (tiersBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureTiersIsMutable();
+        tiers_.add(value);
+        onChanged();
+      } else {
+        tiersBuilder_.addMessage(value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The tiers, in the order in which they are tried. Empty until the server takes requests.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+     */
+    public Builder addTiers(
+        int index, dev.fovea.decoder.v1.TierInfo value) {
+      if (tiersBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureTiersIsMutable();
+        tiers_.add(index, value);
+        onChanged();
+      } else {
+        tiersBuilder_.addMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The tiers, in the order in which they are tried. Empty until the server takes requests.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+     */
+    public Builder addTiers(
+        dev.fovea.decoder.v1.TierInfo.Builder builderForValue) {
+      if (tiersBuilder_ == null) {
+        ensureTiersIsMutable();
+        tiers_.add(builderForValue.build());
+        onChanged();
+      } else {
+        tiersBuilder_.addMessage(builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The tiers, in the order in which they are tried. Empty until the server takes requests.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+     */
+    public Builder addTiers(
+        int index, dev.fovea.decoder.v1.TierInfo.Builder builderForValue) {
+      if (tiersBuilder_ == null) {
+        ensureTiersIsMutable();
+        tiers_.add(index, builderForValue.build());
+        onChanged();
+      } else {
+        tiersBuilder_.addMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The tiers, in the order in which they are tried. Empty until the server takes requests.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+     */
+    public Builder addAllTiers(
+        java.lang.Iterable<? extends dev.fovea.decoder.v1.TierInfo> values) {
+      if (tiersBuilder_ == null) {
+        ensureTiersIsMutable();
+        com.google.protobuf.AbstractMessageLite.Builder.addAll(
+            values, tiers_);
+        onChanged();
+      } else {
+        tiersBuilder_.addAllMessages(values);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The tiers, in the order in which they are tried. Empty until the server takes requests.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+     */
+    public Builder clearTiers() {
+      if (tiersBuilder_ == null) {
+        tiers_ = java.util.Collections.emptyList();
+        bitField0_ = (bitField0_ & ~0x00004000);
+        onChanged();
+      } else {
+        tiersBuilder_.clear();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The tiers, in the order in which they are tried. Empty until the server takes requests.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+     */
+    public Builder removeTiers(int index) {
+      if (tiersBuilder_ == null) {
+        ensureTiersIsMutable();
+        tiers_.remove(index);
+        onChanged();
+      } else {
+        tiersBuilder_.remove(index);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The tiers, in the order in which they are tried. Empty until the server takes requests.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+     */
+    public dev.fovea.decoder.v1.TierInfo.Builder getTiersBuilder(
+        int index) {
+      return internalGetTiersFieldBuilder().getBuilder(index);
+    }
+    /**
+     * <pre>
+     * The tiers, in the order in which they are tried. Empty until the server takes requests.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+     */
+    public dev.fovea.decoder.v1.TierInfoOrBuilder getTiersOrBuilder(
+        int index) {
+      if (tiersBuilder_ == null) {
+        return tiers_.get(index);  } else {
+        return tiersBuilder_.getMessageOrBuilder(index);
+      }
+    }
+    /**
+     * <pre>
+     * The tiers, in the order in which they are tried. Empty until the server takes requests.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+     */
+    public java.util.List<? extends dev.fovea.decoder.v1.TierInfoOrBuilder> 
+         getTiersOrBuilderList() {
+      if (tiersBuilder_ != null) {
+        return tiersBuilder_.getMessageOrBuilderList();
+      } else {
+        return java.util.Collections.unmodifiableList(tiers_);
+      }
+    }
+    /**
+     * <pre>
+     * The tiers, in the order in which they are tried. Empty until the server takes requests.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+     */
+    public dev.fovea.decoder.v1.TierInfo.Builder addTiersBuilder() {
+      return internalGetTiersFieldBuilder().addBuilder(
+          dev.fovea.decoder.v1.TierInfo.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * The tiers, in the order in which they are tried. Empty until the server takes requests.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+     */
+    public dev.fovea.decoder.v1.TierInfo.Builder addTiersBuilder(
+        int index) {
+      return internalGetTiersFieldBuilder().addBuilder(
+          index, dev.fovea.decoder.v1.TierInfo.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * The tiers, in the order in which they are tried. Empty until the server takes requests.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+     */
+    public java.util.List<dev.fovea.decoder.v1.TierInfo.Builder> 
+         getTiersBuilderList() {
+      return internalGetTiersFieldBuilder().getBuilderList();
+    }
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.fovea.decoder.v1.TierInfo, dev.fovea.decoder.v1.TierInfo.Builder, dev.fovea.decoder.v1.TierInfoOrBuilder> 
+        internalGetTiersFieldBuilder() {
+      if (tiersBuilder_ == null) {
+        tiersBuilder_ = new com.google.protobuf.RepeatedFieldBuilder<
+            dev.fovea.decoder.v1.TierInfo, dev.fovea.decoder.v1.TierInfo.Builder, dev.fovea.decoder.v1.TierInfoOrBuilder>(
+                tiers_,
+                ((bitField0_ & 0x00004000) != 0),
+                getParentForChildren(),
+                isClean());
+        tiers_ = null;
+      }
+      return tiersBuilder_;
     }
 
     // @@protoc_insertion_point(builder_scope:fovea.decoder.v1.GetServerInfoResponse)

@@ -334,4 +334,48 @@ public interface GetServerInfoResponseOrBuilder extends
    * @return The kvBytesPerToken.
    */
   int getKvBytesPerToken();
+
+  /**
+   * <pre>
+   * The tiers, in the order in which they are tried. Empty until the server takes requests.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+   */
+  java.util.List<dev.fovea.decoder.v1.TierInfo> 
+      getTiersList();
+  /**
+   * <pre>
+   * The tiers, in the order in which they are tried. Empty until the server takes requests.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+   */
+  dev.fovea.decoder.v1.TierInfo getTiers(int index);
+  /**
+   * <pre>
+   * The tiers, in the order in which they are tried. Empty until the server takes requests.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+   */
+  int getTiersCount();
+  /**
+   * <pre>
+   * The tiers, in the order in which they are tried. Empty until the server takes requests.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+   */
+  java.util.List<? extends dev.fovea.decoder.v1.TierInfoOrBuilder> 
+      getTiersOrBuilderList();
+  /**
+   * <pre>
+   * The tiers, in the order in which they are tried. Empty until the server takes requests.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TierInfo tiers = 15;</code>
+   */
+  dev.fovea.decoder.v1.TierInfoOrBuilder getTiersOrBuilder(
+      int index);
 }

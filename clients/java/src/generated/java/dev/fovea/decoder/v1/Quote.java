@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * The most that a request may cost, signed. The same request, apart from `request_id` and `idempotency_key`, may be sent
+ * The most that a request may cost, signed: the sum over all tiers that may be tried. The same request, apart from `request_id` and `idempotency_key`, may be sent
  * with it until it expires.
  * </pre>
  *
@@ -430,7 +430,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The most that a request may cost, signed. The same request, apart from `request_id` and `idempotency_key`, may be sent
+   * The most that a request may cost, signed: the sum over all tiers that may be tried. The same request, apart from `request_id` and `idempotency_key`, may be sent
    * with it until it expires.
    * </pre>
    *

@@ -96,18 +96,19 @@ public final class ReceiptOuterClass extends com.google.protobuf.GeneratedFile {
       "\"~\n\rReceiptStages\022\r\n\005queue\030\001 \001(\002\022\016\n\006enco" +
       "de\030\002 \001(\002\022\020\n\010transfer\030\003 \001(\002\022\017\n\007prefill\030\004 " +
       "\001(\002\022\014\n\004ttft\030\005 \001(\002\022\016\n\006decode\030\006 \001(\002\022\r\n\005tot" +
-      "al\030\007 \001(\002\"+\n\013ReceiptTier\022\014\n\004path\030\001 \003(\t\022\016\n" +
-      "\006reason\030\002 \001(\t\"F\n\014ReceiptPrice\022\016\n\006amount\030" +
-      "\001 \001(\001\022\020\n\010currency\030\002 \001(\t\022\024\n\014naive_amount\030" +
-      "\003 \001(\001\"\214\002\n\007Receipt\022.\n\006images\030\001 \003(\0132\036.fove" +
-      "a.decoder.v1.ReceiptImage\022/\n\006totals\030\002 \001(" +
-      "\0132\037.fovea.decoder.v1.ReceiptTotals\0222\n\tst" +
-      "ages_ms\030\003 \001(\0132\037.fovea.decoder.v1.Receipt" +
-      "Stages\022+\n\004tier\030\004 \001(\0132\035.fovea.decoder.v1." +
-      "ReceiptTier\022-\n\005price\030\005 \001(\0132\036.fovea.decod" +
-      "er.v1.ReceiptPrice\022\020\n\010degraded\030\006 \001(\010BA\n\024" +
-      "dev.fovea.decoder.v1P\001Z\'fovea.dev/go/fov" +
-      "ea/decoder/v1;decoderv1b\006proto3"
+      "al\030\007 \001(\002\"<\n\013ReceiptTier\022\014\n\004path\030\001 \003(\t\022\016\n" +
+      "\006reason\030\002 \001(\t\022\017\n\007reasons\030\003 \003(\t\"F\n\014Receip" +
+      "tPrice\022\016\n\006amount\030\001 \001(\001\022\020\n\010currency\030\002 \001(\t" +
+      "\022\024\n\014naive_amount\030\003 \001(\001\"\214\002\n\007Receipt\022.\n\006im" +
+      "ages\030\001 \003(\0132\036.fovea.decoder.v1.ReceiptIma" +
+      "ge\022/\n\006totals\030\002 \001(\0132\037.fovea.decoder.v1.Re" +
+      "ceiptTotals\0222\n\tstages_ms\030\003 \001(\0132\037.fovea.d" +
+      "ecoder.v1.ReceiptStages\022+\n\004tier\030\004 \001(\0132\035." +
+      "fovea.decoder.v1.ReceiptTier\022-\n\005price\030\005 " +
+      "\001(\0132\036.fovea.decoder.v1.ReceiptPrice\022\020\n\010d" +
+      "egraded\030\006 \001(\010BA\n\024dev.fovea.decoder.v1P\001Z" +
+      "\'fovea.dev/go/fovea/decoder/v1;decoderv1" +
+      "b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -144,7 +145,7 @@ public final class ReceiptOuterClass extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_ReceiptTier_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_ReceiptTier_descriptor,
-        new java.lang.String[] { "Path", "Reason", });
+        new java.lang.String[] { "Path", "Reason", "Reasons", });
     internal_static_fovea_decoder_v1_ReceiptPrice_descriptor =
       getDescriptor().getMessageType(5);
     internal_static_fovea_decoder_v1_ReceiptPrice_fieldAccessorTable = new

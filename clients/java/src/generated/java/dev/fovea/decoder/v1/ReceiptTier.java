@@ -35,6 +35,8 @@ private static final long serialVersionUID = 0L;
     path_ =
         com.google.protobuf.LazyStringArrayList.emptyList();
     reason_ = "";
+    reasons_ =
+        com.google.protobuf.LazyStringArrayList.emptyList();
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -61,7 +63,8 @@ private static final long serialVersionUID = 0L;
       com.google.protobuf.LazyStringArrayList.emptyList();
   /**
    * <pre>
-   * The tiers that were tried, in order. The last of them answered.
+   * The tiers that were tried, in order. The last of them answered; of a request that was refused, cut or failed, it was
+   * the tier in whose hands the request was. Empty if the request was refused before any tier was tried.
    * </pre>
    *
    * <code>repeated string path = 1;</code>
@@ -73,7 +76,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The tiers that were tried, in order. The last of them answered.
+   * The tiers that were tried, in order. The last of them answered; of a request that was refused, cut or failed, it was
+   * the tier in whose hands the request was. Empty if the request was refused before any tier was tried.
    * </pre>
    *
    * <code>repeated string path = 1;</code>
@@ -84,7 +88,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The tiers that were tried, in order. The last of them answered.
+   * The tiers that were tried, in order. The last of them answered; of a request that was refused, cut or failed, it was
+   * the tier in whose hands the request was. Empty if the request was refused before any tier was tried.
    * </pre>
    *
    * <code>repeated string path = 1;</code>
@@ -96,7 +101,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The tiers that were tried, in order. The last of them answered.
+   * The tiers that were tried, in order. The last of them answered; of a request that was refused, cut or failed, it was
+   * the tier in whose hands the request was. Empty if the request was refused before any tier was tried.
    * </pre>
    *
    * <code>repeated string path = 1;</code>
@@ -113,7 +119,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object reason_ = "";
   /**
    * <pre>
-   * Why that tier answered.
+   * Why the last tier of `path` answered. Empty if it did not.
    * </pre>
    *
    * <code>string reason = 2;</code>
@@ -134,7 +140,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Why that tier answered.
+   * Why the last tier of `path` answered. Empty if it did not.
    * </pre>
    *
    * <code>string reason = 2;</code>
@@ -153,6 +159,59 @@ private static final long serialVersionUID = 0L;
     } else {
       return (com.google.protobuf.ByteString) ref;
     }
+  }
+
+  public static final int REASONS_FIELD_NUMBER = 3;
+  @SuppressWarnings("serial")
+  private com.google.protobuf.LazyStringArrayList reasons_ =
+      com.google.protobuf.LazyStringArrayList.emptyList();
+  /**
+   * <pre>
+   * For each tier of `path`, why it passed the request on or answered.
+   * </pre>
+   *
+   * <code>repeated string reasons = 3;</code>
+   * @return A list containing the reasons.
+   */
+  public com.google.protobuf.ProtocolStringList
+      getReasonsList() {
+    return reasons_;
+  }
+  /**
+   * <pre>
+   * For each tier of `path`, why it passed the request on or answered.
+   * </pre>
+   *
+   * <code>repeated string reasons = 3;</code>
+   * @return The count of reasons.
+   */
+  public int getReasonsCount() {
+    return reasons_.size();
+  }
+  /**
+   * <pre>
+   * For each tier of `path`, why it passed the request on or answered.
+   * </pre>
+   *
+   * <code>repeated string reasons = 3;</code>
+   * @param index The index of the element to return.
+   * @return The reasons at the given index.
+   */
+  public java.lang.String getReasons(int index) {
+    return reasons_.get(index);
+  }
+  /**
+   * <pre>
+   * For each tier of `path`, why it passed the request on or answered.
+   * </pre>
+   *
+   * <code>repeated string reasons = 3;</code>
+   * @param index The index of the value to return.
+   * @return The bytes of the reasons at the given index.
+   */
+  public com.google.protobuf.ByteString
+      getReasonsBytes(int index) {
+    return reasons_.getByteString(index);
   }
 
   private byte memoizedIsInitialized = -1;
@@ -175,6 +234,9 @@ private static final long serialVersionUID = 0L;
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(reason_)) {
       com.google.protobuf.GeneratedMessage.writeString(output, 2, reason_);
     }
+    for (int i = 0; i < reasons_.size(); i++) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 3, reasons_.getRaw(i));
+    }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
@@ -189,6 +251,14 @@ private static final long serialVersionUID = 0L;
     }
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(reason_)) {
       size += com.google.protobuf.GeneratedMessage.computeStringSize(2, reason_);
+    }
+    {
+      int dataSize = 0;
+      for (int i = 0; i < reasons_.size(); i++) {
+        dataSize += computeStringSizeNoTag(reasons_.getRaw(i));
+      }
+      size += dataSize;
+      size += 1 * getReasonsList().size();
     }
     return size;
   }
@@ -218,6 +288,8 @@ private static final long serialVersionUID = 0L;
         .equals(other.getPathList())) return false;
     if (!getReason()
         .equals(other.getReason())) return false;
+    if (!getReasonsList()
+        .equals(other.getReasonsList())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -235,6 +307,10 @@ private static final long serialVersionUID = 0L;
     }
     hash = (37 * hash) + REASON_FIELD_NUMBER;
     hash = (53 * hash) + getReason().hashCode();
+    if (getReasonsCount() > 0) {
+      hash = (37 * hash) + REASONS_FIELD_NUMBER;
+      hash = (53 * hash) + getReasonsList().hashCode();
+    }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -373,6 +449,8 @@ private static final long serialVersionUID = 0L;
       path_ =
           com.google.protobuf.LazyStringArrayList.emptyList();
       reason_ = "";
+      reasons_ =
+          com.google.protobuf.LazyStringArrayList.emptyList();
       return this;
     }
 
@@ -413,6 +491,10 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000002) != 0)) {
         result.reason_ = reason_;
       }
+      if (((from_bitField0_ & 0x00000004) != 0)) {
+        reasons_.makeImmutable();
+        result.reasons_ = reasons_;
+      }
     }
 
     @java.lang.Override
@@ -440,6 +522,16 @@ private static final long serialVersionUID = 0L;
       if (!other.getReason().isEmpty()) {
         reason_ = other.reason_;
         bitField0_ |= 0x00000002;
+        onChanged();
+      }
+      if (!other.reasons_.isEmpty()) {
+        if (reasons_.isEmpty()) {
+          reasons_ = other.reasons_;
+          bitField0_ |= 0x00000004;
+        } else {
+          ensureReasonsIsMutable();
+          reasons_.addAll(other.reasons_);
+        }
         onChanged();
       }
       this.mergeUnknownFields(other.getUnknownFields());
@@ -478,6 +570,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000002;
               break;
             } // case 18
+            case 26: {
+              ensureReasonsIsMutable();
+              reasons_.add(input.readStringRequireUtf8());
+              break;
+            } // case 26
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -505,7 +602,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tiers that were tried, in order. The last of them answered.
+     * The tiers that were tried, in order. The last of them answered; of a request that was refused, cut or failed, it was
+     * the tier in whose hands the request was. Empty if the request was refused before any tier was tried.
      * </pre>
      *
      * <code>repeated string path = 1;</code>
@@ -518,7 +616,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tiers that were tried, in order. The last of them answered.
+     * The tiers that were tried, in order. The last of them answered; of a request that was refused, cut or failed, it was
+     * the tier in whose hands the request was. Empty if the request was refused before any tier was tried.
      * </pre>
      *
      * <code>repeated string path = 1;</code>
@@ -529,7 +628,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tiers that were tried, in order. The last of them answered.
+     * The tiers that were tried, in order. The last of them answered; of a request that was refused, cut or failed, it was
+     * the tier in whose hands the request was. Empty if the request was refused before any tier was tried.
      * </pre>
      *
      * <code>repeated string path = 1;</code>
@@ -541,7 +641,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tiers that were tried, in order. The last of them answered.
+     * The tiers that were tried, in order. The last of them answered; of a request that was refused, cut or failed, it was
+     * the tier in whose hands the request was. Empty if the request was refused before any tier was tried.
      * </pre>
      *
      * <code>repeated string path = 1;</code>
@@ -554,7 +655,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tiers that were tried, in order. The last of them answered.
+     * The tiers that were tried, in order. The last of them answered; of a request that was refused, cut or failed, it was
+     * the tier in whose hands the request was. Empty if the request was refused before any tier was tried.
      * </pre>
      *
      * <code>repeated string path = 1;</code>
@@ -573,7 +675,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tiers that were tried, in order. The last of them answered.
+     * The tiers that were tried, in order. The last of them answered; of a request that was refused, cut or failed, it was
+     * the tier in whose hands the request was. Empty if the request was refused before any tier was tried.
      * </pre>
      *
      * <code>repeated string path = 1;</code>
@@ -591,7 +694,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tiers that were tried, in order. The last of them answered.
+     * The tiers that were tried, in order. The last of them answered; of a request that was refused, cut or failed, it was
+     * the tier in whose hands the request was. Empty if the request was refused before any tier was tried.
      * </pre>
      *
      * <code>repeated string path = 1;</code>
@@ -609,7 +713,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tiers that were tried, in order. The last of them answered.
+     * The tiers that were tried, in order. The last of them answered; of a request that was refused, cut or failed, it was
+     * the tier in whose hands the request was. Empty if the request was refused before any tier was tried.
      * </pre>
      *
      * <code>repeated string path = 1;</code>
@@ -624,7 +729,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The tiers that were tried, in order. The last of them answered.
+     * The tiers that were tried, in order. The last of them answered; of a request that was refused, cut or failed, it was
+     * the tier in whose hands the request was. Empty if the request was refused before any tier was tried.
      * </pre>
      *
      * <code>repeated string path = 1;</code>
@@ -645,7 +751,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object reason_ = "";
     /**
      * <pre>
-     * Why that tier answered.
+     * Why the last tier of `path` answered. Empty if it did not.
      * </pre>
      *
      * <code>string reason = 2;</code>
@@ -665,7 +771,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why that tier answered.
+     * Why the last tier of `path` answered. Empty if it did not.
      * </pre>
      *
      * <code>string reason = 2;</code>
@@ -686,7 +792,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why that tier answered.
+     * Why the last tier of `path` answered. Empty if it did not.
      * </pre>
      *
      * <code>string reason = 2;</code>
@@ -703,7 +809,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why that tier answered.
+     * Why the last tier of `path` answered. Empty if it did not.
      * </pre>
      *
      * <code>string reason = 2;</code>
@@ -717,7 +823,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Why that tier answered.
+     * Why the last tier of `path` answered. Empty if it did not.
      * </pre>
      *
      * <code>string reason = 2;</code>
@@ -730,6 +836,153 @@ private static final long serialVersionUID = 0L;
       checkByteStringIsUtf8(value);
       reason_ = value;
       bitField0_ |= 0x00000002;
+      onChanged();
+      return this;
+    }
+
+    private com.google.protobuf.LazyStringArrayList reasons_ =
+        com.google.protobuf.LazyStringArrayList.emptyList();
+    private void ensureReasonsIsMutable() {
+      if (!reasons_.isModifiable()) {
+        reasons_ = new com.google.protobuf.LazyStringArrayList(reasons_);
+      }
+      bitField0_ |= 0x00000004;
+    }
+    /**
+     * <pre>
+     * For each tier of `path`, why it passed the request on or answered.
+     * </pre>
+     *
+     * <code>repeated string reasons = 3;</code>
+     * @return A list containing the reasons.
+     */
+    public com.google.protobuf.ProtocolStringList
+        getReasonsList() {
+      reasons_.makeImmutable();
+      return reasons_;
+    }
+    /**
+     * <pre>
+     * For each tier of `path`, why it passed the request on or answered.
+     * </pre>
+     *
+     * <code>repeated string reasons = 3;</code>
+     * @return The count of reasons.
+     */
+    public int getReasonsCount() {
+      return reasons_.size();
+    }
+    /**
+     * <pre>
+     * For each tier of `path`, why it passed the request on or answered.
+     * </pre>
+     *
+     * <code>repeated string reasons = 3;</code>
+     * @param index The index of the element to return.
+     * @return The reasons at the given index.
+     */
+    public java.lang.String getReasons(int index) {
+      return reasons_.get(index);
+    }
+    /**
+     * <pre>
+     * For each tier of `path`, why it passed the request on or answered.
+     * </pre>
+     *
+     * <code>repeated string reasons = 3;</code>
+     * @param index The index of the value to return.
+     * @return The bytes of the reasons at the given index.
+     */
+    public com.google.protobuf.ByteString
+        getReasonsBytes(int index) {
+      return reasons_.getByteString(index);
+    }
+    /**
+     * <pre>
+     * For each tier of `path`, why it passed the request on or answered.
+     * </pre>
+     *
+     * <code>repeated string reasons = 3;</code>
+     * @param index The index to set the value at.
+     * @param value The reasons to set.
+     * @return This builder for chaining.
+     */
+    public Builder setReasons(
+        int index, java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      ensureReasonsIsMutable();
+      reasons_.set(index, value);
+      bitField0_ |= 0x00000004;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * For each tier of `path`, why it passed the request on or answered.
+     * </pre>
+     *
+     * <code>repeated string reasons = 3;</code>
+     * @param value The reasons to add.
+     * @return This builder for chaining.
+     */
+    public Builder addReasons(
+        java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      ensureReasonsIsMutable();
+      reasons_.add(value);
+      bitField0_ |= 0x00000004;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * For each tier of `path`, why it passed the request on or answered.
+     * </pre>
+     *
+     * <code>repeated string reasons = 3;</code>
+     * @param values The reasons to add.
+     * @return This builder for chaining.
+     */
+    public Builder addAllReasons(
+        java.lang.Iterable<java.lang.String> values) {
+      ensureReasonsIsMutable();
+      com.google.protobuf.AbstractMessageLite.Builder.addAll(
+          values, reasons_);
+      bitField0_ |= 0x00000004;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * For each tier of `path`, why it passed the request on or answered.
+     * </pre>
+     *
+     * <code>repeated string reasons = 3;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearReasons() {
+      reasons_ =
+        com.google.protobuf.LazyStringArrayList.emptyList();
+      bitField0_ = (bitField0_ & ~0x00000004);;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * For each tier of `path`, why it passed the request on or answered.
+     * </pre>
+     *
+     * <code>repeated string reasons = 3;</code>
+     * @param value The bytes of the reasons to add.
+     * @return This builder for chaining.
+     */
+    public Builder addReasonsBytes(
+        com.google.protobuf.ByteString value) {
+      if (value == null) { throw new NullPointerException(); }
+      checkByteStringIsUtf8(value);
+      ensureReasonsIsMutable();
+      reasons_.add(value);
+      bitField0_ |= 0x00000004;
       onChanged();
       return this;
     }

@@ -12,7 +12,8 @@ public interface ReceiptTierOrBuilder extends
 
   /**
    * <pre>
-   * The tiers that were tried, in order. The last of them answered.
+   * The tiers that were tried, in order. The last of them answered; of a request that was refused, cut or failed, it was
+   * the tier in whose hands the request was. Empty if the request was refused before any tier was tried.
    * </pre>
    *
    * <code>repeated string path = 1;</code>
@@ -22,7 +23,8 @@ public interface ReceiptTierOrBuilder extends
       getPathList();
   /**
    * <pre>
-   * The tiers that were tried, in order. The last of them answered.
+   * The tiers that were tried, in order. The last of them answered; of a request that was refused, cut or failed, it was
+   * the tier in whose hands the request was. Empty if the request was refused before any tier was tried.
    * </pre>
    *
    * <code>repeated string path = 1;</code>
@@ -31,7 +33,8 @@ public interface ReceiptTierOrBuilder extends
   int getPathCount();
   /**
    * <pre>
-   * The tiers that were tried, in order. The last of them answered.
+   * The tiers that were tried, in order. The last of them answered; of a request that was refused, cut or failed, it was
+   * the tier in whose hands the request was. Empty if the request was refused before any tier was tried.
    * </pre>
    *
    * <code>repeated string path = 1;</code>
@@ -41,7 +44,8 @@ public interface ReceiptTierOrBuilder extends
   java.lang.String getPath(int index);
   /**
    * <pre>
-   * The tiers that were tried, in order. The last of them answered.
+   * The tiers that were tried, in order. The last of them answered; of a request that was refused, cut or failed, it was
+   * the tier in whose hands the request was. Empty if the request was refused before any tier was tried.
    * </pre>
    *
    * <code>repeated string path = 1;</code>
@@ -53,7 +57,7 @@ public interface ReceiptTierOrBuilder extends
 
   /**
    * <pre>
-   * Why that tier answered.
+   * Why the last tier of `path` answered. Empty if it did not.
    * </pre>
    *
    * <code>string reason = 2;</code>
@@ -62,7 +66,7 @@ public interface ReceiptTierOrBuilder extends
   java.lang.String getReason();
   /**
    * <pre>
-   * Why that tier answered.
+   * Why the last tier of `path` answered. Empty if it did not.
    * </pre>
    *
    * <code>string reason = 2;</code>
@@ -70,4 +74,45 @@ public interface ReceiptTierOrBuilder extends
    */
   com.google.protobuf.ByteString
       getReasonBytes();
+
+  /**
+   * <pre>
+   * For each tier of `path`, why it passed the request on or answered.
+   * </pre>
+   *
+   * <code>repeated string reasons = 3;</code>
+   * @return A list containing the reasons.
+   */
+  java.util.List<java.lang.String>
+      getReasonsList();
+  /**
+   * <pre>
+   * For each tier of `path`, why it passed the request on or answered.
+   * </pre>
+   *
+   * <code>repeated string reasons = 3;</code>
+   * @return The count of reasons.
+   */
+  int getReasonsCount();
+  /**
+   * <pre>
+   * For each tier of `path`, why it passed the request on or answered.
+   * </pre>
+   *
+   * <code>repeated string reasons = 3;</code>
+   * @param index The index of the element to return.
+   * @return The reasons at the given index.
+   */
+  java.lang.String getReasons(int index);
+  /**
+   * <pre>
+   * For each tier of `path`, why it passed the request on or answered.
+   * </pre>
+   *
+   * <code>repeated string reasons = 3;</code>
+   * @param index The index of the value to return.
+   * @return The bytes of the reasons at the given index.
+   */
+  com.google.protobuf.ByteString
+      getReasonsBytes(int index);
 }

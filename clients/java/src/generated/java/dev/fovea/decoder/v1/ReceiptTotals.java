@@ -7,7 +7,8 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * Sums over the request.
+ * Sums over the request. They include what was spent on attempts that were given up: by tiers that passed the request on,
+ * and with encoders that changed meanwhile.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.ReceiptTotals}
@@ -469,7 +470,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Sums over the request.
+   * Sums over the request. They include what was spent on attempts that were given up: by tiers that passed the request on,
+   * and with encoders that changed meanwhile.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.ReceiptTotals}

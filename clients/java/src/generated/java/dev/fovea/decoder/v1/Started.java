@@ -108,7 +108,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object model_ = "";
   /**
    * <pre>
-   * The name of the model: a setting, or the checkpoint's folder name.
+   * The name of the model that answers: a setting, or the checkpoint's folder name. The name of the tier if it runs none.
    * </pre>
    *
    * <code>string model = 2;</code>
@@ -129,7 +129,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The name of the model: a setting, or the checkpoint's folder name.
+   * The name of the model that answers: a setting, or the checkpoint's folder name. The name of the tier if it runs none.
    * </pre>
    *
    * <code>string model = 2;</code>
@@ -154,7 +154,7 @@ private static final long serialVersionUID = 0L;
   private int promptTokens_ = 0;
   /**
    * <pre>
-   * Tokens of the prompt, text and visual.
+   * Tokens of the prompt, text and visual. 0 if the tier runs no model.
    * </pre>
    *
    * <code>uint32 prompt_tokens = 3;</code>
@@ -652,7 +652,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object model_ = "";
     /**
      * <pre>
-     * The name of the model: a setting, or the checkpoint's folder name.
+     * The name of the model that answers: a setting, or the checkpoint's folder name. The name of the tier if it runs none.
      * </pre>
      *
      * <code>string model = 2;</code>
@@ -672,7 +672,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The name of the model: a setting, or the checkpoint's folder name.
+     * The name of the model that answers: a setting, or the checkpoint's folder name. The name of the tier if it runs none.
      * </pre>
      *
      * <code>string model = 2;</code>
@@ -693,7 +693,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The name of the model: a setting, or the checkpoint's folder name.
+     * The name of the model that answers: a setting, or the checkpoint's folder name. The name of the tier if it runs none.
      * </pre>
      *
      * <code>string model = 2;</code>
@@ -710,7 +710,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The name of the model: a setting, or the checkpoint's folder name.
+     * The name of the model that answers: a setting, or the checkpoint's folder name. The name of the tier if it runs none.
      * </pre>
      *
      * <code>string model = 2;</code>
@@ -724,7 +724,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The name of the model: a setting, or the checkpoint's folder name.
+     * The name of the model that answers: a setting, or the checkpoint's folder name. The name of the tier if it runs none.
      * </pre>
      *
      * <code>string model = 2;</code>
@@ -744,7 +744,7 @@ private static final long serialVersionUID = 0L;
     private int promptTokens_ ;
     /**
      * <pre>
-     * Tokens of the prompt, text and visual.
+     * Tokens of the prompt, text and visual. 0 if the tier runs no model.
      * </pre>
      *
      * <code>uint32 prompt_tokens = 3;</code>
@@ -756,7 +756,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Tokens of the prompt, text and visual.
+     * Tokens of the prompt, text and visual. 0 if the tier runs no model.
      * </pre>
      *
      * <code>uint32 prompt_tokens = 3;</code>
@@ -772,7 +772,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Tokens of the prompt, text and visual.
+     * Tokens of the prompt, text and visual. 0 if the tier runs no model.
      * </pre>
      *
      * <code>uint32 prompt_tokens = 3;</code>

@@ -34,7 +34,7 @@ public interface StartedOrBuilder extends
 
   /**
    * <pre>
-   * The name of the model: a setting, or the checkpoint's folder name.
+   * The name of the model that answers: a setting, or the checkpoint's folder name. The name of the tier if it runs none.
    * </pre>
    *
    * <code>string model = 2;</code>
@@ -43,7 +43,7 @@ public interface StartedOrBuilder extends
   java.lang.String getModel();
   /**
    * <pre>
-   * The name of the model: a setting, or the checkpoint's folder name.
+   * The name of the model that answers: a setting, or the checkpoint's folder name. The name of the tier if it runs none.
    * </pre>
    *
    * <code>string model = 2;</code>
@@ -54,7 +54,7 @@ public interface StartedOrBuilder extends
 
   /**
    * <pre>
-   * Tokens of the prompt, text and visual.
+   * Tokens of the prompt, text and visual. 0 if the tier runs no model.
    * </pre>
    *
    * <code>uint32 prompt_tokens = 3;</code>

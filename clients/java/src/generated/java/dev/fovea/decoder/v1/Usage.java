@@ -130,38 +130,40 @@ public final class Usage extends com.google.protobuf.GeneratedFile {
       ".UsageRecord\022\027\n\017next_page_token\030\002 \001(\t\"%\n" +
       "\017GetUsageRequest\022\022\n\nrequest_id\030\001 \001(\t\"B\n\020" +
       "GetUsageResponse\022.\n\007records\030\001 \003(\0132\035.fove" +
-      "a.decoder.v1.UsageRecord\"\266\001\n\007Anomaly\022+\n\004" +
+      "a.decoder.v1.UsageRecord\"\304\001\n\007Anomaly\022+\n\004" +
       "kind\030\001 \001(\0162\035.fovea.decoder.v1.AnomalyKin" +
       "d\022\016\n\006tenant\030\002 \001(\t\022(\n\004time\030\003 \001(\0132\032.google" +
       ".protobuf.Timestamp\022\022\n\nrequest_id\030\004 \001(\t\022" +
       "\022\n\nimage_kind\030\005 \001(\t\022\r\n\005usual\030\006 \001(\001\022\r\n\005va" +
-      "lue\030\007 \001(\001\"&\n\024ListAnomaliesRequest\022\016\n\006ten" +
-      "ant\030\001 \001(\t\"E\n\025ListAnomaliesResponse\022,\n\tan" +
-      "omalies\030\001 \003(\0132\031.fovea.decoder.v1.Anomaly" +
-      "*\234\001\n\007Outcome\022\027\n\023OUTCOME_UNSPECIFIED\020\000\022\016\n" +
-      "\nOUTCOME_OK\020\001\022\022\n\016OUTCOME_LENGTH\020\002\022\025\n\021OUT" +
-      "COME_CANCELLED\020\003\022\024\n\020OUTCOME_DEADLINE\020\004\022\023" +
-      "\n\017OUTCOME_REFUSED\020\005\022\022\n\016OUTCOME_FAILED\020\006*" +
-      "\274\001\n\016UsageDimension\022\037\n\033USAGE_DIMENSION_UN" +
-      "SPECIFIED\020\000\022\032\n\026USAGE_DIMENSION_TENANT\020\001\022" +
-      "\030\n\024USAGE_DIMENSION_TIER\020\002\022\030\n\024USAGE_DIMEN" +
-      "SION_HOUR\020\003\022\031\n\025USAGE_DIMENSION_MODEL\020\004\022\036" +
-      "\n\032USAGE_DIMENSION_IMAGE_KIND\020\005*\221\001\n\013Anoma" +
-      "lyKind\022\034\n\030ANOMALY_KIND_UNSPECIFIED\020\000\022\025\n\021" +
-      "ANOMALY_KIND_COST\020\001\022\033\n\027ANOMALY_KIND_NEW_" +
-      "IMAGES\020\002\022\027\n\023ANOMALY_KIND_MISSES\020\003\022\027\n\023ANO" +
-      "MALY_KIND_LENGTH\020\0042\376\002\n\014UsageService\022c\n\016S" +
-      "ummarizeUsage\022\'.fovea.decoder.v1.Summari" +
-      "zeUsageRequest\032(.fovea.decoder.v1.Summar" +
-      "izeUsageResponse\022T\n\tListUsage\022\".fovea.de" +
-      "coder.v1.ListUsageRequest\032#.fovea.decode" +
-      "r.v1.ListUsageResponse\022Q\n\010GetUsage\022!.fov" +
-      "ea.decoder.v1.GetUsageRequest\032\".fovea.de" +
-      "coder.v1.GetUsageResponse\022`\n\rListAnomali" +
-      "es\022&.fovea.decoder.v1.ListAnomaliesReque" +
-      "st\032\'.fovea.decoder.v1.ListAnomaliesRespo" +
-      "nseBA\n\024dev.fovea.decoder.v1P\001Z\'fovea.dev" +
-      "/go/fovea/decoder/v1;decoderv1b\006proto3"
+      "lue\030\007 \001(\001\022\014\n\004tier\030\010 \001(\t\"&\n\024ListAnomalies" +
+      "Request\022\016\n\006tenant\030\001 \001(\t\"E\n\025ListAnomalies" +
+      "Response\022,\n\tanomalies\030\001 \003(\0132\031.fovea.deco" +
+      "der.v1.Anomaly*\234\001\n\007Outcome\022\027\n\023OUTCOME_UN" +
+      "SPECIFIED\020\000\022\016\n\nOUTCOME_OK\020\001\022\022\n\016OUTCOME_L" +
+      "ENGTH\020\002\022\025\n\021OUTCOME_CANCELLED\020\003\022\024\n\020OUTCOM" +
+      "E_DEADLINE\020\004\022\023\n\017OUTCOME_REFUSED\020\005\022\022\n\016OUT" +
+      "COME_FAILED\020\006*\274\001\n\016UsageDimension\022\037\n\033USAG" +
+      "E_DIMENSION_UNSPECIFIED\020\000\022\032\n\026USAGE_DIMEN" +
+      "SION_TENANT\020\001\022\030\n\024USAGE_DIMENSION_TIER\020\002\022" +
+      "\030\n\024USAGE_DIMENSION_HOUR\020\003\022\031\n\025USAGE_DIMEN" +
+      "SION_MODEL\020\004\022\036\n\032USAGE_DIMENSION_IMAGE_KI" +
+      "ND\020\005*\261\001\n\013AnomalyKind\022\034\n\030ANOMALY_KIND_UNS" +
+      "PECIFIED\020\000\022\025\n\021ANOMALY_KIND_COST\020\001\022\033\n\027ANO" +
+      "MALY_KIND_NEW_IMAGES\020\002\022\027\n\023ANOMALY_KIND_M" +
+      "ISSES\020\003\022\027\n\023ANOMALY_KIND_LENGTH\020\004\022\036\n\032ANOM" +
+      "ALY_KIND_SILENT_ERRORS\020\0052\376\002\n\014UsageServic" +
+      "e\022c\n\016SummarizeUsage\022\'.fovea.decoder.v1.S" +
+      "ummarizeUsageRequest\032(.fovea.decoder.v1." +
+      "SummarizeUsageResponse\022T\n\tListUsage\022\".fo" +
+      "vea.decoder.v1.ListUsageRequest\032#.fovea." +
+      "decoder.v1.ListUsageResponse\022Q\n\010GetUsage" +
+      "\022!.fovea.decoder.v1.GetUsageRequest\032\".fo" +
+      "vea.decoder.v1.GetUsageResponse\022`\n\rListA" +
+      "nomalies\022&.fovea.decoder.v1.ListAnomalie" +
+      "sRequest\032\'.fovea.decoder.v1.ListAnomalie" +
+      "sResponseBA\n\024dev.fovea.decoder.v1P\001Z\'fov" +
+      "ea.dev/go/fovea/decoder/v1;decoderv1b\006pr" +
+      "oto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -228,7 +230,7 @@ public final class Usage extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_Anomaly_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_Anomaly_descriptor,
-        new java.lang.String[] { "Kind", "Tenant", "Time", "RequestId", "ImageKind", "Usual", "Value", });
+        new java.lang.String[] { "Kind", "Tenant", "Time", "RequestId", "ImageKind", "Usual", "Value", "Tier", });
     internal_static_fovea_decoder_v1_ListAnomaliesRequest_descriptor =
       getDescriptor().getMessageType(10);
     internal_static_fovea_decoder_v1_ListAnomaliesRequest_fieldAccessorTable = new

@@ -524,6 +524,33 @@ public enum ErrorReason
    * <code>ERROR_REASON_QUOTE_EXCEEDED = 74;</code>
    */
   ERROR_REASON_QUOTE_EXCEEDED(74),
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: the request names a tier that this server does not have. `known` in the metadata lists its tiers.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TIER_UNKNOWN = 80;</code>
+   */
+  ERROR_REASON_TIER_UNKNOWN(80),
+  /**
+   * <pre>
+   * FAILED_PRECONDITION: a tier passed the request on, and the `tier` or `hop_limit` of the request allows no further tier.
+   * `tier` and `why` in the metadata.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TIER_DID_NOT_ANSWER = 81;</code>
+   */
+  ERROR_REASON_TIER_DID_NOT_ANSWER(81),
+  /**
+   * <pre>
+   * UNAVAILABLE with RetryInfo: a tier that is another decoder cannot be reached or has failed, and the setting
+   * `on_failure` of the tier allows no other tier, or a part of its answer had already been sent. `tier` and `why` in the
+   * metadata.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TIER_UNAVAILABLE = 82;</code>
+   */
+  ERROR_REASON_TIER_UNAVAILABLE(82),
   UNRECOGNIZED(-1),
   ;
 
@@ -1044,6 +1071,33 @@ public enum ErrorReason
    * <code>ERROR_REASON_QUOTE_EXCEEDED = 74;</code>
    */
   public static final int ERROR_REASON_QUOTE_EXCEEDED_VALUE = 74;
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: the request names a tier that this server does not have. `known` in the metadata lists its tiers.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TIER_UNKNOWN = 80;</code>
+   */
+  public static final int ERROR_REASON_TIER_UNKNOWN_VALUE = 80;
+  /**
+   * <pre>
+   * FAILED_PRECONDITION: a tier passed the request on, and the `tier` or `hop_limit` of the request allows no further tier.
+   * `tier` and `why` in the metadata.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TIER_DID_NOT_ANSWER = 81;</code>
+   */
+  public static final int ERROR_REASON_TIER_DID_NOT_ANSWER_VALUE = 81;
+  /**
+   * <pre>
+   * UNAVAILABLE with RetryInfo: a tier that is another decoder cannot be reached or has failed, and the setting
+   * `on_failure` of the tier allows no other tier, or a part of its answer had already been sent. `tier` and `why` in the
+   * metadata.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TIER_UNAVAILABLE = 82;</code>
+   */
+  public static final int ERROR_REASON_TIER_UNAVAILABLE_VALUE = 82;
 
 
   public final int getNumber() {
@@ -1132,6 +1186,9 @@ public enum ErrorReason
       case 72: return ERROR_REASON_QUOTA_EXCEEDED;
       case 73: return ERROR_REASON_QUOTE_INVALID;
       case 74: return ERROR_REASON_QUOTE_EXCEEDED;
+      case 80: return ERROR_REASON_TIER_UNKNOWN;
+      case 81: return ERROR_REASON_TIER_DID_NOT_ANSWER;
+      case 82: return ERROR_REASON_TIER_UNAVAILABLE;
       default: return null;
     }
   }

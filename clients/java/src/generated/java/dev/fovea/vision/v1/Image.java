@@ -74,13 +74,14 @@ public final class Image extends com.google.protobuf.GeneratedFile {
       "t\022\034\n\030IMAGE_FORMAT_UNSPECIFIED\020\000\022\025\n\021IMAGE" +
       "_FORMAT_JPEG\020\001\022\024\n\020IMAGE_FORMAT_PNG\020\002\022\025\n\021" +
       "IMAGE_FORMAT_WEBP\020\003\022\024\n\020IMAGE_FORMAT_GIF\020" +
-      "\004*j\n\tImageKind\022\032\n\026IMAGE_KIND_UNSPECIFIED" +
-      "\020\000\022\023\n\017IMAGE_KIND_TEXT\020\001\022\026\n\022IMAGE_KIND_GR" +
-      "APHIC\020\002\022\024\n\020IMAGE_KIND_PHOTO\020\003*T\n\007Erasure" +
-      "\022\027\n\023ERASURE_UNSPECIFIED\020\000\022\022\n\016ERASURE_ERA" +
-      "SED\020\001\022\034\n\030ERASURE_AFTER_COMPACTION\020\002B>\n\023d" +
-      "ev.fovea.vision.v1P\001Z%fovea.dev/go/fovea" +
-      "/vision/v1;visionv1b\006proto3"
+      "\004*\200\001\n\tImageKind\022\032\n\026IMAGE_KIND_UNSPECIFIE" +
+      "D\020\000\022\023\n\017IMAGE_KIND_TEXT\020\001\022\026\n\022IMAGE_KIND_G" +
+      "RAPHIC\020\002\022\024\n\020IMAGE_KIND_PHOTO\020\003\022\024\n\020IMAGE_" +
+      "KIND_BLANK\020\004*T\n\007Erasure\022\027\n\023ERASURE_UNSPE" +
+      "CIFIED\020\000\022\022\n\016ERASURE_ERASED\020\001\022\034\n\030ERASURE_" +
+      "AFTER_COMPACTION\020\002B>\n\023dev.fovea.vision.v" +
+      "1P\001Z%fovea.dev/go/fovea/vision/v1;vision" +
+      "v1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,

@@ -47,6 +47,14 @@ public enum ImageKind
    * <code>IMAGE_KIND_PHOTO = 3;</code>
    */
   IMAGE_KIND_PHOTO(3),
+  /**
+   * <pre>
+   * A single colour.
+   * </pre>
+   *
+   * <code>IMAGE_KIND_BLANK = 4;</code>
+   */
+  IMAGE_KIND_BLANK(4),
   UNRECOGNIZED(-1),
   ;
 
@@ -91,6 +99,14 @@ public enum ImageKind
    * <code>IMAGE_KIND_PHOTO = 3;</code>
    */
   public static final int IMAGE_KIND_PHOTO_VALUE = 3;
+  /**
+   * <pre>
+   * A single colour.
+   * </pre>
+   *
+   * <code>IMAGE_KIND_BLANK = 4;</code>
+   */
+  public static final int IMAGE_KIND_BLANK_VALUE = 4;
 
 
   public final int getNumber() {
@@ -121,6 +137,7 @@ public enum ImageKind
       case 1: return IMAGE_KIND_TEXT;
       case 2: return IMAGE_KIND_GRAPHIC;
       case 3: return IMAGE_KIND_PHOTO;
+      case 4: return IMAGE_KIND_BLANK;
       default: return null;
     }
   }

@@ -1,0 +1,1 @@
+"""What tiers are worth: traffic, sides and the parts of `bench.cascade`."""
