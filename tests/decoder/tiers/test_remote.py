@@ -229,22 +229,22 @@ QUOTA = QuotaExceeded("acme", "tokens", 1.0, 1.0, 1.0, "2030-01-01T00:00:00Z")
 
 
 @pytest.mark.parametrize(
-    ("failure", "raised"),
+    ("failure", "raised", "text"),
     [
-        (QUOTA, QuotaExceeded),
-        (ImageNotStored("sha256:1"), ImageNotStored),
-        (TokenMissing(), TierUnavailable),
-        (RoleNotAllowed("user", "/x"), TierUnavailable),
+        (QUOTA, QuotaExceeded, "tenant acme"),
+        (ImageNotStored("sha256:1"), ImageNotStored, "sha256:1"),
+        (TokenMissing(), TierUnavailable, "refuses the credentials of this decoder"),
+        (RoleNotAllowed("user", "/x"), TierUnavailable, "refuses the credentials of this decoder"),
     ],
 )
 async def test_refusals_pass_and_refused_credentials_are_the_tiers_fault(
-    failure: FoveaError, raised: type[FoveaError]
+    failure: FoveaError, raised: type[FoveaError], text: str
 ) -> None:
     decoder = FakeDecoder()
     decoder.failure = failure
     with served(decoder) as address:
         async with far(address, on_failure="fail") as tier:
-            with pytest.raises(raised):
+            with pytest.raises(raised, match=text):
                 await answered(router(tier, large()), ask())
             assert not tier._remote.breaker.open
 
