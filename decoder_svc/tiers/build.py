@@ -20,6 +20,7 @@ from decoder_svc.tiers.exact import ExactSettings, ExactTier
 from decoder_svc.tiers.file import Entry
 from decoder_svc.tiers.own import OwnModel
 from decoder_svc.tiers.router import Step
+from decoder_svc.tiers.text import TextSettings, TextTier
 from decoder_svc.tiers.tier import Tier
 
 log = structlog.get_logger()
@@ -48,6 +49,10 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "exact": Kind(ExactSettings, lambda name, settings, parts: ExactTier(name, settings)),
+    "text": Kind(
+        TextSettings,
+        lambda name, settings, parts: TextTier(name, settings, parts.own.answerer, parts.chosen.tariff),
+    ),
     "blank": Kind(BlankSettings, lambda name, settings, parts: BlankTier(name, settings)),
 }
 

@@ -169,6 +169,15 @@ const (
 	// FAILED_PRECONDITION: a tier passed the request on, and the `tier` or `hop_limit` of the request allows no further tier.
 	// `tier` and `why` in the metadata.
 	ErrorReason_ERROR_REASON_TIER_DID_NOT_ANSWER ErrorReason = 81
+	// FAILED_PRECONDITION: the encoder has no reader of text. `reader` in the metadata is the one that its setting names.
+	ErrorReason_ERROR_REASON_TEXT_READER_MISSING ErrorReason = 90
+	// NOT_FOUND: the image shows no text. `digest` in the metadata is its id.
+	ErrorReason_ERROR_REASON_TEXT_NOT_FOUND ErrorReason = 91
+	// INVALID_ARGUMENT: reading the text of the image takes more CPU time or memory than allowed, or it is longer than
+	// allowed. `limit` in the metadata is the allowed amount. After a second attempt the image is refused for some minutes.
+	ErrorReason_ERROR_REASON_TEXT_TOO_COSTLY ErrorReason = 92
+	// INVALID_ARGUMENT: reading the text of the image has crashed two workers. It is refused for some minutes.
+	ErrorReason_ERROR_REASON_TEXT_READER_CRASHED ErrorReason = 93
 )
 
 // Enum value maps for ErrorReason.
@@ -238,6 +247,10 @@ var (
 		74: "ERROR_REASON_QUOTE_EXCEEDED",
 		80: "ERROR_REASON_TIER_UNKNOWN",
 		81: "ERROR_REASON_TIER_DID_NOT_ANSWER",
+		90: "ERROR_REASON_TEXT_READER_MISSING",
+		91: "ERROR_REASON_TEXT_NOT_FOUND",
+		92: "ERROR_REASON_TEXT_TOO_COSTLY",
+		93: "ERROR_REASON_TEXT_READER_CRASHED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                0,
@@ -304,6 +317,10 @@ var (
 		"ERROR_REASON_QUOTE_EXCEEDED":             74,
 		"ERROR_REASON_TIER_UNKNOWN":               80,
 		"ERROR_REASON_TIER_DID_NOT_ANSWER":        81,
+		"ERROR_REASON_TEXT_READER_MISSING":        90,
+		"ERROR_REASON_TEXT_NOT_FOUND":             91,
+		"ERROR_REASON_TEXT_TOO_COSTLY":            92,
+		"ERROR_REASON_TEXT_READER_CRASHED":        93,
 	}
 )
 
@@ -338,7 +355,7 @@ var File_fovea_vision_v1_errors_proto protoreflect.FileDescriptor
 
 const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\x8c\x11\n" +
+	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\x9b\x12\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12!\n" +
@@ -404,7 +421,11 @@ const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\x1aERROR_REASON_QUOTE_INVALID\x10I\x12\x1f\n" +
 	"\x1bERROR_REASON_QUOTE_EXCEEDED\x10J\x12\x1d\n" +
 	"\x19ERROR_REASON_TIER_UNKNOWN\x10P\x12$\n" +
-	" ERROR_REASON_TIER_DID_NOT_ANSWER\x10QB>\n" +
+	" ERROR_REASON_TIER_DID_NOT_ANSWER\x10Q\x12$\n" +
+	" ERROR_REASON_TEXT_READER_MISSING\x10Z\x12\x1f\n" +
+	"\x1bERROR_REASON_TEXT_NOT_FOUND\x10[\x12 \n" +
+	"\x1cERROR_REASON_TEXT_TOO_COSTLY\x10\\\x12$\n" +
+	" ERROR_REASON_TEXT_READER_CRASHED\x10]B>\n" +
 	"\x13dev.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3"
 
 var (

@@ -541,6 +541,39 @@ public enum ErrorReason
    * <code>ERROR_REASON_TIER_DID_NOT_ANSWER = 81;</code>
    */
   ERROR_REASON_TIER_DID_NOT_ANSWER(81),
+  /**
+   * <pre>
+   * FAILED_PRECONDITION: the encoder has no reader of text. `reader` in the metadata is the one that its setting names.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TEXT_READER_MISSING = 90;</code>
+   */
+  ERROR_REASON_TEXT_READER_MISSING(90),
+  /**
+   * <pre>
+   * NOT_FOUND: the image shows no text. `digest` in the metadata is its id.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TEXT_NOT_FOUND = 91;</code>
+   */
+  ERROR_REASON_TEXT_NOT_FOUND(91),
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: reading the text of the image takes more CPU time or memory than allowed, or it is longer than
+   * allowed. `limit` in the metadata is the allowed amount. After a second attempt the image is refused for some minutes.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TEXT_TOO_COSTLY = 92;</code>
+   */
+  ERROR_REASON_TEXT_TOO_COSTLY(92),
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: reading the text of the image has crashed two workers. It is refused for some minutes.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TEXT_READER_CRASHED = 93;</code>
+   */
+  ERROR_REASON_TEXT_READER_CRASHED(93),
   UNRECOGNIZED(-1),
   ;
 
@@ -1078,6 +1111,39 @@ public enum ErrorReason
    * <code>ERROR_REASON_TIER_DID_NOT_ANSWER = 81;</code>
    */
   public static final int ERROR_REASON_TIER_DID_NOT_ANSWER_VALUE = 81;
+  /**
+   * <pre>
+   * FAILED_PRECONDITION: the encoder has no reader of text. `reader` in the metadata is the one that its setting names.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TEXT_READER_MISSING = 90;</code>
+   */
+  public static final int ERROR_REASON_TEXT_READER_MISSING_VALUE = 90;
+  /**
+   * <pre>
+   * NOT_FOUND: the image shows no text. `digest` in the metadata is its id.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TEXT_NOT_FOUND = 91;</code>
+   */
+  public static final int ERROR_REASON_TEXT_NOT_FOUND_VALUE = 91;
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: reading the text of the image takes more CPU time or memory than allowed, or it is longer than
+   * allowed. `limit` in the metadata is the allowed amount. After a second attempt the image is refused for some minutes.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TEXT_TOO_COSTLY = 92;</code>
+   */
+  public static final int ERROR_REASON_TEXT_TOO_COSTLY_VALUE = 92;
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: reading the text of the image has crashed two workers. It is refused for some minutes.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TEXT_READER_CRASHED = 93;</code>
+   */
+  public static final int ERROR_REASON_TEXT_READER_CRASHED_VALUE = 93;
 
 
   public final int getNumber() {
@@ -1168,6 +1234,10 @@ public enum ErrorReason
       case 74: return ERROR_REASON_QUOTE_EXCEEDED;
       case 80: return ERROR_REASON_TIER_UNKNOWN;
       case 81: return ERROR_REASON_TIER_DID_NOT_ANSWER;
+      case 90: return ERROR_REASON_TEXT_READER_MISSING;
+      case 91: return ERROR_REASON_TEXT_NOT_FOUND;
+      case 92: return ERROR_REASON_TEXT_TOO_COSTLY;
+      case 93: return ERROR_REASON_TEXT_READER_CRASHED;
       default: return null;
     }
   }
