@@ -104,6 +104,15 @@ class Answerer:
         )
         return build_count(prepared, measures, prefill_ms, row_bytes, others, self._quote(planned))
 
+    async def prepare(self, request: ChatRequest, encoders: Fleet, deadline: Deadline) -> PreparedRequest:
+        """The request with its images planned. Nothing of it is computed."""
+        self._check(request)
+        return await self._preparer.prepare(request, request.budget, encoders, deadline)
+
+    def text_tokens(self, text: str) -> int:
+        """Tokens of plain text in a prompt."""
+        return self._preparer.text_tokens(text)
+
     def _quote(self, planned: PreparedRequest) -> Quote | None:
         """The most that the request may cost, unsigned; None if an image is given by its size only.
 
@@ -116,9 +125,7 @@ class Answerer:
 
     async def most(self, request: ChatRequest, encoders: Fleet, deadline: Deadline) -> Spend:
         """The most that an answer to the request may spend."""
-        self._check(request)
-        prepared = await self._preparer.prepare(request, request.budget, encoders, deadline)
-        return most_spend(prepared, self._tariff)
+        return most_spend(await self.prepare(request, encoders, deadline), self._tariff)
 
     def forget(self, tenant: str, digest: str = "") -> None:
         """Find nothing again that the engine has cached of an image, or of a whole tenant."""

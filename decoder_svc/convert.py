@@ -19,7 +19,6 @@ from fovea.contract.rows import digest
 from fovea.contract.sampling import Sampling, format_from_proto, sampling_from_proto
 from fovea.decoder.v1 import decoder_pb2
 
-_NOT_SERVED = ("allow_text_substitution",)
 ID_CHARS = 128
 SENT = frozenset({"data", "digest"})
 """Image sources of a request to answer."""
@@ -34,9 +33,7 @@ _ROLES = {
 
 def refuse_unserved(request: decoder_pb2.GenerateRequest) -> None:
     """Raises NotServed with the path of every field that is set but not served."""
-    sent = {field.name for field, _ in request.ListFields()}
-    unserved = [name for name in _NOT_SERVED if name in sent]
-    unserved += [f"logprobs.{field.name}" for field, _ in request.logprobs.ListFields()]
+    unserved = [f"logprobs.{field.name}" for field, _ in request.logprobs.ListFields()]
     if unserved:
         raise NotServed(*unserved)
 
@@ -159,4 +156,5 @@ def chat_request(
         tenant,
         request.tier,
         request.hop_limit,
+        allow_text_substitution=request.allow_text_substitution,
     )

@@ -31,7 +31,8 @@ class ChatRequest:
     """A conversation to continue. `tenant` is that of the caller, and scopes all that is cached of it.
 
     `tier` is the tier that must answer, empty for any. `hop_limit` is the most tiers that may run a model;
-    0 is no limit.
+    0 is no limit. `allow_text_substitution` allows text read from images in their place; `read_images` are
+    the ids of the images that `messages` hold as text.
     """
 
     id: str
@@ -42,6 +43,8 @@ class ChatRequest:
     tenant: str = DEFAULT_TENANT
     tier: str = ""
     hop_limit: int = 0
+    allow_text_substitution: bool = False
+    read_images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

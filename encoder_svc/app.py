@@ -21,12 +21,15 @@ from encoder_svc.leases import RowLeases
 from encoder_svc.metrics import EncoderMetrics
 from encoder_svc.permits import WritePermits
 from encoder_svc.rankings import Rankings
+from encoder_svc.reading.engine import find_reader
+from encoder_svc.reading.reader import ReaderLimits, TextReader
 from encoder_svc.row_cache import RowCache
 from encoder_svc.service import SERVICE, EncoderService, register
 from encoder_svc.settings import EncoderSettings
 from encoder_svc.state import EncoderDescription, EncoderLimits, ServiceState
 from encoder_svc.store.maintenance import Upkeep
 from encoder_svc.store.store import LmdbStore
+from encoder_svc.texts import Texts
 from encoder_svc.uploads import UploadPolicy, Uploads
 from encoder_svc.vision.batcher import MAX_PREPARED_PATCHES, Batcher, BatchLimits
 from encoder_svc.vision.output import TowerOutput
@@ -36,7 +39,7 @@ from encoder_svc.vision.queued_image import QueuedImage
 from fovea import architecture, logs, settings
 from fovea.arena import Arena
 from fovea.checkpoint import check_folder
-from fovea.contract.errors import FoveaError
+from fovea.contract.errors import FoveaError, TextReaderMissing
 from fovea.contract.rows import RowDtype
 from fovea.fingerprint import fingerprint
 from fovea.geometry import Geometry
@@ -90,6 +93,7 @@ def _describe(config: EncoderSettings, geometry: Geometry) -> EncoderDescription
         pick_devices(config.device)[0],
         pick_dtype(config.dtype, config.device).value,
         config.shared_rows,
+        config.text_on_put,
     )
 
 
@@ -132,7 +136,8 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
             if record_crash:
                 store.record_crash()
             uploads = Uploads(store, decoder, UploadPolicy(config.max_image_bytes, config.upload_ttl_s))
-            state.open_store(store, uploads)
+            reader = await asyncio.to_thread(_reader, config)
+            state.open_store(store, uploads, Texts(store, uploads, reader, permits, metrics.read))
             tower = await _load_tower(config, state)
             identity = await asyncio.to_thread(_identity, config, description, tower)
             batcher = _start_batcher(config, tower, identity)
@@ -151,6 +156,17 @@ def _open_store(config: EncoderSettings) -> LmdbStore:
 def _decoder(config: EncoderSettings) -> Decoder:
     child = ChildLimits(config.max_decode_s, config.max_decode_memory_bytes)
     return Decoder(_limits(ImageLimits, config), child, config.decode_workers)
+
+
+def _reader(config: EncoderSettings) -> TextReader | TextReaderMissing:
+    """The reader of text, not started; or why there is none."""
+    child = ChildLimits(config.max_text_s, config.max_text_memory_bytes)
+    limits = ReaderLimits(config.max_text_bytes, config.text_workers, config.max_text_queue)
+    try:
+        return TextReader(find_reader(config.text_reader), _limits(ImageLimits, config), limits, child)
+    except TextReaderMissing as missing:
+        log.info("no_text_reader", reader=missing.reader, why=missing.why)
+        return missing
 
 
 async def _serve(
@@ -179,6 +195,7 @@ async def _serve(
     finally:
         state.draining = True
         await process.drain(config.grace_s)
+        await state.close_texts()
         if encoder is not None:
             await encoder.close()
         if leases is not None:

@@ -42,6 +42,23 @@ class DecodingUnavailable(TemplatedError, code=StatusCode.UNAVAILABLE, reason="E
     retry_after_s = 1.0
 
 
+class ReadingUnavailable(TemplatedError, code=StatusCode.UNAVAILABLE, reason="ENGINE_UNAVAILABLE"):
+    """The process that starts the workers of the text reader has died twice, or is closing."""
+
+    text = "the process that reads text has died"
+    retry_after_s = 1.0
+
+
+class TextReaderBusy(TemplatedError, code=StatusCode.RESOURCE_EXHAUSTED, reason="ENCODER_BUSY"):
+    """Too many images wait to be read, or too many of one tenant. `field` is the limit's name."""
+
+    text = "{actual} images wait for the reader of text; at most {limit} may"
+    info = "field=max_text_queue limit={limit} actual={actual}"
+    retry_after_s = 2.0
+    actual: int
+    limit: int
+
+
 class DigestInvalid(TemplatedError, InvalidArgument):
     """A text that is not an image id; `field` is its place in the request."""
 

@@ -18,6 +18,7 @@ from encoder_svc.vision.output import Timings
 from fovea.contract.errors import FoveaError
 from fovea.contract.plan import Reducer
 from fovea.contract.rows import RowOrigin
+from fovea.contract.text import ImageText
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -72,9 +73,25 @@ class EncoderMetrics:
         self._seconds = Histogram(
             "fovea_encoder_stage_seconds", "Stages of a call.", ("stage",), buckets=SECONDS, registry=registry
         )
+        self._texts = Counter(
+            "fovea_encoder_texts",
+            "Images that the reader of text has read or given up, by result.",
+            ("result",),
+            registry=registry,
+        )
+        self._text_seconds = Histogram(
+            "fovea_encoder_text_cpu_seconds",
+            "CPU time of reading an image.",
+            buckets=SECONDS,
+            registry=registry,
+        )
         gauges: dict[str, tuple[str, Callable[[], float]]] = {
             "num_requests_waiting": ("Images that wait for the tower.", lambda: state.load().waiting),
             "num_requests_running": ("Images in the tower.", lambda: state.load().running),
+            "texts_waiting": (
+                "Images that wait for the reader of text, or are being read.",
+                lambda: state.texts_waiting,
+            ),
             "erasure_due": (
                 "1 while deleted bytes wait for a compaction, else 0.",
                 lambda: state.erasure_due,
@@ -107,6 +124,14 @@ class EncoderMetrics:
         for name, ms in vars(timings).items():
             if ms:
                 self._seconds.labels(name.removesuffix("_ms")).observe(ms / 1000)
+
+    def read(self, result: ImageText | FoveaError) -> None:
+        """A reading has ended: with text, without, or with a failure."""
+        if isinstance(result, FoveaError):
+            self._texts.labels(result.reason.lower()).inc()
+            return
+        self._texts.labels("text" if result.lines else "no_text").inc()
+        self._text_seconds.observe(result.cpu_ms / 1000)
 
     def ranked(self, reducer: Reducer) -> None:
         self._rankings.labels(reducer.value).inc()

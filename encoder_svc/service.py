@@ -20,6 +20,7 @@ from fovea.contract.frames import ChunkFrame
 from fovea.contract.image import StoredImage, facts_to_proto, timestamp
 from fovea.contract.plan import EncodePlan, plan_from_proto
 from fovea.contract.rows import chunks, layout_to_proto, origin_to_proto
+from fovea.contract.text import text_to_proto
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from fovea.planning.counting import count_tokens
@@ -68,7 +69,9 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
             if known is not None:
                 return _put_response(known)
             await upload.add(request.data)
-        return _put_response(await upload.finish())
+        stored = await upload.finish()
+        self._state.note_upload(self._tenant(), stored)
+        return _put_response(stored)
 
     async def DescribeImage(
         self, request: encoder_pb2.DescribeImageRequest, context: grpc.aio.ServicerContext
@@ -127,6 +130,13 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
     ) -> encoder_pb2.ReleaseRowsResponse:
         released = self._state.release(self._tenant(), request.lease_ids)
         return encoder_pb2.ReleaseRowsResponse(released=released)
+
+    async def ReadText(
+        self, request: encoder_pb2.ReadTextRequest, context: grpc.aio.ServicerContext
+    ) -> encoder_pb2.ReadTextResponse:
+        texts = self._state.texts
+        read = texts.find if request.stored_only else texts.read
+        return text_to_proto(await read(self._tenant(), request.digest))
 
     async def CountTokens(
         self, request: encoder_pb2.CountTokensRequest, context: grpc.aio.ServicerContext
@@ -224,4 +234,5 @@ def _info(state: ServiceState, visible: Tenant | None) -> encoder_pb2.GetServerI
         device=description.device,
         dtype=description.dtype,
         arena=state.arena,
+        text_reader=state.text_reader,
     )

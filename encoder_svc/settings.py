@@ -96,6 +96,29 @@ class EncoderSettings(AccessSettings):
     max_decode_memory_bytes: int = Field(
         1024 * MIB, ge=MIB, description="Bytes of memory that decoding an image may take"
     )
+    text_reader: Literal["rapidocr", "tesseract", "off"] = Field(
+        "rapidocr",
+        description="Reads the text of images: rapidocr (extra `ocr`), tesseract (the command), off",
+    )
+    text_on_put: bool = Field(
+        False, description="Read the text of each uploaded image of kind text in the background"
+    )
+    text_workers: int = Field(
+        1,
+        ge=1,
+        le=MAX_THREADS,
+        description="Images whose text is read at a time, each in a process of its own",
+    )
+    max_text_s: float = Field(
+        20.0, gt=0, description="Seconds of CPU that reading the text of an image may take"
+    )
+    max_text_memory_bytes: int = Field(
+        2048 * MIB, ge=MIB, description="Bytes of memory that reading the text of an image may take"
+    )
+    max_text_bytes: int = Field(64 * 1024, ge=1, le=MIB, description="Most bytes of text of an image")
+    max_text_queue: int = Field(
+        32, ge=1, description="Images that may wait to be read; a tenant has half of them"
+    )
     decode_threads: int = Field(
         2, ge=1, description="Threads that preprocess decoded images; never more than cores"
     )

@@ -19,10 +19,12 @@ from encoder_svc.store.core import TenantStats
 from encoder_svc.store.keys import RowKey
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.tenant import Tenant
+from encoder_svc.texts import Texts
 from encoder_svc.uploads import Uploads, pixels_of
 from encoder_svc.vision.batcher import TowerLoad
 from fovea.contract.cache import CacheStats, Deleted
 from fovea.contract.errors import NotReady
+from fovea.contract.image import ImageKind, StoredImage
 from fovea.contract.plan import EncodePlan
 from fovea.contract.rows import RowLayout
 from fovea.deadline import Deadline
@@ -38,6 +40,7 @@ FEATURES: tuple[str, ...] = (
     "max_pixels",
     "flat_tolerance",
     "row_choice",
+    "read_text",
 )
 
 
@@ -59,6 +62,11 @@ class EncoderLimits(ConnectionLimits):
     default_max_pixels: int
     max_pixels: int
     min_pixels: int
+    text_workers: int
+    max_text_s: float
+    max_text_memory_bytes: int
+    max_text_bytes: int
+    max_text_queue: int
     max_batch_patches: int
     max_queue: int
     cache_bytes: int
@@ -83,6 +91,7 @@ class EncoderDescription:
     device: str
     dtype: str
     shares_rows: bool = False
+    reads_uploads: bool = False
 
 
 class ServiceState:
@@ -95,13 +104,13 @@ class ServiceState:
         self.version = version("fovea")
         self.progress = 0.0
         self.draining = False
-        self._opened: tuple[LmdbStore, Uploads] | None = None
+        self._opened: tuple[LmdbStore, Uploads, Texts] | None = None
         self._permits = permits
         self._encoder: Encoder | None = None
         self._leases: RowLeases | None = None
 
-    def open_store(self, store: LmdbStore, uploads: Uploads) -> None:
-        self._opened = store, uploads
+    def open_store(self, store: LmdbStore, uploads: Uploads, texts: Texts) -> None:
+        self._opened = store, uploads, texts
 
     def open(self, encoder: Encoder, leases: RowLeases | None) -> None:
         self._encoder = encoder
@@ -117,11 +126,16 @@ class ServiceState:
         return self._stored[1]
 
     @property
+    def texts(self) -> Texts:
+        """Raises NotReady until `open_store`."""
+        return self._stored[2]
+
+    @property
     def _store(self) -> LmdbStore:
         return self._stored[0]
 
     @property
-    def _stored(self) -> tuple[LmdbStore, Uploads]:
+    def _stored(self) -> tuple[LmdbStore, Uploads, Texts]:
         if self._opened is None:
             raise NotReady(self.progress)
         return self._opened
@@ -155,6 +169,17 @@ class ServiceState:
         return self._leases.arena if self._leases else ""
 
     @property
+    def text_reader(self) -> str:
+        """The name and version of the reader of text; empty if there is none."""
+        identity = self._opened[2].identity if self._opened else None
+        return str(identity or "")
+
+    @property
+    def texts_waiting(self) -> int:
+        """Images that wait for the reader of text, or are being read."""
+        return self._opened[2].waiting if self._opened else 0
+
+    @property
     def erasure_due(self) -> bool:
         """Whether deleted bytes wait for a compaction of the store."""
         return self._opened is not None and self._store.erasure_due
@@ -172,6 +197,16 @@ class ServiceState:
             return TowerLoad()
         return self._encoder.cache.batcher.load(None if tenant is None else tenant.name)
 
+    async def close_texts(self) -> None:
+        if self._opened is not None:
+            await self.texts.close()
+
+    def note_upload(self, tenant: Tenant, stored: StoredImage) -> None:
+        """Read the text of a new image of text in the background, if the setting says so."""
+        new = not stored.already and stored.facts.kind is ImageKind.TEXT
+        if self.description.reads_uploads and new and self.texts.identity is not None:
+            self.texts.begin(tenant, stored.facts.digest)
+
     async def lease(
         self, tenant: Tenant, digest: str, plan: EncodePlan, fingerprint: str, deadline: Deadline
     ) -> RowLease:
@@ -185,15 +220,15 @@ class ServiceState:
         return self._leases.release(tenant, leases) if self._leases else 0
 
     async def delete(self, tenant: Tenant, digest: str) -> Deleted:
-        """Delete the upload and all rows of its pixels, also those that are being computed. An unknown image
-        frees nothing.
+        """Delete the upload, its text and all rows of its pixels, also those that are being computed. Of an
+        unknown image only text can be left.
         """
         upload = rows = Amount()
         pixels = await self.uploads.pixels(tenant, digest)
         if pixels is not None:
             upload = await self.uploads.delete(tenant, digest)
             rows = await self._delete_rows(tenant, pixels)
-        return await self._deleted(upload, rows)
+        return await self._deleted(upload + await self.texts.delete(tenant, digest), rows)
 
     async def purge(self, tenant: Tenant) -> Deleted:
         """Delete everything of a tenant. Of shared rows, delete those of the images that it has stored."""

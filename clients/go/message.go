@@ -37,6 +37,8 @@ type Request struct {
 	HopLimit int
 	// ParentRequestID is the id of the request that caused this one. It is only recorded.
 	ParentRequestID string
+	// AllowTextSubstitution lets text read from an image replace its pixels where that is cheaper.
+	AllowTextSubstitution bool
 }
 
 // Question makes a request about images. The images come before the text, so that a second question about the same
@@ -142,6 +144,7 @@ func newDraft(r Request) (*draft, error) {
 	sent := &decoderv1.GenerateRequest{
 		Sampling: sampling, RequestId: r.ID, IdempotencyKey: r.IdempotencyKey,
 		Tier: r.Tier, HopLimit: uint32(max(0, r.HopLimit)), ParentRequestId: r.ParentRequestID,
+		AllowTextSubstitution: r.AllowTextSubstitution,
 	}
 	if r.Quote != nil {
 		sent.Quote = r.Quote.Token

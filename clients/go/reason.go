@@ -138,4 +138,12 @@ const (
 	ReasonTierDidNotAnswer Reason = "TIER_DID_NOT_ANSWER"
 	// ReasonTierUnavailable is UNAVAILABLE with RetryAfter: a tier that is another decoder cannot be reached or has failed.
 	ReasonTierUnavailable Reason = "TIER_UNAVAILABLE"
+	// ReasonTextReaderMissing is FAILED_PRECONDITION: the encoder has no reader of text.
+	ReasonTextReaderMissing Reason = "TEXT_READER_MISSING"
+	// ReasonTextNotFound is NOT_FOUND: the image shows no text.
+	ReasonTextNotFound Reason = "TEXT_NOT_FOUND"
+	// ReasonTextTooCostly is INVALID_ARGUMENT: reading the text of the image takes more than allowed.
+	ReasonTextTooCostly Reason = "TEXT_TOO_COSTLY"
+	// ReasonTextReaderCrashed is INVALID_ARGUMENT: reading the text of the image has crashed two workers.
+	ReasonTextReaderCrashed Reason = "TEXT_READER_CRASHED"
 )

@@ -135,13 +135,14 @@ func TestAQuoteIsSentBackWithTheRequest(t *testing.T) {
 	}
 	request.Quote = count.Quote
 	request.Tier, request.HopLimit, request.ParentRequestID = "large", 2, "parent"
+	request.AllowTextSubstitution = true
 	if _, err := client.Ask(t.Context(), request); err != nil {
 		t.Fatal(err)
 	}
 	if sent.Quote != "signed" || sent.IdempotencyKey != "order 7" {
 		t.Errorf("sent %v", sent)
 	}
-	if sent.Tier != "large" || sent.HopLimit != 2 || sent.ParentRequestId != "parent" {
+	if sent.Tier != "large" || sent.HopLimit != 2 || sent.ParentRequestId != "parent" || !sent.AllowTextSubstitution {
 		t.Errorf("sent %v", sent)
 	}
 }

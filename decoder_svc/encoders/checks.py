@@ -15,10 +15,12 @@ from decoder_svc.errors import EncoderChanged
 from fovea.contract.errors import EncoderMismatch, RowsMismatch, RowsNotFinite
 from fovea.contract.image import StoredImage
 from fovea.contract.row_stream import RowHeader, RowPlacement, check_kept, kept_bytes
+from fovea.contract.text import ImageText
 from fovea.finite import first_not_finite
 
 CHANGED_RETRY_S = 1.0
 NAME_CHARS = 256
+MAX_TEXT_BYTES = 1024 * 1024
 LATEST_S = 253_402_300_800  # the end of a Timestamp's range
 
 
@@ -69,6 +71,14 @@ def checked_image(address: str, digest: str, stored: StoredImage) -> StoredImage
     if not valid:
         raise RowsMismatch(f"an encoder sent impossible facts of {digest}")
     return replace(stored, encoder=address)
+
+
+def checked_text(digest: str, text: ImageText | None) -> ImageText | None:
+    """The text. Raises RowsMismatch for text that no reader reads: no lines, or lines that are none."""
+    named = text is None or (text.reader.isprintable() and len(text.reader + text.version) <= NAME_CHARS)
+    if text is None or (named and text.possible and text.lines and text.byte_count <= MAX_TEXT_BYTES):
+        return text
+    raise RowsMismatch(f"an encoder sent impossible text of {digest}")
 
 
 def check_header(encoder: ReplyingEncoder, wanted: RowRequest, header: RowHeader) -> None:

@@ -21,11 +21,13 @@ from decoder_svc.encoders.remote import RemoteEncoder
 from decoder_svc.encoders.source import FetchReport, RowFetch, RowRequest
 from decoder_svc.engine.protocol import RowChunk
 from decoder_svc.errors import EncoderChanged, EncoderOutdated
-from fovea.contract.errors import EncoderMismatch, FoveaError, ImageNotStored, RowsMismatch
+from fovea.contract.errors import EncoderMismatch, FoveaError, ImageNotStored, RowsMismatch, TextReaderMissing
 from fovea.deadline import Deadline
 
 T = TypeVar("T")
 log = structlog.get_logger()
+_OWN = (EncoderMismatch, EncoderOutdated, RowsMismatch, ImageNotStored, TextReaderMissing)
+"""Failures of an encoder that another need not have."""
 
 
 def replaceable(error: FoveaError) -> bool:
@@ -33,7 +35,7 @@ def replaceable(error: FoveaError) -> bool:
     if isinstance(error, EncoderChanged):  # the plan itself is void
         return False
     unavailable = error.code is grpc.StatusCode.UNAVAILABLE
-    return unavailable or isinstance(error, (EncoderMismatch, EncoderOutdated, RowsMismatch, ImageNotStored))
+    return unavailable or isinstance(error, _OWN)
 
 
 async def first_answer(

@@ -34,6 +34,7 @@ from fovea.contract.errors import (
 from fovea.contract.image import StoredImage
 from fovea.contract.row_stream import RowPlacement
 from fovea.contract.rows import RowLayout
+from fovea.contract.text import ImageText
 from fovea.deadline import Deadline
 
 GRACE_S = 1.0
@@ -222,6 +223,13 @@ class Fleet:
             return await encoder.put(digest, upload.readers[number], deadline)
         finally:
             upload.leave(number)
+
+    async def read_text(self, digest: str, deadline: Deadline, stored_only: bool) -> ImageText | None:
+        """The text of an image by the first encoder in rank order that can read it."""
+        return await first_answer(
+            self.candidates(digest, deadline, waits=False),
+            lambda encoder: encoder.read_text(digest, deadline, stored_only),
+        )
 
     async def layout(self, digests: Sequence[str], deadline: Deadline) -> RowLayout | None:
         """The row layout of the encoders that serve these images; None without images."""

@@ -22,6 +22,7 @@ from decoder_svc.encoders.checks import (
     check_header,
     check_placement,
     checked_image,
+    checked_text,
     mismatch,
     within_wait,
 )
@@ -46,6 +47,7 @@ from fovea.contract.row_stream import (
     summary_from_proto,
 )
 from fovea.contract.rows import RowLayout, layout_from_proto
+from fovea.contract.text import ImageText, text_from_proto
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2 as pb
 
@@ -188,6 +190,15 @@ class RemoteEncoder:
         parse = pb.DescribeImageResponse.FromString
         reply = await self.link.call("DescribeImage", request, parse, deadline)
         return checked_image(self.address, digest, stored_from_proto(reply))
+
+    async def read_text(self, digest: str, deadline: Deadline, stored_only: bool) -> ImageText | None:
+        """The text of a stored image; None if it has not been read yet and `stored_only` forbids to wait. Its
+        reader may be slow: a deadline that passes says nothing of the encoder.
+        """
+        request = pb.ReadTextRequest(digest=digest, stored_only=stored_only)
+        parse, timeout = pb.ReadTextResponse.FromString, deadline.timeout()
+        reply = await self.link.call("ReadText", request, parse, deadline, at_most=timeout)
+        return checked_text(digest, text_from_proto(reply))
 
     async def put(self, digest: str, chunks: AsyncIterator[bytes], deadline: Deadline) -> StoredImage:
         """Upload an image. Safe to repeat. An exception of `chunks` propagates."""

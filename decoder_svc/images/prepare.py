@@ -84,6 +84,10 @@ class RequestPreparer:
         if self._shares_rows:
             self._epochs.advance("", digest)
 
+    def text_tokens(self, text: str) -> int:
+        """Tokens of plain text in a prompt."""
+        return len(self._builder.tokenizer.encode_text(text))
+
     async def prepare(
         self, request: ChatRequest, budget: ServerBudget, encoders: Fleet, deadline: Deadline
     ) -> PreparedRequest:

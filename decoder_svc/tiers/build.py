@@ -24,6 +24,7 @@ from decoder_svc.tiers.remote import DecoderTierSettings, build_decoder_tier
 from decoder_svc.tiers.router import Step
 from decoder_svc.tiers.served import ServedModel
 from decoder_svc.tiers.shadow import ShadowOutlets
+from decoder_svc.tiers.text import TextSettings, TextTier
 from decoder_svc.tiers.tier import Tier
 
 log = structlog.get_logger()
@@ -54,6 +55,10 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "exact": Kind(ExactSettings, lambda name, settings, parts: ExactTier(name, settings)),
+    "text": Kind(
+        TextSettings,
+        lambda name, settings, parts: TextTier(name, settings, parts.own.answerer, parts.chosen.tariff),
+    ),
     "blank": Kind(BlankSettings, lambda name, settings, parts: BlankTier(name, settings)),
     "model": Kind(ModelTierSettings, build_model_tier),
     "decoder": Kind(DecoderTierSettings, build_decoder_tier),

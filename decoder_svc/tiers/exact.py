@@ -215,7 +215,7 @@ class ExactTier(Tier):
     ) -> AsyncGenerator[Event, None]:
         """The events of another tier; its answer is kept before its last event passes."""
         started, texts = None, list[Text]()
-        digests = frozenset(image.digest for image in request.images)
+        digests = frozenset(image.digest for image in request.images).union(request.read_images)
         with self.cache.coming(request.tenant, digests) as coming:
             async with aclosing(answer) as events:
                 async for event in events:

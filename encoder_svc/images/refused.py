@@ -1,4 +1,4 @@
-"""Images whose decoding has ended workers. An image that ended two is refused without a third."""
+"""Images that have ended workers. An image that ended two is refused without a third."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ LIMITED = (signal.SIGPROF, signal.SIGABRT)
 """The deaths of a worker that needs more than its time or memory. It would do so again."""
 
 
+@dataclass(frozen=True)
+class Deaths:
+    """Errors of an image that ended workers: by a limit (name, value, and the deaths), or otherwise."""
+
+    costly: Callable[[str, float, int], FoveaError] = ImageTooCostly
+    crashes: Callable[[int], FoveaError] = ImageCrashesDecoder
+
+
 @dataclass
 class _Record:
     deaths: int
@@ -30,9 +38,15 @@ class _Record:
 class RefusedImages:
     """Counts the deaths of an image's workers. A tenant's images tell nothing to other tenants."""
 
-    def __init__(self, limits: ChildLimits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        limits: ChildLimits,
+        clock: Callable[[], float] = time.monotonic,
+        deaths: Deaths = Deaths(),
+    ) -> None:
         self._limits = limits
         self._clock = clock
+        self._deaths = deaths
         self._records: OrderedDict[UploadKey, _Record] = OrderedDict()  # the first expires first
 
     def check(self, key: UploadKey) -> None:
@@ -55,7 +69,7 @@ class RefusedImages:
         """Why the last worker of this image died, for its caller."""
         record = self._records[key]
         if record.status == signal.SIGPROF:
-            return ImageTooCostly("seconds of CPU", self._limits.cpu_s, record.deaths)
+            return self._deaths.costly("seconds of CPU", self._limits.cpu_s, record.deaths)
         if record.status == signal.SIGABRT:
-            return ImageTooCostly("bytes of memory", self._limits.memory_bytes, record.deaths)
-        return ImageCrashesDecoder(record.deaths)
+            return self._deaths.costly("bytes of memory", self._limits.memory_bytes, record.deaths)
+        return self._deaths.crashes(record.deaths)

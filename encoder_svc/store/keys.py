@@ -67,8 +67,17 @@ def sidecar(key: RowKey, name: str) -> bytes:
     return key.raw + name.encode()
 
 
+def upload_sidecar(key: UploadKey, name: str, fields: Fields) -> bytes:
+    """The raw key of a named sidecar of an upload. It begins with the key of the upload, and is longer than a
+    key of rows.
+    """
+    if not name:
+        raise ValueError("a sidecar has a name")
+    return key.raw + name.encode() + variant(fields)
+
+
 def is_sidecar(raw: bytes) -> bool:
-    """Whether the key is of a sidecar. Keys of uploads are shorter than those of rows."""
+    """Whether the key is of a sidecar, of rows or of an upload. It is longer than any key of a record."""
     return len(raw) > TENANT_BYTES + 2 * DIGEST_BYTES
 
 

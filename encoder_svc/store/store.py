@@ -1,4 +1,4 @@
-"""The store of the encoder service: rows by key and fields, their sidecars, uploads by id, all by tenant, and
+"""The store of the encoder service: rows by key and fields, uploads by id, their sidecars, all by tenant, and
 their counts.
 
 Calls block and may come from any thread, but not from an event loop. A get returns a checked copy, which the
@@ -33,7 +33,9 @@ from encoder_svc.store.keys import (
     Fields,
     RowKey,
     UploadKey,
+    is_sidecar,
     sidecar,
+    upload_sidecar,
     variant,
 )
 from encoder_svc.store.maintenance import Maintenance, Upkeep
@@ -107,7 +109,25 @@ class LmdbStore:
         """The facts of an upload. Counts as a use, because the caller is about to refer to it."""
         return self._uploads.peek(key.raw, unpack)
 
+    def get_upload_sidecar(self, key: UploadKey, name: str, fields: Fields) -> memoryview | None:
+        """The sidecar `name` of an upload, which may be gone. Checked like rows."""
+        result = self._uploads.read(
+            upload_sidecar(key, name, fields), lambda head: check_fields(head, fields)
+        )
+        return None if result is None else result[1]
+
+    def put_upload_sidecar(self, key: UploadKey, name: str, fields: Fields, data: bytes) -> Put:
+        """Store something small beside an upload. It is bounded, evicted and deleted like uploads, but not
+        counted as a record.
+        """
+        return self._uploads.write(upload_sidecar(key, name, fields), pack({"fields": dict(fields)}), data)
+
+    def delete_upload_sidecars(self, key: UploadKey, name: str) -> Amount:
+        """Delete the sidecars `name` of an upload, of every variant."""
+        return self._uploads.remove(key.raw + name.encode())
+
     def delete_upload(self, key: UploadKey) -> Amount:
+        """Delete an upload and its sidecars."""
         return self._uploads.remove(key.raw)
 
     def delete_rows(self, tenant: bytes, pixels: bytes) -> Amount:
@@ -139,7 +159,8 @@ class LmdbStore:
 
     def upload_facts(self, tenant: bytes) -> list[Facts]:
         """The facts of every upload of a tenant. No hits and no uses."""
-        facts = (self._uploads.look(raw, unpack) for raw in self._uploads.keys(_prefix(tenant)))
+        keys = (raw for raw in self._uploads.keys(_prefix(tenant)) if not is_sidecar(raw))
+        facts = (self._uploads.look(raw, unpack) for raw in keys)
         return [known for known in facts if known is not None]
 
     def stats(self) -> StoreStats:

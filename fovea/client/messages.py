@@ -81,6 +81,7 @@ class Options(TypedDict, total=False):
     same `idempotency_key` and the same request are charged once. With the `quote` of a count the request
     costs no more than that, or is refused. `tier` names the tier that must answer; `hop_limit` is the most
     tiers that may run a model, 0 for any number. `parent_request_id` is recorded with the request.
+    `allow_text_substitution` lets text read from an image replace its pixels where that is cheaper.
     """
 
     max_pixels: int | None
@@ -95,6 +96,7 @@ class Options(TypedDict, total=False):
     tier: str
     hop_limit: int
     parent_request_id: str
+    allow_text_substitution: bool
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ def draft_request(
     tier: str = "",
     hop_limit: int = 0,
     parent_request_id: str = "",
+    allow_text_substitution: bool = False,
 ) -> RequestDraft:
     """Hash the files of a question and build its request, with the options of `Options`.
 
@@ -145,6 +148,7 @@ def draft_request(
         tier=tier,
         hop_limit=hop_limit,
         parent_request_id=parent_request_id,
+        allow_text_substitution=allow_text_substitution,
     )
     return RequestDraft(request, tuple(uploads.by_digest.values()), uploads.names)
 

@@ -86,6 +86,7 @@ ROLES: Mapping[str, frozenset[Role]] = {
     f"{_ENCODER}/PlaceRows": _SERVICE,
     f"{_ENCODER}/LeaseRows": _SERVICE,
     f"{_ENCODER}/ReleaseRows": _SERVICE,
+    f"{_ENCODER}/ReadText": _SERVICE,
     f"{_ENCODER}/DeleteImage": _SERVICE,
     f"{_ENCODER}/PurgeTenant": _SERVICE,
     f"{_ENCODER}/GetCacheStats": frozenset(),

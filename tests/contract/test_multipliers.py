@@ -20,6 +20,7 @@ from tests.e2e.house import CALL_S, House, request
 ROOT = Path(__file__).parents[2]
 HERE, CONNECTIONS = "contract/test_multipliers.py", "server/test_connections.py"
 IMAGES, DECODER = "encoder/images/test_refused.py", "encoder/images/test_decoder.py"
+READER = "encoder/reading/test_reader.py"
 ADMISSION, LIMITS_FILE = "decoder/test_admission.py", "contract/test_limits.py"
 TESTED = {
     "max_message_bytes": f"{HERE}::test_a_message_at_the_limit_is_read_and_a_longer_message_is_not",
@@ -56,6 +57,11 @@ TESTED = {
     "uploads_bytes": "encoder/store/test_eviction.py::test_uploads_and_rows_have_bounds_of_their_own",
     "arena_bytes": "e2e/test_same_host.py::test_a_full_arena_refuses_before_encoding",
     "arena_lease_s": "encoder/test_slots.py",
+    "text_workers": f"{READER}::test_no_more_images_are_read_at_a_time_than_there_are_workers",
+    "max_text_s": f"{READER}::test_an_image_above_a_limit_is_refused_by_its_name_and_the_third_time_without_a_worker",
+    "max_text_memory_bytes": f"{READER}::test_an_image_above_a_limit_is_refused_by_its_name_and_the_third_time_without_a_worker",
+    "max_text_bytes": f"{READER}::test_text_longer_than_allowed_is_refused_not_cut",
+    "max_text_queue": "encoder/test_texts.py::test_a_full_queue_refuses_and_a_tenant_has_half_of_it",
     "row_cache_bytes": "decoder/encoders/test_cache.py::test_the_bound_holds_and_the_least_recently_used_goes_first",
     "row_cache_s": "decoder/encoders/test_cache.py::test_rows_that_are_too_old_are_fetched_anew",
     "decode_workers": f"{DECODER}::test_other_images_are_decoded_while_a_worker_is_busy",

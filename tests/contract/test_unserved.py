@@ -27,6 +27,7 @@ SERVED = {
         "response_format",
         "idempotency_key",
         "quote",
+        "allow_text_substitution",
         "tier",
         "hop_limit",
         "parent_request_id",

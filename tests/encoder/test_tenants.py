@@ -16,9 +16,10 @@ import pytest_asyncio
 from encoder_svc.state import ServiceState
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.tenant import Tenant
+from encoder_svc.texts import Texts
 from encoder_svc.uploads import Intake
 from fovea.contract.cache import Erasure
-from fovea.contract.errors import ImageNotStored
+from fovea.contract.errors import ImageNotStored, TextReaderMissing
 from fovea.contract.plan import EncodePlan, RowSelection
 from tests.encoder.images.files import encoded, picture
 from tests.encoder.parts import Parts, running
@@ -40,7 +41,10 @@ def state_of(parts: Parts) -> ServiceState:
     """The state of a service over these parts."""
     description: Any = None
     state = ServiceState(description, parts.permits)
-    state.open_store(parts.store, parts.uploads)
+    texts = Texts(
+        parts.store, parts.uploads, TextReaderMissing("off", "off"), parts.permits, lambda result: None
+    )
+    state.open_store(parts.store, parts.uploads, texts)
     state.open(parts.encoder, None)
     return state
 

@@ -151,3 +151,39 @@ class DigestMismatch(TemplatedError, InvalidArgument, reason="DIGEST_MISMATCH"):
     violation = "header.digest", "not the digest of the bytes"
     announced: str
     actual: str
+
+
+class TextReaderMissing(TemplatedError, code=StatusCode.FAILED_PRECONDITION, reason="TEXT_READER_MISSING"):
+    """The setting `text_reader` names a reader that is not installed, or none. `why` says what is missing."""
+
+    text = "no text is read here: {why}"
+    info = "reader={reader}"
+    reader: str
+    why: str
+
+
+class TextNotFound(TemplatedError, code=StatusCode.NOT_FOUND, reason="TEXT_NOT_FOUND"):
+    """The image was read and shows no text."""
+
+    text = "the image {digest} shows no text"
+    digest: str
+
+
+class TextTooCostly(ImageInvalid, reason="TEXT_TOO_COSTLY"):
+    """Reading the text takes more time or memory than allowed, or the text is longer than allowed."""
+
+    text = "reading the text of the image takes more than {limit:g} {what}"
+    violation = "digest", "more than {limit:g} {what} to read"
+    what: str
+    limit: float
+
+    def _metadata(self) -> dict[str, str]:
+        return {"what": self.what, "limit": f"{self.limit:g}", "actual": f"above {self.limit:g}"}
+
+
+class TextReaderCrashed(ImageInvalid, reason="TEXT_READER_CRASHED"):
+    """Reading the text has ended workers by a signal that no limit explains."""
+
+    text = "reading the text of the image has crashed {deaths} of the reader's workers"
+    violation = "digest", "crashes the reader of text"
+    deaths: int

@@ -766,7 +766,9 @@ class GenerateRequest(_message.Message):
     answer, the call fails with TIER_DID_NOT_ANSWER. Fails with TIER_UNKNOWN if there is no such tier.
     """
     allow_text_substitution: _builtins.bool
-    """OPTIONAL. Allows text read from an image to replace its pixels. Not served yet."""
+    """OPTIONAL. Allows text read from an image to replace its pixels where that costs fewer tokens, on a server with a tier
+    of kind `text`. The image's receipt then has a step `text`. CountTokens and quotes count the pixels.
+    """
     idempotency_key: _builtins.str
     """OPTIONAL. Names the call across its retries, at most 128 printable ASCII characters. Calls of the same tenant with
     the same key and otherwise the same request, up to 8 within a day, count against a quota once, with the most that one

@@ -65,6 +65,11 @@ class EncoderServiceStub:
                 request_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.ReleaseRowsRequest.SerializeToString,
                 response_deserializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.ReleaseRowsResponse.FromString,
                 _registered_method=True)
+        self.ReadText = channel.unary_unary(
+                '/fovea.encoder.v1.EncoderService/ReadText',
+                request_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.ReadTextRequest.SerializeToString,
+                response_deserializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.ReadTextResponse.FromString,
+                _registered_method=True)
         self.CountTokens = channel.unary_unary(
                 '/fovea.encoder.v1.EncoderService/CountTokens',
                 request_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.CountTokensRequest.SerializeToString,
@@ -142,6 +147,15 @@ class EncoderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadText(self, request, context):
+        """Returns the text of a stored image, read by OCR once and kept with the image. Fails with TEXT_NOT_FOUND if the image
+        shows no text, TEXT_READER_MISSING without a reader, TEXT_TOO_COSTLY above a limit of reading, TEXT_READER_CRASHED if
+        the image ends the reader's workers, and ENCODER_BUSY if too many images wait to be read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CountTokens(self, request, context):
         """Counts the tokens of an image from its width and height. Nothing is decoded.
         """
@@ -209,6 +223,11 @@ def add_EncoderServiceServicer_to_server(servicer, server):
                     servicer.ReleaseRows,
                     request_deserializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.ReleaseRowsRequest.FromString,
                     response_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.ReleaseRowsResponse.SerializeToString,
+            ),
+            'ReadText': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadText,
+                    request_deserializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.ReadTextRequest.FromString,
+                    response_serializer=fovea_dot_encoder_dot_v1_dot_encoder__pb2.ReadTextResponse.SerializeToString,
             ),
             'CountTokens': grpc.unary_unary_rpc_method_handler(
                     servicer.CountTokens,
@@ -399,6 +418,33 @@ class EncoderService:
             '/fovea.encoder.v1.EncoderService/ReleaseRows',
             fovea_dot_encoder_dot_v1_dot_encoder__pb2.ReleaseRowsRequest.SerializeToString,
             fovea_dot_encoder_dot_v1_dot_encoder__pb2.ReleaseRowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadText(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fovea.encoder.v1.EncoderService/ReadText',
+            fovea_dot_encoder_dot_v1_dot_encoder__pb2.ReadTextRequest.SerializeToString,
+            fovea_dot_encoder_dot_v1_dot_encoder__pb2.ReadTextResponse.FromString,
             options,
             channel_credentials,
             insecure,

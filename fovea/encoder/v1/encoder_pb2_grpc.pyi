@@ -52,6 +52,11 @@ class EncoderServiceStub:
     """
     ReleaseRows: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.ReleaseRowsRequest, _encoder_pb2.ReleaseRowsResponse]
     """Releases leases before they expire, so that their memory can be reused. Idempotent."""
+    ReadText: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.ReadTextRequest, _encoder_pb2.ReadTextResponse]
+    """Returns the text of a stored image, read by OCR once and kept with the image. Fails with TEXT_NOT_FOUND if the image
+    shows no text, TEXT_READER_MISSING without a reader, TEXT_TOO_COSTLY above a limit of reading, TEXT_READER_CRASHED if
+    the image ends the reader's workers, and ENCODER_BUSY if too many images wait to be read.
+    """
     CountTokens: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.CountTokensRequest, _encoder_pb2.CountTokensResponse]
     """Counts the tokens of an image from its width and height. Nothing is decoded."""
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_encoder_pb2.GetServerInfoRequest, _encoder_pb2.GetServerInfoResponse]
@@ -87,6 +92,11 @@ class EncoderServiceAsyncStub(EncoderServiceStub):
     """
     ReleaseRows: _aio.UnaryUnaryMultiCallable[_encoder_pb2.ReleaseRowsRequest, _encoder_pb2.ReleaseRowsResponse]  # type: ignore[assignment]
     """Releases leases before they expire, so that their memory can be reused. Idempotent."""
+    ReadText: _aio.UnaryUnaryMultiCallable[_encoder_pb2.ReadTextRequest, _encoder_pb2.ReadTextResponse]  # type: ignore[assignment]
+    """Returns the text of a stored image, read by OCR once and kept with the image. Fails with TEXT_NOT_FOUND if the image
+    shows no text, TEXT_READER_MISSING without a reader, TEXT_TOO_COSTLY above a limit of reading, TEXT_READER_CRASHED if
+    the image ends the reader's workers, and ENCODER_BUSY if too many images wait to be read.
+    """
     CountTokens: _aio.UnaryUnaryMultiCallable[_encoder_pb2.CountTokensRequest, _encoder_pb2.CountTokensResponse]  # type: ignore[assignment]
     """Counts the tokens of an image from its width and height. Nothing is decoded."""
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_encoder_pb2.GetServerInfoRequest, _encoder_pb2.GetServerInfoResponse]  # type: ignore[assignment]
@@ -155,6 +165,17 @@ class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_encoder_pb2.ReleaseRowsResponse, _abc.Awaitable[_encoder_pb2.ReleaseRowsResponse]]:
         """Releases leases before they expire, so that their memory can be reused. Idempotent."""
+
+    @_abc_1.abstractmethod
+    def ReadText(
+        self,
+        request: _encoder_pb2.ReadTextRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_encoder_pb2.ReadTextResponse, _abc.Awaitable[_encoder_pb2.ReadTextResponse]]:
+        """Returns the text of a stored image, read by OCR once and kept with the image. Fails with TEXT_NOT_FOUND if the image
+        shows no text, TEXT_READER_MISSING without a reader, TEXT_TOO_COSTLY above a limit of reading, TEXT_READER_CRASHED if
+        the image ends the reader's workers, and ENCODER_BUSY if too many images wait to be read.
+        """
 
     @_abc_1.abstractmethod
     def CountTokens(

@@ -181,6 +181,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     `on_failure` of the tier allows no other tier, or a part of its answer had already been sent. `tier` and `why` in the
     metadata.
     """
+    ERROR_REASON_TEXT_READER_MISSING: _ErrorReason.ValueType  # 83
+    """FAILED_PRECONDITION: the encoder has no reader of text. `reader` in the metadata is the one that its setting names."""
+    ERROR_REASON_TEXT_NOT_FOUND: _ErrorReason.ValueType  # 84
+    """NOT_FOUND: the image shows no text. `digest` in the metadata is its id."""
+    ERROR_REASON_TEXT_TOO_COSTLY: _ErrorReason.ValueType  # 85
+    """INVALID_ARGUMENT: reading the text of the image takes more CPU time or memory than allowed, or it is longer than
+    allowed. `limit` in the metadata is the allowed amount. After a second attempt the image is refused for some minutes.
+    """
+    ERROR_REASON_TEXT_READER_CRASHED: _ErrorReason.ValueType  # 86
+    """INVALID_ARGUMENT: reading the text of the image has crashed two workers. It is refused for some minutes."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo (domain `fovea.dev`), without the prefix ERROR_REASON_.
@@ -346,4 +356,14 @@ ERROR_REASON_TIER_UNAVAILABLE: ErrorReason.ValueType  # 82
 `on_failure` of the tier allows no other tier, or a part of its answer had already been sent. `tier` and `why` in the
 metadata.
 """
+ERROR_REASON_TEXT_READER_MISSING: ErrorReason.ValueType  # 83
+"""FAILED_PRECONDITION: the encoder has no reader of text. `reader` in the metadata is the one that its setting names."""
+ERROR_REASON_TEXT_NOT_FOUND: ErrorReason.ValueType  # 84
+"""NOT_FOUND: the image shows no text. `digest` in the metadata is its id."""
+ERROR_REASON_TEXT_TOO_COSTLY: ErrorReason.ValueType  # 85
+"""INVALID_ARGUMENT: reading the text of the image takes more CPU time or memory than allowed, or it is longer than
+allowed. `limit` in the metadata is the allowed amount. After a second attempt the image is refused for some minutes.
+"""
+ERROR_REASON_TEXT_READER_CRASHED: ErrorReason.ValueType  # 86
+"""INVALID_ARGUMENT: reading the text of the image has crashed two workers. It is refused for some minutes."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

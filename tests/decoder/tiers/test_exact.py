@@ -156,6 +156,8 @@ REQUEST: dict[str, st.SearchStrategy[Any]] = {
     "budget": st.one_of(*(st.builds(ServerBudget, **{name: value}) for name, value in BUDGET.items())),
     "tenant": st.text().filter("default".__ne__),
     "hop_limit": st.integers(1, 9),
+    "allow_text_substitution": st.just(True),
+    "read_images": st.just(("b",)),
 }
 
 
@@ -249,6 +251,15 @@ async def test_a_deletion_drops_the_answers_about_the_image_or_the_tenant(name: 
     await text_of(tiers, BASE)
     forget(tiers[0])
     assert await text_of(tiers, BASE) == ("answer 2" if gone else "answer 1")
+
+
+async def test_a_deletion_drops_the_answers_about_an_image_that_was_read_as_text() -> None:
+    tiers, about_text = cached(), ask(read_images=("b",))
+    await text_of(tiers, about_text)
+    tiers[0].forget("default", "a")
+    assert await text_of(tiers, about_text) == "answer 1"
+    tiers[0].forget("default", "b")
+    assert await text_of(tiers, about_text) == "answer 2"
 
 
 @pytest.mark.parametrize("name", FORGETS)

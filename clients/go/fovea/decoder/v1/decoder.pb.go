@@ -1510,7 +1510,8 @@ type GenerateRequest struct {
 	Logprobs *Logprobs `protobuf:"bytes,8,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
 	// OPTIONAL. Structured output. If absent, the answer is free text.
 	ResponseFormat *ResponseFormat `protobuf:"bytes,9,opt,name=response_format,json=responseFormat,proto3" json:"response_format,omitempty"`
-	// OPTIONAL. Allows text read from an image to replace its pixels. Not served yet.
+	// OPTIONAL. Allows text read from an image to replace its pixels where that costs fewer tokens, on a server with a tier
+	// of kind `text`. The image's receipt then has a step `text`. CountTokens and quotes count the pixels.
 	AllowTextSubstitution bool `protobuf:"varint,10,opt,name=allow_text_substitution,json=allowTextSubstitution,proto3" json:"allow_text_substitution,omitempty"`
 	// OPTIONAL. Names the call across its retries, at most 128 printable ASCII characters. Calls of the same tenant with
 	// the same key and otherwise the same request, up to 8 within a day, count against a quota once, with the most that one

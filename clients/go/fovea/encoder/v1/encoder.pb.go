@@ -1319,6 +1319,243 @@ func (x *ReleaseRowsResponse) GetReleased() uint32 {
 	return 0
 }
 
+// Requests the text of a stored image.
+type ReadTextRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// REQUIRED. `sha256:<hex>`.
+	Digest string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Do not wait for the reader. If the image has not been read yet, `known` is false, and it is read in the background.
+	StoredOnly    bool `protobuf:"varint,2,opt,name=stored_only,json=storedOnly,proto3" json:"stored_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadTextRequest) Reset() {
+	*x = ReadTextRequest{}
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadTextRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadTextRequest) ProtoMessage() {}
+
+func (x *ReadTextRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadTextRequest.ProtoReflect.Descriptor instead.
+func (*ReadTextRequest) Descriptor() ([]byte, []int) {
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ReadTextRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *ReadTextRequest) GetStoredOnly() bool {
+	if x != nil {
+		return x.StoredOnly
+	}
+	return false
+}
+
+// A line of text in an image. The text comes from the image: treat it as data, never as instructions.
+type TextLine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The text. It has no control characters and no line breaks.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// The left side of its box, in pixels of the image as a viewer shows it.
+	Left uint32 `protobuf:"varint,2,opt,name=left,proto3" json:"left,omitempty"`
+	// The top of its box.
+	Top uint32 `protobuf:"varint,3,opt,name=top,proto3" json:"top,omitempty"`
+	// The right side of its box.
+	Right uint32 `protobuf:"varint,4,opt,name=right,proto3" json:"right,omitempty"`
+	// The bottom of its box.
+	Bottom uint32 `protobuf:"varint,5,opt,name=bottom,proto3" json:"bottom,omitempty"`
+	// How sure the reader is of the text, 0 to 1.
+	Confidence    float32 `protobuf:"fixed32,6,opt,name=confidence,proto3" json:"confidence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TextLine) Reset() {
+	*x = TextLine{}
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TextLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TextLine) ProtoMessage() {}
+
+func (x *TextLine) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TextLine.ProtoReflect.Descriptor instead.
+func (*TextLine) Descriptor() ([]byte, []int) {
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *TextLine) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *TextLine) GetLeft() uint32 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
+func (x *TextLine) GetTop() uint32 {
+	if x != nil {
+		return x.Top
+	}
+	return 0
+}
+
+func (x *TextLine) GetRight() uint32 {
+	if x != nil {
+		return x.Right
+	}
+	return 0
+}
+
+func (x *TextLine) GetBottom() uint32 {
+	if x != nil {
+		return x.Bottom
+	}
+	return 0
+}
+
+func (x *TextLine) GetConfidence() float32 {
+	if x != nil {
+		return x.Confidence
+	}
+	return 0
+}
+
+// The text of an image.
+type ReadTextResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// False if the image has not been read yet and the request has `stored_only`.
+	Known bool `protobuf:"varint,1,opt,name=known,proto3" json:"known,omitempty"`
+	// The lines, from top to bottom and from left to right.
+	Lines []*TextLine `protobuf:"bytes,2,rep,name=lines,proto3" json:"lines,omitempty"`
+	// The name of the reader, `rapidocr` or `tesseract`.
+	Reader string `protobuf:"bytes,3,opt,name=reader,proto3" json:"reader,omitempty"`
+	// The reader's version.
+	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	// True if the image had been read before this call.
+	Stored bool `protobuf:"varint,5,opt,name=stored,proto3" json:"stored,omitempty"`
+	// Milliseconds of CPU that reading took, for this call or an earlier one.
+	CpuMs         float32 `protobuf:"fixed32,6,opt,name=cpu_ms,json=cpuMs,proto3" json:"cpu_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadTextResponse) Reset() {
+	*x = ReadTextResponse{}
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadTextResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadTextResponse) ProtoMessage() {}
+
+func (x *ReadTextResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadTextResponse.ProtoReflect.Descriptor instead.
+func (*ReadTextResponse) Descriptor() ([]byte, []int) {
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ReadTextResponse) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
+func (x *ReadTextResponse) GetLines() []*TextLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *ReadTextResponse) GetReader() string {
+	if x != nil {
+		return x.Reader
+	}
+	return ""
+}
+
+func (x *ReadTextResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *ReadTextResponse) GetStored() bool {
+	if x != nil {
+		return x.Stored
+	}
+	return false
+}
+
+func (x *ReadTextResponse) GetCpuMs() float32 {
+	if x != nil {
+		return x.CpuMs
+	}
+	return 0
+}
+
 // Requests the cost of an image of a given size.
 type CountTokensRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1334,7 +1571,7 @@ type CountTokensRequest struct {
 
 func (x *CountTokensRequest) Reset() {
 	*x = CountTokensRequest{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[18]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1583,7 @@ func (x *CountTokensRequest) String() string {
 func (*CountTokensRequest) ProtoMessage() {}
 
 func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[18]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1596,7 @@ func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensRequest.ProtoReflect.Descriptor instead.
 func (*CountTokensRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{18}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CountTokensRequest) GetWidth() uint32 {
@@ -1394,7 +1631,7 @@ type CountTokensResponse struct {
 
 func (x *CountTokensResponse) Reset() {
 	*x = CountTokensResponse{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[19]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1406,7 +1643,7 @@ func (x *CountTokensResponse) String() string {
 func (*CountTokensResponse) ProtoMessage() {}
 
 func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[19]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1419,7 +1656,7 @@ func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensResponse.ProtoReflect.Descriptor instead.
 func (*CountTokensResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{19}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CountTokensResponse) GetCount() *v1.TokenCount {
@@ -1438,7 +1675,7 @@ type GetServerInfoRequest struct {
 
 func (x *GetServerInfoRequest) Reset() {
 	*x = GetServerInfoRequest{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[20]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1450,7 +1687,7 @@ func (x *GetServerInfoRequest) String() string {
 func (*GetServerInfoRequest) ProtoMessage() {}
 
 func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[20]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1463,7 +1700,7 @@ func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{20}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{23}
 }
 
 // The limits of an encoder. Each has a setting of the same name.
@@ -1528,14 +1765,24 @@ type EncoderLimits struct {
 	// Bytes of memory that decoding an image may take.
 	MaxDecodeMemoryBytes uint64 `protobuf:"varint,78,opt,name=max_decode_memory_bytes,json=maxDecodeMemoryBytes,proto3" json:"max_decode_memory_bytes,omitempty"`
 	// The share of `cache_bytes` and of `uploads_bytes` that one tenant may fill; 0 is no limit.
-	TenantShare   float64 `protobuf:"fixed64,62,opt,name=tenant_share,json=tenantShare,proto3" json:"tenant_share,omitempty"`
+	TenantShare float64 `protobuf:"fixed64,62,opt,name=tenant_share,json=tenantShare,proto3" json:"tenant_share,omitempty"`
+	// The most images whose text is read at the same time.
+	TextWorkers uint32 `protobuf:"varint,90,opt,name=text_workers,json=textWorkers,proto3" json:"text_workers,omitempty"`
+	// Seconds of CPU that reading the text of an image may take.
+	MaxTextS float64 `protobuf:"fixed64,91,opt,name=max_text_s,json=maxTextS,proto3" json:"max_text_s,omitempty"`
+	// Bytes of memory that reading the text of an image may take.
+	MaxTextMemoryBytes uint64 `protobuf:"varint,92,opt,name=max_text_memory_bytes,json=maxTextMemoryBytes,proto3" json:"max_text_memory_bytes,omitempty"`
+	// The most bytes of text of an image.
+	MaxTextBytes uint32 `protobuf:"varint,93,opt,name=max_text_bytes,json=maxTextBytes,proto3" json:"max_text_bytes,omitempty"`
+	// The most images that may wait to be read.
+	MaxTextQueue  uint32 `protobuf:"varint,94,opt,name=max_text_queue,json=maxTextQueue,proto3" json:"max_text_queue,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EncoderLimits) Reset() {
 	*x = EncoderLimits{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[21]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1547,7 +1794,7 @@ func (x *EncoderLimits) String() string {
 func (*EncoderLimits) ProtoMessage() {}
 
 func (x *EncoderLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[21]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1560,7 +1807,7 @@ func (x *EncoderLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderLimits.ProtoReflect.Descriptor instead.
 func (*EncoderLimits) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{21}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *EncoderLimits) GetMaxMessageBytes() uint32 {
@@ -1773,6 +2020,41 @@ func (x *EncoderLimits) GetTenantShare() float64 {
 	return 0
 }
 
+func (x *EncoderLimits) GetTextWorkers() uint32 {
+	if x != nil {
+		return x.TextWorkers
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxTextS() float64 {
+	if x != nil {
+		return x.MaxTextS
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxTextMemoryBytes() uint64 {
+	if x != nil {
+		return x.MaxTextMemoryBytes
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxTextBytes() uint32 {
+	if x != nil {
+		return x.MaxTextBytes
+	}
+	return 0
+}
+
+func (x *EncoderLimits) GetMaxTextQueue() uint32 {
+	if x != nil {
+		return x.MaxTextQueue
+	}
+	return 0
+}
+
 // The current load of an encoder.
 type EncoderLoad struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1788,7 +2070,7 @@ type EncoderLoad struct {
 
 func (x *EncoderLoad) Reset() {
 	*x = EncoderLoad{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[22]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1800,7 +2082,7 @@ func (x *EncoderLoad) String() string {
 func (*EncoderLoad) ProtoMessage() {}
 
 func (x *EncoderLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[22]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1813,7 +2095,7 @@ func (x *EncoderLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderLoad.ProtoReflect.Descriptor instead.
 func (*EncoderLoad) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{22}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *EncoderLoad) GetWaiting() uint32 {
@@ -1866,14 +2148,16 @@ type GetServerInfoResponse struct {
 	Dtype string `protobuf:"bytes,12,opt,name=dtype,proto3" json:"dtype,omitempty"`
 	// The id of the shared-memory arena. LeaseRows returns offsets into it. It is the file `fovea-arena-<id>` in /dev/shm
 	// of the encoder's host. Empty while loading, and if there is no arena.
-	Arena         string `protobuf:"bytes,13,opt,name=arena,proto3" json:"arena,omitempty"`
+	Arena string `protobuf:"bytes,13,opt,name=arena,proto3" json:"arena,omitempty"`
+	// The name and version of the reader of text. Empty if there is none.
+	TextReader    string `protobuf:"bytes,14,opt,name=text_reader,json=textReader,proto3" json:"text_reader,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetServerInfoResponse) Reset() {
 	*x = GetServerInfoResponse{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[23]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1885,7 +2169,7 @@ func (x *GetServerInfoResponse) String() string {
 func (*GetServerInfoResponse) ProtoMessage() {}
 
 func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[23]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1898,7 +2182,7 @@ func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetServerInfoResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{23}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetServerInfoResponse) GetVersion() string {
@@ -1992,6 +2276,13 @@ func (x *GetServerInfoResponse) GetArena() string {
 	return ""
 }
 
+func (x *GetServerInfoResponse) GetTextReader() string {
+	if x != nil {
+		return x.TextReader
+	}
+	return ""
+}
+
 // Names an image to delete.
 type DeleteImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2003,7 +2294,7 @@ type DeleteImageRequest struct {
 
 func (x *DeleteImageRequest) Reset() {
 	*x = DeleteImageRequest{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[24]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2015,7 +2306,7 @@ func (x *DeleteImageRequest) String() string {
 func (*DeleteImageRequest) ProtoMessage() {}
 
 func (x *DeleteImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[24]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2028,7 +2319,7 @@ func (x *DeleteImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteImageRequest.ProtoReflect.Descriptor instead.
 func (*DeleteImageRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{24}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DeleteImageRequest) GetDigest() string {
@@ -2055,7 +2346,7 @@ type DeleteImageResponse struct {
 
 func (x *DeleteImageResponse) Reset() {
 	*x = DeleteImageResponse{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[25]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2067,7 +2358,7 @@ func (x *DeleteImageResponse) String() string {
 func (*DeleteImageResponse) ProtoMessage() {}
 
 func (x *DeleteImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[25]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2080,7 +2371,7 @@ func (x *DeleteImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteImageResponse.ProtoReflect.Descriptor instead.
 func (*DeleteImageResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{25}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeleteImageResponse) GetUploads() uint32 {
@@ -2122,7 +2413,7 @@ type PurgeTenantRequest struct {
 
 func (x *PurgeTenantRequest) Reset() {
 	*x = PurgeTenantRequest{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[26]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2134,7 +2425,7 @@ func (x *PurgeTenantRequest) String() string {
 func (*PurgeTenantRequest) ProtoMessage() {}
 
 func (x *PurgeTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[26]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2147,7 +2438,7 @@ func (x *PurgeTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeTenantRequest.ProtoReflect.Descriptor instead.
 func (*PurgeTenantRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{26}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PurgeTenantRequest) GetTenant() string {
@@ -2174,7 +2465,7 @@ type PurgeTenantResponse struct {
 
 func (x *PurgeTenantResponse) Reset() {
 	*x = PurgeTenantResponse{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[27]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2186,7 +2477,7 @@ func (x *PurgeTenantResponse) String() string {
 func (*PurgeTenantResponse) ProtoMessage() {}
 
 func (x *PurgeTenantResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[27]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2199,7 +2490,7 @@ func (x *PurgeTenantResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeTenantResponse.ProtoReflect.Descriptor instead.
 func (*PurgeTenantResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{27}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PurgeTenantResponse) GetUploads() uint32 {
@@ -2239,7 +2530,7 @@ type GetCacheStatsRequest struct {
 
 func (x *GetCacheStatsRequest) Reset() {
 	*x = GetCacheStatsRequest{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[28]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2251,7 +2542,7 @@ func (x *GetCacheStatsRequest) String() string {
 func (*GetCacheStatsRequest) ProtoMessage() {}
 
 func (x *GetCacheStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[28]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2264,7 +2555,7 @@ func (x *GetCacheStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCacheStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetCacheStatsRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{28}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{31}
 }
 
 // Statistics of the store. Sizes survive a restart. Event counts start at zero with the process.
@@ -2298,7 +2589,7 @@ type GetCacheStatsResponse struct {
 
 func (x *GetCacheStatsResponse) Reset() {
 	*x = GetCacheStatsResponse{}
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[29]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2310,7 +2601,7 @@ func (x *GetCacheStatsResponse) String() string {
 func (*GetCacheStatsResponse) ProtoMessage() {}
 
 func (x *GetCacheStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[29]
+	mi := &file_fovea_encoder_v1_encoder_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2323,7 +2614,7 @@ func (x *GetCacheStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCacheStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetCacheStatsResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{29}
+	return file_fovea_encoder_v1_encoder_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetCacheStatsResponse) GetRecords() uint32 {
@@ -2495,7 +2786,27 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\x12ReleaseRowsRequest\x12\x1b\n" +
 	"\tlease_ids\x18\x01 \x03(\tR\bleaseIds\"1\n" +
 	"\x13ReleaseRowsResponse\x12\x1a\n" +
-	"\breleased\x18\x01 \x01(\rR\breleased\"u\n" +
+	"\breleased\x18\x01 \x01(\rR\breleased\"J\n" +
+	"\x0fReadTextRequest\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x1f\n" +
+	"\vstored_only\x18\x02 \x01(\bR\n" +
+	"storedOnly\"\x92\x01\n" +
+	"\bTextLine\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12\x12\n" +
+	"\x04left\x18\x02 \x01(\rR\x04left\x12\x10\n" +
+	"\x03top\x18\x03 \x01(\rR\x03top\x12\x14\n" +
+	"\x05right\x18\x04 \x01(\rR\x05right\x12\x16\n" +
+	"\x06bottom\x18\x05 \x01(\rR\x06bottom\x12\x1e\n" +
+	"\n" +
+	"confidence\x18\x06 \x01(\x02R\n" +
+	"confidence\"\xbb\x01\n" +
+	"\x10ReadTextResponse\x12\x14\n" +
+	"\x05known\x18\x01 \x01(\bR\x05known\x120\n" +
+	"\x05lines\x18\x02 \x03(\v2\x1a.fovea.encoder.v1.TextLineR\x05lines\x12\x16\n" +
+	"\x06reader\x18\x03 \x01(\tR\x06reader\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\x12\x16\n" +
+	"\x06stored\x18\x05 \x01(\bR\x06stored\x12\x15\n" +
+	"\x06cpu_ms\x18\x06 \x01(\x02R\x05cpuMs\"u\n" +
 	"\x12CountTokensRequest\x12\x14\n" +
 	"\x05width\x18\x01 \x01(\rR\x05width\x12\x16\n" +
 	"\x06height\x18\x02 \x01(\rR\x06height\x12\"\n" +
@@ -2504,7 +2815,7 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\v_max_pixels\"H\n" +
 	"\x13CountTokensResponse\x121\n" +
 	"\x05count\x18\x01 \x01(\v2\x1b.fovea.vision.v1.TokenCountR\x05count\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xc1\t\n" +
+	"\x14GetServerInfoRequest\"\x81\v\n" +
 	"\rEncoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12&\n" +
 	"\x0fmax_image_bytes\x18\x02 \x01(\rR\rmaxImageBytes\x12(\n" +
@@ -2541,11 +2852,17 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\fmax_decode_s\x18M \x01(\x01R\n" +
 	"maxDecodeS\x125\n" +
 	"\x17max_decode_memory_bytes\x18N \x01(\x04R\x14maxDecodeMemoryBytes\x12!\n" +
-	"\ftenant_share\x18> \x01(\x01R\vtenantShare\"[\n" +
+	"\ftenant_share\x18> \x01(\x01R\vtenantShare\x12!\n" +
+	"\ftext_workers\x18Z \x01(\rR\vtextWorkers\x12\x1c\n" +
+	"\n" +
+	"max_text_s\x18[ \x01(\x01R\bmaxTextS\x121\n" +
+	"\x15max_text_memory_bytes\x18\\ \x01(\x04R\x12maxTextMemoryBytes\x12$\n" +
+	"\x0emax_text_bytes\x18] \x01(\rR\fmaxTextBytes\x12$\n" +
+	"\x0emax_text_queue\x18^ \x01(\rR\fmaxTextQueue\"[\n" +
 	"\vEncoderLoad\x12\x18\n" +
 	"\awaiting\x18\x01 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12\x18\n" +
-	"\aencodes\x18\x03 \x01(\rR\aencodes\"\xde\x03\n" +
+	"\aencodes\x18\x03 \x01(\rR\aencodes\"\xff\x03\n" +
 	"\x15GetServerInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -2560,7 +2877,9 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	" \x01(\x02R\x0floadingProgress\x12\x16\n" +
 	"\x06device\x18\v \x01(\tR\x06device\x12\x14\n" +
 	"\x05dtype\x18\f \x01(\tR\x05dtype\x12\x14\n" +
-	"\x05arena\x18\r \x01(\tR\x05arena\",\n" +
+	"\x05arena\x18\r \x01(\tR\x05arena\x12\x1f\n" +
+	"\vtext_reader\x18\x0e \x01(\tR\n" +
+	"textReader\",\n" +
 	"\x12DeleteImageRequest\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\"\x93\x01\n" +
 	"\x13DeleteImageResponse\x12\x18\n" +
@@ -2594,14 +2913,15 @@ const file_fovea_encoder_v1_encoder_proto_rawDesc = "" +
 	"\x15SERVING_STATE_LOADING\x10\x01\x12\x19\n" +
 	"\x15SERVING_STATE_SERVING\x10\x02\x12\x1a\n" +
 	"\x16SERVING_STATE_DRAINING\x10\x03\x12\x18\n" +
-	"\x14SERVING_STATE_FAILED\x10\x042\xf6\a\n" +
+	"\x14SERVING_STATE_FAILED\x10\x042\xc9\b\n" +
 	"\x0eEncoderService\x12S\n" +
 	"\bPutImage\x12!.fovea.encoder.v1.PutImageRequest\x1a\".fovea.encoder.v1.PutImageResponse(\x01\x12`\n" +
 	"\rDescribeImage\x12&.fovea.encoder.v1.DescribeImageRequest\x1a'.fovea.encoder.v1.DescribeImageResponse\x12M\n" +
 	"\x06Encode\x12\x1f.fovea.encoder.v1.EncodeRequest\x1a .fovea.encoder.v1.EncodeResponse0\x01\x12T\n" +
 	"\tPlaceRows\x12\".fovea.encoder.v1.PlaceRowsRequest\x1a#.fovea.encoder.v1.PlaceRowsResponse\x12T\n" +
 	"\tLeaseRows\x12\".fovea.encoder.v1.LeaseRowsRequest\x1a#.fovea.encoder.v1.LeaseRowsResponse\x12Z\n" +
-	"\vReleaseRows\x12$.fovea.encoder.v1.ReleaseRowsRequest\x1a%.fovea.encoder.v1.ReleaseRowsResponse\x12Z\n" +
+	"\vReleaseRows\x12$.fovea.encoder.v1.ReleaseRowsRequest\x1a%.fovea.encoder.v1.ReleaseRowsResponse\x12Q\n" +
+	"\bReadText\x12!.fovea.encoder.v1.ReadTextRequest\x1a\".fovea.encoder.v1.ReadTextResponse\x12Z\n" +
 	"\vCountTokens\x12$.fovea.encoder.v1.CountTokensRequest\x1a%.fovea.encoder.v1.CountTokensResponse\x12`\n" +
 	"\rGetServerInfo\x12&.fovea.encoder.v1.GetServerInfoRequest\x1a'.fovea.encoder.v1.GetServerInfoResponse\x12Z\n" +
 	"\vDeleteImage\x12$.fovea.encoder.v1.DeleteImageRequest\x1a%.fovea.encoder.v1.DeleteImageResponse\x12Z\n" +
@@ -2622,7 +2942,7 @@ func file_fovea_encoder_v1_encoder_proto_rawDescGZIP() []byte {
 }
 
 var file_fovea_encoder_v1_encoder_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fovea_encoder_v1_encoder_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_fovea_encoder_v1_encoder_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_fovea_encoder_v1_encoder_proto_goTypes = []any{
 	(ServingState)(0),             // 0: fovea.encoder.v1.ServingState
 	(*PutImageHeader)(nil),        // 1: fovea.encoder.v1.PutImageHeader
@@ -2643,42 +2963,45 @@ var file_fovea_encoder_v1_encoder_proto_goTypes = []any{
 	(*LeaseRowsResponse)(nil),     // 16: fovea.encoder.v1.LeaseRowsResponse
 	(*ReleaseRowsRequest)(nil),    // 17: fovea.encoder.v1.ReleaseRowsRequest
 	(*ReleaseRowsResponse)(nil),   // 18: fovea.encoder.v1.ReleaseRowsResponse
-	(*CountTokensRequest)(nil),    // 19: fovea.encoder.v1.CountTokensRequest
-	(*CountTokensResponse)(nil),   // 20: fovea.encoder.v1.CountTokensResponse
-	(*GetServerInfoRequest)(nil),  // 21: fovea.encoder.v1.GetServerInfoRequest
-	(*EncoderLimits)(nil),         // 22: fovea.encoder.v1.EncoderLimits
-	(*EncoderLoad)(nil),           // 23: fovea.encoder.v1.EncoderLoad
-	(*GetServerInfoResponse)(nil), // 24: fovea.encoder.v1.GetServerInfoResponse
-	(*DeleteImageRequest)(nil),    // 25: fovea.encoder.v1.DeleteImageRequest
-	(*DeleteImageResponse)(nil),   // 26: fovea.encoder.v1.DeleteImageResponse
-	(*PurgeTenantRequest)(nil),    // 27: fovea.encoder.v1.PurgeTenantRequest
-	(*PurgeTenantResponse)(nil),   // 28: fovea.encoder.v1.PurgeTenantResponse
-	(*GetCacheStatsRequest)(nil),  // 29: fovea.encoder.v1.GetCacheStatsRequest
-	(*GetCacheStatsResponse)(nil), // 30: fovea.encoder.v1.GetCacheStatsResponse
-	(*v1.ImageFacts)(nil),         // 31: fovea.vision.v1.ImageFacts
-	(*timestamppb.Timestamp)(nil), // 32: google.protobuf.Timestamp
-	(v1.Reducer)(0),               // 33: fovea.vision.v1.Reducer
-	(*v1.RowLayout)(nil),          // 34: fovea.vision.v1.RowLayout
-	(*v1.TokenCount)(nil),         // 35: fovea.vision.v1.TokenCount
-	(v1.RowSource)(0),             // 36: fovea.vision.v1.RowSource
-	(*v1.RowChunk)(nil),           // 37: fovea.vision.v1.RowChunk
-	(v1.Erasure)(0),               // 38: fovea.vision.v1.Erasure
+	(*ReadTextRequest)(nil),       // 19: fovea.encoder.v1.ReadTextRequest
+	(*TextLine)(nil),              // 20: fovea.encoder.v1.TextLine
+	(*ReadTextResponse)(nil),      // 21: fovea.encoder.v1.ReadTextResponse
+	(*CountTokensRequest)(nil),    // 22: fovea.encoder.v1.CountTokensRequest
+	(*CountTokensResponse)(nil),   // 23: fovea.encoder.v1.CountTokensResponse
+	(*GetServerInfoRequest)(nil),  // 24: fovea.encoder.v1.GetServerInfoRequest
+	(*EncoderLimits)(nil),         // 25: fovea.encoder.v1.EncoderLimits
+	(*EncoderLoad)(nil),           // 26: fovea.encoder.v1.EncoderLoad
+	(*GetServerInfoResponse)(nil), // 27: fovea.encoder.v1.GetServerInfoResponse
+	(*DeleteImageRequest)(nil),    // 28: fovea.encoder.v1.DeleteImageRequest
+	(*DeleteImageResponse)(nil),   // 29: fovea.encoder.v1.DeleteImageResponse
+	(*PurgeTenantRequest)(nil),    // 30: fovea.encoder.v1.PurgeTenantRequest
+	(*PurgeTenantResponse)(nil),   // 31: fovea.encoder.v1.PurgeTenantResponse
+	(*GetCacheStatsRequest)(nil),  // 32: fovea.encoder.v1.GetCacheStatsRequest
+	(*GetCacheStatsResponse)(nil), // 33: fovea.encoder.v1.GetCacheStatsResponse
+	(*v1.ImageFacts)(nil),         // 34: fovea.vision.v1.ImageFacts
+	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
+	(v1.Reducer)(0),               // 36: fovea.vision.v1.Reducer
+	(*v1.RowLayout)(nil),          // 37: fovea.vision.v1.RowLayout
+	(*v1.TokenCount)(nil),         // 38: fovea.vision.v1.TokenCount
+	(v1.RowSource)(0),             // 39: fovea.vision.v1.RowSource
+	(*v1.RowChunk)(nil),           // 40: fovea.vision.v1.RowChunk
+	(v1.Erasure)(0),               // 41: fovea.vision.v1.Erasure
 }
 var file_fovea_encoder_v1_encoder_proto_depIdxs = []int32{
 	1,  // 0: fovea.encoder.v1.PutImageRequest.header:type_name -> fovea.encoder.v1.PutImageHeader
-	31, // 1: fovea.encoder.v1.PutImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
-	32, // 2: fovea.encoder.v1.PutImageResponse.expire_time:type_name -> google.protobuf.Timestamp
-	31, // 3: fovea.encoder.v1.DescribeImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
-	32, // 4: fovea.encoder.v1.DescribeImageResponse.expire_time:type_name -> google.protobuf.Timestamp
+	34, // 1: fovea.encoder.v1.PutImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
+	35, // 2: fovea.encoder.v1.PutImageResponse.expire_time:type_name -> google.protobuf.Timestamp
+	34, // 3: fovea.encoder.v1.DescribeImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
+	35, // 4: fovea.encoder.v1.DescribeImageResponse.expire_time:type_name -> google.protobuf.Timestamp
 	7,  // 5: fovea.encoder.v1.EncodePlan.rows:type_name -> fovea.encoder.v1.RowChoice
-	33, // 6: fovea.encoder.v1.RowChoice.reducer:type_name -> fovea.vision.v1.Reducer
+	36, // 6: fovea.encoder.v1.RowChoice.reducer:type_name -> fovea.vision.v1.Reducer
 	6,  // 7: fovea.encoder.v1.EncodeRequest.plan:type_name -> fovea.encoder.v1.EncodePlan
-	34, // 8: fovea.encoder.v1.EncodeHeader.layout:type_name -> fovea.vision.v1.RowLayout
-	35, // 9: fovea.encoder.v1.EncodeHeader.count:type_name -> fovea.vision.v1.TokenCount
-	36, // 10: fovea.encoder.v1.EncodeHeader.source:type_name -> fovea.vision.v1.RowSource
+	37, // 8: fovea.encoder.v1.EncodeHeader.layout:type_name -> fovea.vision.v1.RowLayout
+	38, // 9: fovea.encoder.v1.EncodeHeader.count:type_name -> fovea.vision.v1.TokenCount
+	39, // 10: fovea.encoder.v1.EncodeHeader.source:type_name -> fovea.vision.v1.RowSource
 	10, // 11: fovea.encoder.v1.EncodeSummary.timings:type_name -> fovea.encoder.v1.EncodeTimings
 	9,  // 12: fovea.encoder.v1.EncodeResponse.header:type_name -> fovea.encoder.v1.EncodeHeader
-	37, // 13: fovea.encoder.v1.EncodeResponse.chunk:type_name -> fovea.vision.v1.RowChunk
+	40, // 13: fovea.encoder.v1.EncodeResponse.chunk:type_name -> fovea.vision.v1.RowChunk
 	11, // 14: fovea.encoder.v1.EncodeResponse.summary:type_name -> fovea.encoder.v1.EncodeSummary
 	8,  // 15: fovea.encoder.v1.PlaceRowsRequest.encode:type_name -> fovea.encoder.v1.EncodeRequest
 	9,  // 16: fovea.encoder.v1.PlaceRowsResponse.header:type_name -> fovea.encoder.v1.EncodeHeader
@@ -2686,41 +3009,44 @@ var file_fovea_encoder_v1_encoder_proto_depIdxs = []int32{
 	8,  // 18: fovea.encoder.v1.LeaseRowsRequest.encode:type_name -> fovea.encoder.v1.EncodeRequest
 	9,  // 19: fovea.encoder.v1.LeaseRowsResponse.header:type_name -> fovea.encoder.v1.EncodeHeader
 	11, // 20: fovea.encoder.v1.LeaseRowsResponse.summary:type_name -> fovea.encoder.v1.EncodeSummary
-	32, // 21: fovea.encoder.v1.LeaseRowsResponse.expire_time:type_name -> google.protobuf.Timestamp
-	35, // 22: fovea.encoder.v1.CountTokensResponse.count:type_name -> fovea.vision.v1.TokenCount
-	34, // 23: fovea.encoder.v1.GetServerInfoResponse.layout:type_name -> fovea.vision.v1.RowLayout
-	22, // 24: fovea.encoder.v1.GetServerInfoResponse.limits:type_name -> fovea.encoder.v1.EncoderLimits
-	23, // 25: fovea.encoder.v1.GetServerInfoResponse.load:type_name -> fovea.encoder.v1.EncoderLoad
-	0,  // 26: fovea.encoder.v1.GetServerInfoResponse.state:type_name -> fovea.encoder.v1.ServingState
-	38, // 27: fovea.encoder.v1.DeleteImageResponse.erasure:type_name -> fovea.vision.v1.Erasure
-	38, // 28: fovea.encoder.v1.PurgeTenantResponse.erasure:type_name -> fovea.vision.v1.Erasure
-	2,  // 29: fovea.encoder.v1.EncoderService.PutImage:input_type -> fovea.encoder.v1.PutImageRequest
-	4,  // 30: fovea.encoder.v1.EncoderService.DescribeImage:input_type -> fovea.encoder.v1.DescribeImageRequest
-	8,  // 31: fovea.encoder.v1.EncoderService.Encode:input_type -> fovea.encoder.v1.EncodeRequest
-	13, // 32: fovea.encoder.v1.EncoderService.PlaceRows:input_type -> fovea.encoder.v1.PlaceRowsRequest
-	15, // 33: fovea.encoder.v1.EncoderService.LeaseRows:input_type -> fovea.encoder.v1.LeaseRowsRequest
-	17, // 34: fovea.encoder.v1.EncoderService.ReleaseRows:input_type -> fovea.encoder.v1.ReleaseRowsRequest
-	19, // 35: fovea.encoder.v1.EncoderService.CountTokens:input_type -> fovea.encoder.v1.CountTokensRequest
-	21, // 36: fovea.encoder.v1.EncoderService.GetServerInfo:input_type -> fovea.encoder.v1.GetServerInfoRequest
-	25, // 37: fovea.encoder.v1.EncoderService.DeleteImage:input_type -> fovea.encoder.v1.DeleteImageRequest
-	27, // 38: fovea.encoder.v1.EncoderService.PurgeTenant:input_type -> fovea.encoder.v1.PurgeTenantRequest
-	29, // 39: fovea.encoder.v1.EncoderService.GetCacheStats:input_type -> fovea.encoder.v1.GetCacheStatsRequest
-	3,  // 40: fovea.encoder.v1.EncoderService.PutImage:output_type -> fovea.encoder.v1.PutImageResponse
-	5,  // 41: fovea.encoder.v1.EncoderService.DescribeImage:output_type -> fovea.encoder.v1.DescribeImageResponse
-	12, // 42: fovea.encoder.v1.EncoderService.Encode:output_type -> fovea.encoder.v1.EncodeResponse
-	14, // 43: fovea.encoder.v1.EncoderService.PlaceRows:output_type -> fovea.encoder.v1.PlaceRowsResponse
-	16, // 44: fovea.encoder.v1.EncoderService.LeaseRows:output_type -> fovea.encoder.v1.LeaseRowsResponse
-	18, // 45: fovea.encoder.v1.EncoderService.ReleaseRows:output_type -> fovea.encoder.v1.ReleaseRowsResponse
-	20, // 46: fovea.encoder.v1.EncoderService.CountTokens:output_type -> fovea.encoder.v1.CountTokensResponse
-	24, // 47: fovea.encoder.v1.EncoderService.GetServerInfo:output_type -> fovea.encoder.v1.GetServerInfoResponse
-	26, // 48: fovea.encoder.v1.EncoderService.DeleteImage:output_type -> fovea.encoder.v1.DeleteImageResponse
-	28, // 49: fovea.encoder.v1.EncoderService.PurgeTenant:output_type -> fovea.encoder.v1.PurgeTenantResponse
-	30, // 50: fovea.encoder.v1.EncoderService.GetCacheStats:output_type -> fovea.encoder.v1.GetCacheStatsResponse
-	40, // [40:51] is the sub-list for method output_type
-	29, // [29:40] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	35, // 21: fovea.encoder.v1.LeaseRowsResponse.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 22: fovea.encoder.v1.ReadTextResponse.lines:type_name -> fovea.encoder.v1.TextLine
+	38, // 23: fovea.encoder.v1.CountTokensResponse.count:type_name -> fovea.vision.v1.TokenCount
+	37, // 24: fovea.encoder.v1.GetServerInfoResponse.layout:type_name -> fovea.vision.v1.RowLayout
+	25, // 25: fovea.encoder.v1.GetServerInfoResponse.limits:type_name -> fovea.encoder.v1.EncoderLimits
+	26, // 26: fovea.encoder.v1.GetServerInfoResponse.load:type_name -> fovea.encoder.v1.EncoderLoad
+	0,  // 27: fovea.encoder.v1.GetServerInfoResponse.state:type_name -> fovea.encoder.v1.ServingState
+	41, // 28: fovea.encoder.v1.DeleteImageResponse.erasure:type_name -> fovea.vision.v1.Erasure
+	41, // 29: fovea.encoder.v1.PurgeTenantResponse.erasure:type_name -> fovea.vision.v1.Erasure
+	2,  // 30: fovea.encoder.v1.EncoderService.PutImage:input_type -> fovea.encoder.v1.PutImageRequest
+	4,  // 31: fovea.encoder.v1.EncoderService.DescribeImage:input_type -> fovea.encoder.v1.DescribeImageRequest
+	8,  // 32: fovea.encoder.v1.EncoderService.Encode:input_type -> fovea.encoder.v1.EncodeRequest
+	13, // 33: fovea.encoder.v1.EncoderService.PlaceRows:input_type -> fovea.encoder.v1.PlaceRowsRequest
+	15, // 34: fovea.encoder.v1.EncoderService.LeaseRows:input_type -> fovea.encoder.v1.LeaseRowsRequest
+	17, // 35: fovea.encoder.v1.EncoderService.ReleaseRows:input_type -> fovea.encoder.v1.ReleaseRowsRequest
+	19, // 36: fovea.encoder.v1.EncoderService.ReadText:input_type -> fovea.encoder.v1.ReadTextRequest
+	22, // 37: fovea.encoder.v1.EncoderService.CountTokens:input_type -> fovea.encoder.v1.CountTokensRequest
+	24, // 38: fovea.encoder.v1.EncoderService.GetServerInfo:input_type -> fovea.encoder.v1.GetServerInfoRequest
+	28, // 39: fovea.encoder.v1.EncoderService.DeleteImage:input_type -> fovea.encoder.v1.DeleteImageRequest
+	30, // 40: fovea.encoder.v1.EncoderService.PurgeTenant:input_type -> fovea.encoder.v1.PurgeTenantRequest
+	32, // 41: fovea.encoder.v1.EncoderService.GetCacheStats:input_type -> fovea.encoder.v1.GetCacheStatsRequest
+	3,  // 42: fovea.encoder.v1.EncoderService.PutImage:output_type -> fovea.encoder.v1.PutImageResponse
+	5,  // 43: fovea.encoder.v1.EncoderService.DescribeImage:output_type -> fovea.encoder.v1.DescribeImageResponse
+	12, // 44: fovea.encoder.v1.EncoderService.Encode:output_type -> fovea.encoder.v1.EncodeResponse
+	14, // 45: fovea.encoder.v1.EncoderService.PlaceRows:output_type -> fovea.encoder.v1.PlaceRowsResponse
+	16, // 46: fovea.encoder.v1.EncoderService.LeaseRows:output_type -> fovea.encoder.v1.LeaseRowsResponse
+	18, // 47: fovea.encoder.v1.EncoderService.ReleaseRows:output_type -> fovea.encoder.v1.ReleaseRowsResponse
+	21, // 48: fovea.encoder.v1.EncoderService.ReadText:output_type -> fovea.encoder.v1.ReadTextResponse
+	23, // 49: fovea.encoder.v1.EncoderService.CountTokens:output_type -> fovea.encoder.v1.CountTokensResponse
+	27, // 50: fovea.encoder.v1.EncoderService.GetServerInfo:output_type -> fovea.encoder.v1.GetServerInfoResponse
+	29, // 51: fovea.encoder.v1.EncoderService.DeleteImage:output_type -> fovea.encoder.v1.DeleteImageResponse
+	31, // 52: fovea.encoder.v1.EncoderService.PurgeTenant:output_type -> fovea.encoder.v1.PurgeTenantResponse
+	33, // 53: fovea.encoder.v1.EncoderService.GetCacheStats:output_type -> fovea.encoder.v1.GetCacheStatsResponse
+	42, // [42:54] is the sub-list for method output_type
+	30, // [30:42] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_fovea_encoder_v1_encoder_proto_init() }
@@ -2735,14 +3061,14 @@ func file_fovea_encoder_v1_encoder_proto_init() {
 		(*EncodeResponse_Chunk)(nil),
 		(*EncodeResponse_Summary)(nil),
 	}
-	file_fovea_encoder_v1_encoder_proto_msgTypes[18].OneofWrappers = []any{}
+	file_fovea_encoder_v1_encoder_proto_msgTypes[21].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fovea_encoder_v1_encoder_proto_rawDesc), len(file_fovea_encoder_v1_encoder_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   30,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,7 @@ const (
 	EncoderService_PlaceRows_FullMethodName     = "/fovea.encoder.v1.EncoderService/PlaceRows"
 	EncoderService_LeaseRows_FullMethodName     = "/fovea.encoder.v1.EncoderService/LeaseRows"
 	EncoderService_ReleaseRows_FullMethodName   = "/fovea.encoder.v1.EncoderService/ReleaseRows"
+	EncoderService_ReadText_FullMethodName      = "/fovea.encoder.v1.EncoderService/ReadText"
 	EncoderService_CountTokens_FullMethodName   = "/fovea.encoder.v1.EncoderService/CountTokens"
 	EncoderService_GetServerInfo_FullMethodName = "/fovea.encoder.v1.EncoderService/GetServerInfo"
 	EncoderService_DeleteImage_FullMethodName   = "/fovea.encoder.v1.EncoderService/DeleteImage"
@@ -56,6 +57,10 @@ type EncoderServiceClient interface {
 	LeaseRows(ctx context.Context, in *LeaseRowsRequest, opts ...grpc.CallOption) (*LeaseRowsResponse, error)
 	// Releases leases before they expire, so that their memory can be reused. Idempotent.
 	ReleaseRows(ctx context.Context, in *ReleaseRowsRequest, opts ...grpc.CallOption) (*ReleaseRowsResponse, error)
+	// Returns the text of a stored image, read by OCR once and kept with the image. Fails with TEXT_NOT_FOUND if the image
+	// shows no text, TEXT_READER_MISSING without a reader, TEXT_TOO_COSTLY above a limit of reading, TEXT_READER_CRASHED if
+	// the image ends the reader's workers, and ENCODER_BUSY if too many images wait to be read.
+	ReadText(ctx context.Context, in *ReadTextRequest, opts ...grpc.CallOption) (*ReadTextResponse, error)
 	// Counts the tokens of an image from its width and height. Nothing is decoded.
 	CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error)
 	// Returns the model, the limits, the features and the load.
@@ -148,6 +153,16 @@ func (c *encoderServiceClient) ReleaseRows(ctx context.Context, in *ReleaseRowsR
 	return out, nil
 }
 
+func (c *encoderServiceClient) ReadText(ctx context.Context, in *ReadTextRequest, opts ...grpc.CallOption) (*ReadTextResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadTextResponse)
+	err := c.cc.Invoke(ctx, EncoderService_ReadText_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *encoderServiceClient) CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CountTokensResponse)
@@ -220,6 +235,10 @@ type EncoderServiceServer interface {
 	LeaseRows(context.Context, *LeaseRowsRequest) (*LeaseRowsResponse, error)
 	// Releases leases before they expire, so that their memory can be reused. Idempotent.
 	ReleaseRows(context.Context, *ReleaseRowsRequest) (*ReleaseRowsResponse, error)
+	// Returns the text of a stored image, read by OCR once and kept with the image. Fails with TEXT_NOT_FOUND if the image
+	// shows no text, TEXT_READER_MISSING without a reader, TEXT_TOO_COSTLY above a limit of reading, TEXT_READER_CRASHED if
+	// the image ends the reader's workers, and ENCODER_BUSY if too many images wait to be read.
+	ReadText(context.Context, *ReadTextRequest) (*ReadTextResponse, error)
 	// Counts the tokens of an image from its width and height. Nothing is decoded.
 	CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error)
 	// Returns the model, the limits, the features and the load.
@@ -257,6 +276,9 @@ func (UnimplementedEncoderServiceServer) LeaseRows(context.Context, *LeaseRowsRe
 }
 func (UnimplementedEncoderServiceServer) ReleaseRows(context.Context, *ReleaseRowsRequest) (*ReleaseRowsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReleaseRows not implemented")
+}
+func (UnimplementedEncoderServiceServer) ReadText(context.Context, *ReadTextRequest) (*ReadTextResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReadText not implemented")
 }
 func (UnimplementedEncoderServiceServer) CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CountTokens not implemented")
@@ -384,6 +406,24 @@ func _EncoderService_ReleaseRows_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EncoderService_ReadText_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadTextRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EncoderServiceServer).ReadText(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EncoderService_ReadText_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EncoderServiceServer).ReadText(ctx, req.(*ReadTextRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _EncoderService_CountTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CountTokensRequest)
 	if err := dec(in); err != nil {
@@ -496,6 +536,10 @@ var EncoderService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReleaseRows",
 			Handler:    _EncoderService_ReleaseRows_Handler,
+		},
+		{
+			MethodName: "ReadText",
+			Handler:    _EncoderService_ReadText_Handler,
 		},
 		{
 			MethodName: "CountTokens",

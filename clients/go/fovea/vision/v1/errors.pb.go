@@ -173,6 +173,15 @@ const (
 	// `on_failure` of the tier allows no other tier, or a part of its answer had already been sent. `tier` and `why` in the
 	// metadata.
 	ErrorReason_ERROR_REASON_TIER_UNAVAILABLE ErrorReason = 82
+	// FAILED_PRECONDITION: the encoder has no reader of text. `reader` in the metadata is the one that its setting names.
+	ErrorReason_ERROR_REASON_TEXT_READER_MISSING ErrorReason = 83
+	// NOT_FOUND: the image shows no text. `digest` in the metadata is its id.
+	ErrorReason_ERROR_REASON_TEXT_NOT_FOUND ErrorReason = 84
+	// INVALID_ARGUMENT: reading the text of the image takes more CPU time or memory than allowed, or it is longer than
+	// allowed. `limit` in the metadata is the allowed amount. After a second attempt the image is refused for some minutes.
+	ErrorReason_ERROR_REASON_TEXT_TOO_COSTLY ErrorReason = 85
+	// INVALID_ARGUMENT: reading the text of the image has crashed two workers. It is refused for some minutes.
+	ErrorReason_ERROR_REASON_TEXT_READER_CRASHED ErrorReason = 86
 )
 
 // Enum value maps for ErrorReason.
@@ -243,6 +252,10 @@ var (
 		80: "ERROR_REASON_TIER_UNKNOWN",
 		81: "ERROR_REASON_TIER_DID_NOT_ANSWER",
 		82: "ERROR_REASON_TIER_UNAVAILABLE",
+		83: "ERROR_REASON_TEXT_READER_MISSING",
+		84: "ERROR_REASON_TEXT_NOT_FOUND",
+		85: "ERROR_REASON_TEXT_TOO_COSTLY",
+		86: "ERROR_REASON_TEXT_READER_CRASHED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                0,
@@ -310,6 +323,10 @@ var (
 		"ERROR_REASON_TIER_UNKNOWN":               80,
 		"ERROR_REASON_TIER_DID_NOT_ANSWER":        81,
 		"ERROR_REASON_TIER_UNAVAILABLE":           82,
+		"ERROR_REASON_TEXT_READER_MISSING":        83,
+		"ERROR_REASON_TEXT_NOT_FOUND":             84,
+		"ERROR_REASON_TEXT_TOO_COSTLY":            85,
+		"ERROR_REASON_TEXT_READER_CRASHED":        86,
 	}
 )
 
@@ -344,7 +361,7 @@ var File_fovea_vision_v1_errors_proto protoreflect.FileDescriptor
 
 const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xaf\x11\n" +
+	"\x1cfovea/vision/v1/errors.proto\x12\x0ffovea.vision.v1*\xbe\x12\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12!\n" +
@@ -411,7 +428,11 @@ const file_fovea_vision_v1_errors_proto_rawDesc = "" +
 	"\x1bERROR_REASON_QUOTE_EXCEEDED\x10J\x12\x1d\n" +
 	"\x19ERROR_REASON_TIER_UNKNOWN\x10P\x12$\n" +
 	" ERROR_REASON_TIER_DID_NOT_ANSWER\x10Q\x12!\n" +
-	"\x1dERROR_REASON_TIER_UNAVAILABLE\x10RB>\n" +
+	"\x1dERROR_REASON_TIER_UNAVAILABLE\x10R\x12$\n" +
+	" ERROR_REASON_TEXT_READER_MISSING\x10S\x12\x1f\n" +
+	"\x1bERROR_REASON_TEXT_NOT_FOUND\x10T\x12 \n" +
+	"\x1cERROR_REASON_TEXT_TOO_COSTLY\x10U\x12$\n" +
+	" ERROR_REASON_TEXT_READER_CRASHED\x10VB>\n" +
 	"\x13dev.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3"
 
 var (

@@ -32,7 +32,8 @@ record Draft(GenerateRequest request, Collection<Upload> uploads, Map<String, St
             .setIdempotencyKey(question.idempotencyKey())
             .setTier(question.route().tier())
             .setHopLimit(question.route().hopLimit())
-            .setParentRequestId(question.route().parentRequestId());
+            .setParentRequestId(question.route().parentRequestId())
+            .setAllowTextSubstitution(question.route().allowTextSubstitution());
     question.messages().forEach(message -> request.addMessages(message(message, uploads)));
     request.setSampling(sampling(question.sampling()));
     request.setVisual(visual(question.budget()));

@@ -65,6 +65,10 @@ public enum Reason {
   TIER_UNKNOWN,
   TIER_DID_NOT_ANSWER,
   TIER_UNAVAILABLE,
+  TEXT_READER_MISSING,
+  TEXT_NOT_FOUND,
+  TEXT_TOO_COSTLY,
+  TEXT_READER_CRASHED,
   /** A status without Fovea's details, or a reason that this client does not know. */
   UNKNOWN;
 

@@ -3,6 +3,7 @@ package dev.fovea.client;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.time.Instant;
 import java.util.List;
@@ -103,10 +104,11 @@ class UsageTest {
 
   @Test
   void theRouteIsSentWithTheRequest() {
-    fovea.countTokens(Question.of("?").withRoute(new Route("large", 2, "parent")).withLogprobs());
+    fovea.countTokens(Question.of("?").withRoute(new Route("large", 2, "parent", true)).withLogprobs());
     var sent = server.asked.get(server.asked.size() - 1);
     assertEquals("large", sent.getTier());
     assertEquals(2, sent.getHopLimit());
     assertEquals("parent", sent.getParentRequestId());
+    assertTrue(sent.getAllowTextSubstitution());
   }
 }

@@ -439,7 +439,8 @@ private static final long serialVersionUID = 0L;
   private boolean allowTextSubstitution_ = false;
   /**
    * <pre>
-   * OPTIONAL. Allows text read from an image to replace its pixels. Not served yet.
+   * OPTIONAL. Allows text read from an image to replace its pixels where that costs fewer tokens, on a server with a tier
+   * of kind `text`. The image's receipt then has a step `text`. CountTokens and quotes count the pixels.
    * </pre>
    *
    * <code>bool allow_text_substitution = 10;</code>
@@ -2515,7 +2516,8 @@ private static final long serialVersionUID = 0L;
     private boolean allowTextSubstitution_ ;
     /**
      * <pre>
-     * OPTIONAL. Allows text read from an image to replace its pixels. Not served yet.
+     * OPTIONAL. Allows text read from an image to replace its pixels where that costs fewer tokens, on a server with a tier
+     * of kind `text`. The image's receipt then has a step `text`. CountTokens and quotes count the pixels.
      * </pre>
      *
      * <code>bool allow_text_substitution = 10;</code>
@@ -2527,7 +2529,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Allows text read from an image to replace its pixels. Not served yet.
+     * OPTIONAL. Allows text read from an image to replace its pixels where that costs fewer tokens, on a server with a tier
+     * of kind `text`. The image's receipt then has a step `text`. CountTokens and quotes count the pixels.
      * </pre>
      *
      * <code>bool allow_text_substitution = 10;</code>
@@ -2543,7 +2546,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * OPTIONAL. Allows text read from an image to replace its pixels. Not served yet.
+     * OPTIONAL. Allows text read from an image to replace its pixels where that costs fewer tokens, on a server with a tier
+     * of kind `text`. The image's receipt then has a step `text`. CountTokens and quotes count the pixels.
      * </pre>
      *
      * <code>bool allow_text_substitution = 10;</code>

@@ -241,7 +241,8 @@ public interface GenerateRequestOrBuilder extends
 
   /**
    * <pre>
-   * OPTIONAL. Allows text read from an image to replace its pixels. Not served yet.
+   * OPTIONAL. Allows text read from an image to replace its pixels where that costs fewer tokens, on a server with a tier
+   * of kind `text`. The image's receipt then has a step `text`. CountTokens and quotes count the pixels.
    * </pre>
    *
    * <code>bool allow_text_substitution = 10;</code>

@@ -117,6 +117,21 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_fovea_encoder_v1_ReleaseRowsResponse_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_encoder_v1_ReadTextRequest_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_encoder_v1_ReadTextRequest_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_encoder_v1_TextLine_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_encoder_v1_TextLine_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_encoder_v1_ReadTextResponse_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_encoder_v1_ReadTextResponse_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
     internal_static_fovea_encoder_v1_CountTokensRequest_descriptor;
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
@@ -240,88 +255,101 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
       "h3\030\005 \003(\006\022\020\n\010lease_id\030\006 \001(\t\022/\n\013expire_tim" +
       "e\030\007 \001(\0132\032.google.protobuf.Timestamp\"\'\n\022R" +
       "eleaseRowsRequest\022\021\n\tlease_ids\030\001 \003(\t\"\'\n\023" +
-      "ReleaseRowsResponse\022\020\n\010released\030\001 \001(\r\"[\n" +
-      "\022CountTokensRequest\022\r\n\005width\030\001 \001(\r\022\016\n\006he" +
-      "ight\030\002 \001(\r\022\027\n\nmax_pixels\030\003 \001(\rH\000\210\001\001B\r\n\013_" +
-      "max_pixels\"A\n\023CountTokensResponse\022*\n\005cou" +
-      "nt\030\001 \001(\0132\033.fovea.vision.v1.TokenCount\"\026\n" +
-      "\024GetServerInfoRequest\"\372\005\n\rEncoderLimits\022" +
-      "\031\n\021max_message_bytes\030\001 \001(\r\022\027\n\017max_image_" +
-      "bytes\030\002 \001(\r\022\030\n\020max_image_pixels\030\003 \001(\r\022\026\n" +
-      "\016max_image_side\030\004 \001(\r\022\030\n\020max_image_aspec" +
-      "t\030\005 \001(\r\022\026\n\016max_jpeg_scans\030\006 \001(\r\022\032\n\022defau" +
-      "lt_max_pixels\030\007 \001(\r\022\022\n\nmax_pixels\030\010 \001(\r\022" +
-      "\022\n\nmin_pixels\030\t \001(\r\022\031\n\021max_batch_patches" +
-      "\030\n \001(\r\022\021\n\tmax_queue\030\013 \001(\r\022\023\n\013cache_bytes" +
-      "\030\014 \001(\004\022\025\n\ruploads_bytes\030\r \001(\004\022\023\n\013arena_b" +
-      "ytes\030\016 \001(\004\022\025\n\rarena_lease_s\030\017 \001(\r\022\016\n\006idl" +
-      "e_s\030( \001(\r\022\033\n\023max_in_flight_bytes\030< \001(\004\022\032" +
-      "\n\022max_request_fields\030= \001(\r\022\032\n\022default_de" +
-      "adline_s\030F \001(\r\022\026\n\016max_wait_share\030G \001(\002\022\031" +
-      "\n\021max_tenant_images\030K \001(\r\022\027\n\017max_connect" +
-      "ions\030P \001(\r\022\036\n\026max_connection_streams\030Q \001" +
-      "(\r\022\031\n\021connection_idle_s\030R \001(\r\022\032\n\022max_met" +
-      "adata_bytes\030S \001(\r\022\032\n\022max_public_streams\030" +
-      "T \001(\r\022\026\n\016decode_workers\030L \001(\r\022\024\n\014max_dec" +
-      "ode_s\030M \001(\001\022\037\n\027max_decode_memory_bytes\030N" +
-      " \001(\004\022\024\n\014tenant_share\030> \001(\001\"@\n\013EncoderLoa" +
-      "d\022\017\n\007waiting\030\001 \001(\r\022\017\n\007running\030\002 \001(\r\022\017\n\007e" +
-      "ncodes\030\003 \001(\r\"\355\002\n\025GetServerInfoResponse\022\017" +
-      "\n\007version\030\001 \001(\t\022\014\n\004name\030\002 \001(\t\022\r\n\005model\030\003" +
-      " \001(\t\022\023\n\013fingerprint\030\004 \001(\t\022*\n\006layout\030\005 \001(" +
-      "\0132\032.fovea.vision.v1.RowLayout\022/\n\006limits\030" +
-      "\006 \001(\0132\037.fovea.encoder.v1.EncoderLimits\022+" +
-      "\n\004load\030\007 \001(\0132\035.fovea.encoder.v1.EncoderL" +
-      "oad\022\020\n\010features\030\010 \003(\t\022-\n\005state\030\t \001(\0162\036.f" +
-      "ovea.encoder.v1.ServingState\022\030\n\020loading_" +
-      "progress\030\n \001(\002\022\016\n\006device\030\013 \001(\t\022\r\n\005dtype\030" +
-      "\014 \001(\t\022\r\n\005arena\030\r \001(\t\"$\n\022DeleteImageReque" +
-      "st\022\016\n\006digest\030\001 \001(\t\"q\n\023DeleteImageRespons" +
-      "e\022\017\n\007uploads\030\001 \001(\r\022\017\n\007records\030\002 \001(\r\022\r\n\005b" +
-      "ytes\030\003 \001(\004\022)\n\007erasure\030\004 \001(\0162\030.fovea.visi" +
-      "on.v1.Erasure\"$\n\022PurgeTenantRequest\022\016\n\006t" +
-      "enant\030\001 \001(\t\"q\n\023PurgeTenantResponse\022\017\n\007up" +
-      "loads\030\001 \001(\r\022\017\n\007records\030\002 \001(\r\022\r\n\005bytes\030\003 " +
-      "\001(\004\022)\n\007erasure\030\004 \001(\0162\030.fovea.vision.v1.E" +
-      "rasure\"\026\n\024GetCacheStatsRequest\"\201\002\n\025GetCa" +
-      "cheStatsResponse\022\017\n\007records\030\001 \001(\r\022\024\n\014rec" +
-      "ord_bytes\030\002 \001(\004\022\035\n\025record_capacity_bytes" +
-      "\030\003 \001(\004\022\017\n\007uploads\030\004 \001(\r\022\024\n\014upload_bytes\030" +
-      "\005 \001(\004\022\035\n\025upload_capacity_bytes\030\006 \001(\004\022\014\n\004" +
-      "hits\030\007 \001(\r\022\016\n\006misses\030\010 \001(\r\022\021\n\tevictions\030" +
-      "\t \001(\r\022\025\n\rfailed_checks\030\n \001(\r\022\024\n\014skipped_" +
-      "puts\030\013 \001(\r*\231\001\n\014ServingState\022\035\n\031SERVING_S" +
-      "TATE_UNSPECIFIED\020\000\022\031\n\025SERVING_STATE_LOAD" +
-      "ING\020\001\022\031\n\025SERVING_STATE_SERVING\020\002\022\032\n\026SERV" +
-      "ING_STATE_DRAINING\020\003\022\030\n\024SERVING_STATE_FA" +
-      "ILED\020\0042\366\007\n\016EncoderService\022S\n\010PutImage\022!." +
-      "fovea.encoder.v1.PutImageRequest\032\".fovea" +
-      ".encoder.v1.PutImageResponse(\001\022`\n\rDescri" +
-      "beImage\022&.fovea.encoder.v1.DescribeImage" +
-      "Request\032\'.fovea.encoder.v1.DescribeImage" +
-      "Response\022M\n\006Encode\022\037.fovea.encoder.v1.En" +
-      "codeRequest\032 .fovea.encoder.v1.EncodeRes" +
-      "ponse0\001\022T\n\tPlaceRows\022\".fovea.encoder.v1." +
-      "PlaceRowsRequest\032#.fovea.encoder.v1.Plac" +
-      "eRowsResponse\022T\n\tLeaseRows\022\".fovea.encod" +
-      "er.v1.LeaseRowsRequest\032#.fovea.encoder.v" +
-      "1.LeaseRowsResponse\022Z\n\013ReleaseRows\022$.fov" +
-      "ea.encoder.v1.ReleaseRowsRequest\032%.fovea" +
-      ".encoder.v1.ReleaseRowsResponse\022Z\n\013Count" +
-      "Tokens\022$.fovea.encoder.v1.CountTokensReq" +
-      "uest\032%.fovea.encoder.v1.CountTokensRespo" +
-      "nse\022`\n\rGetServerInfo\022&.fovea.encoder.v1." +
-      "GetServerInfoRequest\032\'.fovea.encoder.v1." +
-      "GetServerInfoResponse\022Z\n\013DeleteImage\022$.f" +
-      "ovea.encoder.v1.DeleteImageRequest\032%.fov" +
-      "ea.encoder.v1.DeleteImageResponse\022Z\n\013Pur" +
-      "geTenant\022$.fovea.encoder.v1.PurgeTenantR" +
-      "equest\032%.fovea.encoder.v1.PurgeTenantRes" +
-      "ponse\022`\n\rGetCacheStats\022&.fovea.encoder.v" +
-      "1.GetCacheStatsRequest\032\'.fovea.encoder.v" +
-      "1.GetCacheStatsResponseBA\n\024dev.fovea.enc" +
-      "oder.v1P\001Z\'fovea.dev/go/fovea/encoder/v1" +
-      ";encoderv1b\006proto3"
+      "ReleaseRowsResponse\022\020\n\010released\030\001 \001(\r\"6\n" +
+      "\017ReadTextRequest\022\016\n\006digest\030\001 \001(\t\022\023\n\013stor" +
+      "ed_only\030\002 \001(\010\"f\n\010TextLine\022\014\n\004text\030\001 \001(\t\022" +
+      "\014\n\004left\030\002 \001(\r\022\013\n\003top\030\003 \001(\r\022\r\n\005right\030\004 \001(" +
+      "\r\022\016\n\006bottom\030\005 \001(\r\022\022\n\nconfidence\030\006 \001(\002\"\215\001" +
+      "\n\020ReadTextResponse\022\r\n\005known\030\001 \001(\010\022)\n\005lin" +
+      "es\030\002 \003(\0132\032.fovea.encoder.v1.TextLine\022\016\n\006" +
+      "reader\030\003 \001(\t\022\017\n\007version\030\004 \001(\t\022\016\n\006stored\030" +
+      "\005 \001(\010\022\016\n\006cpu_ms\030\006 \001(\002\"[\n\022CountTokensRequ" +
+      "est\022\r\n\005width\030\001 \001(\r\022\016\n\006height\030\002 \001(\r\022\027\n\nma" +
+      "x_pixels\030\003 \001(\rH\000\210\001\001B\r\n\013_max_pixels\"A\n\023Co" +
+      "untTokensResponse\022*\n\005count\030\001 \001(\0132\033.fovea" +
+      ".vision.v1.TokenCount\"\026\n\024GetServerInfoRe" +
+      "quest\"\363\006\n\rEncoderLimits\022\031\n\021max_message_b" +
+      "ytes\030\001 \001(\r\022\027\n\017max_image_bytes\030\002 \001(\r\022\030\n\020m" +
+      "ax_image_pixels\030\003 \001(\r\022\026\n\016max_image_side\030" +
+      "\004 \001(\r\022\030\n\020max_image_aspect\030\005 \001(\r\022\026\n\016max_j" +
+      "peg_scans\030\006 \001(\r\022\032\n\022default_max_pixels\030\007 " +
+      "\001(\r\022\022\n\nmax_pixels\030\010 \001(\r\022\022\n\nmin_pixels\030\t " +
+      "\001(\r\022\031\n\021max_batch_patches\030\n \001(\r\022\021\n\tmax_qu" +
+      "eue\030\013 \001(\r\022\023\n\013cache_bytes\030\014 \001(\004\022\025\n\rupload" +
+      "s_bytes\030\r \001(\004\022\023\n\013arena_bytes\030\016 \001(\004\022\025\n\rar" +
+      "ena_lease_s\030\017 \001(\r\022\016\n\006idle_s\030( \001(\r\022\033\n\023max" +
+      "_in_flight_bytes\030< \001(\004\022\032\n\022max_request_fi" +
+      "elds\030= \001(\r\022\032\n\022default_deadline_s\030F \001(\r\022\026" +
+      "\n\016max_wait_share\030G \001(\002\022\031\n\021max_tenant_ima" +
+      "ges\030K \001(\r\022\027\n\017max_connections\030P \001(\r\022\036\n\026ma" +
+      "x_connection_streams\030Q \001(\r\022\031\n\021connection" +
+      "_idle_s\030R \001(\r\022\032\n\022max_metadata_bytes\030S \001(" +
+      "\r\022\032\n\022max_public_streams\030T \001(\r\022\026\n\016decode_" +
+      "workers\030L \001(\r\022\024\n\014max_decode_s\030M \001(\001\022\037\n\027m" +
+      "ax_decode_memory_bytes\030N \001(\004\022\024\n\014tenant_s" +
+      "hare\030> \001(\001\022\024\n\014text_workers\030Z \001(\r\022\022\n\nmax_" +
+      "text_s\030[ \001(\001\022\035\n\025max_text_memory_bytes\030\\ " +
+      "\001(\004\022\026\n\016max_text_bytes\030] \001(\r\022\026\n\016max_text_" +
+      "queue\030^ \001(\r\"@\n\013EncoderLoad\022\017\n\007waiting\030\001 " +
+      "\001(\r\022\017\n\007running\030\002 \001(\r\022\017\n\007encodes\030\003 \001(\r\"\202\003" +
+      "\n\025GetServerInfoResponse\022\017\n\007version\030\001 \001(\t" +
+      "\022\014\n\004name\030\002 \001(\t\022\r\n\005model\030\003 \001(\t\022\023\n\013fingerp" +
+      "rint\030\004 \001(\t\022*\n\006layout\030\005 \001(\0132\032.fovea.visio" +
+      "n.v1.RowLayout\022/\n\006limits\030\006 \001(\0132\037.fovea.e" +
+      "ncoder.v1.EncoderLimits\022+\n\004load\030\007 \001(\0132\035." +
+      "fovea.encoder.v1.EncoderLoad\022\020\n\010features" +
+      "\030\010 \003(\t\022-\n\005state\030\t \001(\0162\036.fovea.encoder.v1" +
+      ".ServingState\022\030\n\020loading_progress\030\n \001(\002\022" +
+      "\016\n\006device\030\013 \001(\t\022\r\n\005dtype\030\014 \001(\t\022\r\n\005arena\030" +
+      "\r \001(\t\022\023\n\013text_reader\030\016 \001(\t\"$\n\022DeleteImag" +
+      "eRequest\022\016\n\006digest\030\001 \001(\t\"q\n\023DeleteImageR" +
+      "esponse\022\017\n\007uploads\030\001 \001(\r\022\017\n\007records\030\002 \001(" +
+      "\r\022\r\n\005bytes\030\003 \001(\004\022)\n\007erasure\030\004 \001(\0162\030.fove" +
+      "a.vision.v1.Erasure\"$\n\022PurgeTenantReques" +
+      "t\022\016\n\006tenant\030\001 \001(\t\"q\n\023PurgeTenantResponse" +
+      "\022\017\n\007uploads\030\001 \001(\r\022\017\n\007records\030\002 \001(\r\022\r\n\005by" +
+      "tes\030\003 \001(\004\022)\n\007erasure\030\004 \001(\0162\030.fovea.visio" +
+      "n.v1.Erasure\"\026\n\024GetCacheStatsRequest\"\201\002\n" +
+      "\025GetCacheStatsResponse\022\017\n\007records\030\001 \001(\r\022" +
+      "\024\n\014record_bytes\030\002 \001(\004\022\035\n\025record_capacity" +
+      "_bytes\030\003 \001(\004\022\017\n\007uploads\030\004 \001(\r\022\024\n\014upload_" +
+      "bytes\030\005 \001(\004\022\035\n\025upload_capacity_bytes\030\006 \001" +
+      "(\004\022\014\n\004hits\030\007 \001(\r\022\016\n\006misses\030\010 \001(\r\022\021\n\tevic" +
+      "tions\030\t \001(\r\022\025\n\rfailed_checks\030\n \001(\r\022\024\n\014sk" +
+      "ipped_puts\030\013 \001(\r*\231\001\n\014ServingState\022\035\n\031SER" +
+      "VING_STATE_UNSPECIFIED\020\000\022\031\n\025SERVING_STAT" +
+      "E_LOADING\020\001\022\031\n\025SERVING_STATE_SERVING\020\002\022\032" +
+      "\n\026SERVING_STATE_DRAINING\020\003\022\030\n\024SERVING_ST" +
+      "ATE_FAILED\020\0042\311\010\n\016EncoderService\022S\n\010PutIm" +
+      "age\022!.fovea.encoder.v1.PutImageRequest\032\"" +
+      ".fovea.encoder.v1.PutImageResponse(\001\022`\n\r" +
+      "DescribeImage\022&.fovea.encoder.v1.Describ" +
+      "eImageRequest\032\'.fovea.encoder.v1.Describ" +
+      "eImageResponse\022M\n\006Encode\022\037.fovea.encoder" +
+      ".v1.EncodeRequest\032 .fovea.encoder.v1.Enc" +
+      "odeResponse0\001\022T\n\tPlaceRows\022\".fovea.encod" +
+      "er.v1.PlaceRowsRequest\032#.fovea.encoder.v" +
+      "1.PlaceRowsResponse\022T\n\tLeaseRows\022\".fovea" +
+      ".encoder.v1.LeaseRowsRequest\032#.fovea.enc" +
+      "oder.v1.LeaseRowsResponse\022Z\n\013ReleaseRows" +
+      "\022$.fovea.encoder.v1.ReleaseRowsRequest\032%" +
+      ".fovea.encoder.v1.ReleaseRowsResponse\022Q\n" +
+      "\010ReadText\022!.fovea.encoder.v1.ReadTextReq" +
+      "uest\032\".fovea.encoder.v1.ReadTextResponse" +
+      "\022Z\n\013CountTokens\022$.fovea.encoder.v1.Count" +
+      "TokensRequest\032%.fovea.encoder.v1.CountTo" +
+      "kensResponse\022`\n\rGetServerInfo\022&.fovea.en" +
+      "coder.v1.GetServerInfoRequest\032\'.fovea.en" +
+      "coder.v1.GetServerInfoResponse\022Z\n\013Delete" +
+      "Image\022$.fovea.encoder.v1.DeleteImageRequ" +
+      "est\032%.fovea.encoder.v1.DeleteImageRespon" +
+      "se\022Z\n\013PurgeTenant\022$.fovea.encoder.v1.Pur" +
+      "geTenantRequest\032%.fovea.encoder.v1.Purge" +
+      "TenantResponse\022`\n\rGetCacheStats\022&.fovea." +
+      "encoder.v1.GetCacheStatsRequest\032\'.fovea." +
+      "encoder.v1.GetCacheStatsResponseBA\n\024dev." +
+      "fovea.encoder.v1P\001Z\'fovea.dev/go/fovea/e" +
+      "ncoder/v1;encoderv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -438,74 +466,92 @@ public final class Encoder extends com.google.protobuf.GeneratedFile {
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_ReleaseRowsResponse_descriptor,
         new java.lang.String[] { "Released", });
-    internal_static_fovea_encoder_v1_CountTokensRequest_descriptor =
+    internal_static_fovea_encoder_v1_ReadTextRequest_descriptor =
       getDescriptor().getMessageType(18);
+    internal_static_fovea_encoder_v1_ReadTextRequest_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_encoder_v1_ReadTextRequest_descriptor,
+        new java.lang.String[] { "Digest", "StoredOnly", });
+    internal_static_fovea_encoder_v1_TextLine_descriptor =
+      getDescriptor().getMessageType(19);
+    internal_static_fovea_encoder_v1_TextLine_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_encoder_v1_TextLine_descriptor,
+        new java.lang.String[] { "Text", "Left", "Top", "Right", "Bottom", "Confidence", });
+    internal_static_fovea_encoder_v1_ReadTextResponse_descriptor =
+      getDescriptor().getMessageType(20);
+    internal_static_fovea_encoder_v1_ReadTextResponse_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_encoder_v1_ReadTextResponse_descriptor,
+        new java.lang.String[] { "Known", "Lines", "Reader", "Version", "Stored", "CpuMs", });
+    internal_static_fovea_encoder_v1_CountTokensRequest_descriptor =
+      getDescriptor().getMessageType(21);
     internal_static_fovea_encoder_v1_CountTokensRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_CountTokensRequest_descriptor,
         new java.lang.String[] { "Width", "Height", "MaxPixels", });
     internal_static_fovea_encoder_v1_CountTokensResponse_descriptor =
-      getDescriptor().getMessageType(19);
+      getDescriptor().getMessageType(22);
     internal_static_fovea_encoder_v1_CountTokensResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_CountTokensResponse_descriptor,
         new java.lang.String[] { "Count", });
     internal_static_fovea_encoder_v1_GetServerInfoRequest_descriptor =
-      getDescriptor().getMessageType(20);
+      getDescriptor().getMessageType(23);
     internal_static_fovea_encoder_v1_GetServerInfoRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_GetServerInfoRequest_descriptor,
         new java.lang.String[] { });
     internal_static_fovea_encoder_v1_EncoderLimits_descriptor =
-      getDescriptor().getMessageType(21);
+      getDescriptor().getMessageType(24);
     internal_static_fovea_encoder_v1_EncoderLimits_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_EncoderLimits_descriptor,
-        new java.lang.String[] { "MaxMessageBytes", "MaxImageBytes", "MaxImagePixels", "MaxImageSide", "MaxImageAspect", "MaxJpegScans", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxBatchPatches", "MaxQueue", "CacheBytes", "UploadsBytes", "ArenaBytes", "ArenaLeaseS", "IdleS", "MaxInFlightBytes", "MaxRequestFields", "DefaultDeadlineS", "MaxWaitShare", "MaxTenantImages", "MaxConnections", "MaxConnectionStreams", "ConnectionIdleS", "MaxMetadataBytes", "MaxPublicStreams", "DecodeWorkers", "MaxDecodeS", "MaxDecodeMemoryBytes", "TenantShare", });
+        new java.lang.String[] { "MaxMessageBytes", "MaxImageBytes", "MaxImagePixels", "MaxImageSide", "MaxImageAspect", "MaxJpegScans", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxBatchPatches", "MaxQueue", "CacheBytes", "UploadsBytes", "ArenaBytes", "ArenaLeaseS", "IdleS", "MaxInFlightBytes", "MaxRequestFields", "DefaultDeadlineS", "MaxWaitShare", "MaxTenantImages", "MaxConnections", "MaxConnectionStreams", "ConnectionIdleS", "MaxMetadataBytes", "MaxPublicStreams", "DecodeWorkers", "MaxDecodeS", "MaxDecodeMemoryBytes", "TenantShare", "TextWorkers", "MaxTextS", "MaxTextMemoryBytes", "MaxTextBytes", "MaxTextQueue", });
     internal_static_fovea_encoder_v1_EncoderLoad_descriptor =
-      getDescriptor().getMessageType(22);
+      getDescriptor().getMessageType(25);
     internal_static_fovea_encoder_v1_EncoderLoad_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_EncoderLoad_descriptor,
         new java.lang.String[] { "Waiting", "Running", "Encodes", });
     internal_static_fovea_encoder_v1_GetServerInfoResponse_descriptor =
-      getDescriptor().getMessageType(23);
+      getDescriptor().getMessageType(26);
     internal_static_fovea_encoder_v1_GetServerInfoResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_GetServerInfoResponse_descriptor,
-        new java.lang.String[] { "Version", "Name", "Model", "Fingerprint", "Layout", "Limits", "Load", "Features", "State", "LoadingProgress", "Device", "Dtype", "Arena", });
+        new java.lang.String[] { "Version", "Name", "Model", "Fingerprint", "Layout", "Limits", "Load", "Features", "State", "LoadingProgress", "Device", "Dtype", "Arena", "TextReader", });
     internal_static_fovea_encoder_v1_DeleteImageRequest_descriptor =
-      getDescriptor().getMessageType(24);
+      getDescriptor().getMessageType(27);
     internal_static_fovea_encoder_v1_DeleteImageRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_DeleteImageRequest_descriptor,
         new java.lang.String[] { "Digest", });
     internal_static_fovea_encoder_v1_DeleteImageResponse_descriptor =
-      getDescriptor().getMessageType(25);
+      getDescriptor().getMessageType(28);
     internal_static_fovea_encoder_v1_DeleteImageResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_DeleteImageResponse_descriptor,
         new java.lang.String[] { "Uploads", "Records", "Bytes", "Erasure", });
     internal_static_fovea_encoder_v1_PurgeTenantRequest_descriptor =
-      getDescriptor().getMessageType(26);
+      getDescriptor().getMessageType(29);
     internal_static_fovea_encoder_v1_PurgeTenantRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_PurgeTenantRequest_descriptor,
         new java.lang.String[] { "Tenant", });
     internal_static_fovea_encoder_v1_PurgeTenantResponse_descriptor =
-      getDescriptor().getMessageType(27);
+      getDescriptor().getMessageType(30);
     internal_static_fovea_encoder_v1_PurgeTenantResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_PurgeTenantResponse_descriptor,
         new java.lang.String[] { "Uploads", "Records", "Bytes", "Erasure", });
     internal_static_fovea_encoder_v1_GetCacheStatsRequest_descriptor =
-      getDescriptor().getMessageType(28);
+      getDescriptor().getMessageType(31);
     internal_static_fovea_encoder_v1_GetCacheStatsRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_GetCacheStatsRequest_descriptor,
         new java.lang.String[] { });
     internal_static_fovea_encoder_v1_GetCacheStatsResponse_descriptor =
-      getDescriptor().getMessageType(29);
+      getDescriptor().getMessageType(32);
     internal_static_fovea_encoder_v1_GetCacheStatsResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_encoder_v1_GetCacheStatsResponse_descriptor,

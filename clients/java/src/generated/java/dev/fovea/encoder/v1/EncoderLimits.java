@@ -502,6 +502,81 @@ private static final long serialVersionUID = 0L;
     return tenantShare_;
   }
 
+  public static final int TEXT_WORKERS_FIELD_NUMBER = 90;
+  private int textWorkers_ = 0;
+  /**
+   * <pre>
+   * The most images whose text is read at the same time.
+   * </pre>
+   *
+   * <code>uint32 text_workers = 90;</code>
+   * @return The textWorkers.
+   */
+  @java.lang.Override
+  public int getTextWorkers() {
+    return textWorkers_;
+  }
+
+  public static final int MAX_TEXT_S_FIELD_NUMBER = 91;
+  private double maxTextS_ = 0D;
+  /**
+   * <pre>
+   * Seconds of CPU that reading the text of an image may take.
+   * </pre>
+   *
+   * <code>double max_text_s = 91;</code>
+   * @return The maxTextS.
+   */
+  @java.lang.Override
+  public double getMaxTextS() {
+    return maxTextS_;
+  }
+
+  public static final int MAX_TEXT_MEMORY_BYTES_FIELD_NUMBER = 92;
+  private long maxTextMemoryBytes_ = 0L;
+  /**
+   * <pre>
+   * Bytes of memory that reading the text of an image may take.
+   * </pre>
+   *
+   * <code>uint64 max_text_memory_bytes = 92;</code>
+   * @return The maxTextMemoryBytes.
+   */
+  @java.lang.Override
+  public long getMaxTextMemoryBytes() {
+    return maxTextMemoryBytes_;
+  }
+
+  public static final int MAX_TEXT_BYTES_FIELD_NUMBER = 93;
+  private int maxTextBytes_ = 0;
+  /**
+   * <pre>
+   * The most bytes of text of an image.
+   * </pre>
+   *
+   * <code>uint32 max_text_bytes = 93;</code>
+   * @return The maxTextBytes.
+   */
+  @java.lang.Override
+  public int getMaxTextBytes() {
+    return maxTextBytes_;
+  }
+
+  public static final int MAX_TEXT_QUEUE_FIELD_NUMBER = 94;
+  private int maxTextQueue_ = 0;
+  /**
+   * <pre>
+   * The most images that may wait to be read.
+   * </pre>
+   *
+   * <code>uint32 max_text_queue = 94;</code>
+   * @return The maxTextQueue.
+   */
+  @java.lang.Override
+  public int getMaxTextQueue() {
+    return maxTextQueue_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -605,6 +680,21 @@ private static final long serialVersionUID = 0L;
     }
     if (maxPublicStreams_ != 0) {
       output.writeUInt32(84, maxPublicStreams_);
+    }
+    if (textWorkers_ != 0) {
+      output.writeUInt32(90, textWorkers_);
+    }
+    if (java.lang.Double.doubleToRawLongBits(maxTextS_) != 0) {
+      output.writeDouble(91, maxTextS_);
+    }
+    if (maxTextMemoryBytes_ != 0L) {
+      output.writeUInt64(92, maxTextMemoryBytes_);
+    }
+    if (maxTextBytes_ != 0) {
+      output.writeUInt32(93, maxTextBytes_);
+    }
+    if (maxTextQueue_ != 0) {
+      output.writeUInt32(94, maxTextQueue_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -730,6 +820,30 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(84, maxPublicStreams_);
     }
+    if (textWorkers_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(90, textWorkers_);
+    }
+    if (java.lang.Double.doubleToRawLongBits(maxTextS_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeDoubleSize(91, maxTextS_);
+    }
+    return size;
+  }
+  private int computeSerializedSize_1() {
+    int size = 0;
+    if (maxTextMemoryBytes_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(92, maxTextMemoryBytes_);
+    }
+    if (maxTextBytes_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(93, maxTextBytes_);
+    }
+    if (maxTextQueue_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(94, maxTextQueue_);
+    }
     return size;
   }
   @java.lang.Override
@@ -739,6 +853,7 @@ private static final long serialVersionUID = 0L;
 
     size = 0;
     size += computeSerializedSize_0();
+    size += computeSerializedSize_1();
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -817,6 +932,17 @@ private static final long serialVersionUID = 0L;
     if (java.lang.Double.doubleToLongBits(getTenantShare())
         != java.lang.Double.doubleToLongBits(
             other.getTenantShare())) return false;
+    if (getTextWorkers()
+        != other.getTextWorkers()) return false;
+    if (java.lang.Double.doubleToLongBits(getMaxTextS())
+        != java.lang.Double.doubleToLongBits(
+            other.getMaxTextS())) return false;
+    if (getMaxTextMemoryBytes()
+        != other.getMaxTextMemoryBytes()) return false;
+    if (getMaxTextBytes()
+        != other.getMaxTextBytes()) return false;
+    if (getMaxTextQueue()
+        != other.getMaxTextQueue()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -896,6 +1022,18 @@ private static final long serialVersionUID = 0L;
     hash = (37 * hash) + TENANT_SHARE_FIELD_NUMBER;
     hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
         java.lang.Double.doubleToLongBits(getTenantShare()));
+    hash = (37 * hash) + TEXT_WORKERS_FIELD_NUMBER;
+    hash = (53 * hash) + getTextWorkers();
+    hash = (37 * hash) + MAX_TEXT_S_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        java.lang.Double.doubleToLongBits(getMaxTextS()));
+    hash = (37 * hash) + MAX_TEXT_MEMORY_BYTES_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getMaxTextMemoryBytes());
+    hash = (37 * hash) + MAX_TEXT_BYTES_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxTextBytes();
+    hash = (37 * hash) + MAX_TEXT_QUEUE_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxTextQueue();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -1031,6 +1169,7 @@ private static final long serialVersionUID = 0L;
     public Builder clear() {
       super.clear();
       bitField0_ = 0;
+      bitField1_ = 0;
       maxMessageBytes_ = 0;
       maxImageBytes_ = 0;
       maxImagePixels_ = 0;
@@ -1061,6 +1200,11 @@ private static final long serialVersionUID = 0L;
       maxDecodeS_ = 0D;
       maxDecodeMemoryBytes_ = 0L;
       tenantShare_ = 0D;
+      textWorkers_ = 0;
+      maxTextS_ = 0D;
+      maxTextMemoryBytes_ = 0L;
+      maxTextBytes_ = 0;
+      maxTextQueue_ = 0;
       return this;
     }
 
@@ -1088,6 +1232,7 @@ private static final long serialVersionUID = 0L;
     public dev.fovea.encoder.v1.EncoderLimits buildPartial() {
       dev.fovea.encoder.v1.EncoderLimits result = new dev.fovea.encoder.v1.EncoderLimits(this);
       if (bitField0_ != 0) { buildPartial0(result); }
+      if (bitField1_ != 0) { buildPartial1(result); }
       onBuilt();
       return result;
     }
@@ -1183,6 +1328,25 @@ private static final long serialVersionUID = 0L;
       }
       if (((from_bitField0_ & 0x20000000) != 0)) {
         result.tenantShare_ = tenantShare_;
+      }
+      if (((from_bitField0_ & 0x40000000) != 0)) {
+        result.textWorkers_ = textWorkers_;
+      }
+      if (((from_bitField0_ & 0x80000000) != 0)) {
+        result.maxTextS_ = maxTextS_;
+      }
+    }
+
+    private void buildPartial1(dev.fovea.encoder.v1.EncoderLimits result) {
+      int from_bitField1_ = bitField1_;
+      if (((from_bitField1_ & 0x00000001) != 0)) {
+        result.maxTextMemoryBytes_ = maxTextMemoryBytes_;
+      }
+      if (((from_bitField1_ & 0x00000002) != 0)) {
+        result.maxTextBytes_ = maxTextBytes_;
+      }
+      if (((from_bitField1_ & 0x00000004) != 0)) {
+        result.maxTextQueue_ = maxTextQueue_;
       }
     }
 
@@ -1287,6 +1451,21 @@ private static final long serialVersionUID = 0L;
       }
       if (java.lang.Double.doubleToRawLongBits(other.getTenantShare()) != 0) {
         setTenantShare(other.getTenantShare());
+      }
+      if (other.getTextWorkers() != 0) {
+        setTextWorkers(other.getTextWorkers());
+      }
+      if (java.lang.Double.doubleToRawLongBits(other.getMaxTextS()) != 0) {
+        setMaxTextS(other.getMaxTextS());
+      }
+      if (other.getMaxTextMemoryBytes() != 0L) {
+        setMaxTextMemoryBytes(other.getMaxTextMemoryBytes());
+      }
+      if (other.getMaxTextBytes() != 0) {
+        setMaxTextBytes(other.getMaxTextBytes());
+      }
+      if (other.getMaxTextQueue() != 0) {
+        setMaxTextQueue(other.getMaxTextQueue());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1464,6 +1643,31 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x02000000;
               break;
             } // case 672
+            case 720: {
+              textWorkers_ = input.readUInt32();
+              bitField0_ |= 0x40000000;
+              break;
+            } // case 720
+            case 729: {
+              maxTextS_ = input.readDouble();
+              bitField0_ |= 0x80000000;
+              break;
+            } // case 729
+            case 736: {
+              maxTextMemoryBytes_ = input.readUInt64();
+              bitField1_ |= 0x00000001;
+              break;
+            } // case 736
+            case 744: {
+              maxTextBytes_ = input.readUInt32();
+              bitField1_ |= 0x00000002;
+              break;
+            } // case 744
+            case 752: {
+              maxTextQueue_ = input.readUInt32();
+              bitField1_ |= 0x00000004;
+              break;
+            } // case 752
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1480,6 +1684,7 @@ private static final long serialVersionUID = 0L;
       return this;
     }
     private int bitField0_;
+    private int bitField1_;
 
     private int maxMessageBytes_ ;
     /**
@@ -2797,6 +3002,226 @@ private static final long serialVersionUID = 0L;
     public Builder clearTenantShare() {
       bitField0_ = (bitField0_ & ~0x20000000);
       tenantShare_ = 0D;
+      onChanged();
+      return this;
+    }
+
+    private int textWorkers_ ;
+    /**
+     * <pre>
+     * The most images whose text is read at the same time.
+     * </pre>
+     *
+     * <code>uint32 text_workers = 90;</code>
+     * @return The textWorkers.
+     */
+    @java.lang.Override
+    public int getTextWorkers() {
+      return textWorkers_;
+    }
+    /**
+     * <pre>
+     * The most images whose text is read at the same time.
+     * </pre>
+     *
+     * <code>uint32 text_workers = 90;</code>
+     * @param value The textWorkers to set.
+     * @return This builder for chaining.
+     */
+    public Builder setTextWorkers(int value) {
+
+      textWorkers_ = value;
+      bitField0_ |= 0x40000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most images whose text is read at the same time.
+     * </pre>
+     *
+     * <code>uint32 text_workers = 90;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearTextWorkers() {
+      bitField0_ = (bitField0_ & ~0x40000000);
+      textWorkers_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private double maxTextS_ ;
+    /**
+     * <pre>
+     * Seconds of CPU that reading the text of an image may take.
+     * </pre>
+     *
+     * <code>double max_text_s = 91;</code>
+     * @return The maxTextS.
+     */
+    @java.lang.Override
+    public double getMaxTextS() {
+      return maxTextS_;
+    }
+    /**
+     * <pre>
+     * Seconds of CPU that reading the text of an image may take.
+     * </pre>
+     *
+     * <code>double max_text_s = 91;</code>
+     * @param value The maxTextS to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxTextS(double value) {
+
+      maxTextS_ = value;
+      bitField0_ |= 0x80000000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Seconds of CPU that reading the text of an image may take.
+     * </pre>
+     *
+     * <code>double max_text_s = 91;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxTextS() {
+      bitField0_ = (bitField0_ & ~0x80000000);
+      maxTextS_ = 0D;
+      onChanged();
+      return this;
+    }
+
+    private long maxTextMemoryBytes_ ;
+    /**
+     * <pre>
+     * Bytes of memory that reading the text of an image may take.
+     * </pre>
+     *
+     * <code>uint64 max_text_memory_bytes = 92;</code>
+     * @return The maxTextMemoryBytes.
+     */
+    @java.lang.Override
+    public long getMaxTextMemoryBytes() {
+      return maxTextMemoryBytes_;
+    }
+    /**
+     * <pre>
+     * Bytes of memory that reading the text of an image may take.
+     * </pre>
+     *
+     * <code>uint64 max_text_memory_bytes = 92;</code>
+     * @param value The maxTextMemoryBytes to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxTextMemoryBytes(long value) {
+
+      maxTextMemoryBytes_ = value;
+      bitField1_ |= 0x00000001;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Bytes of memory that reading the text of an image may take.
+     * </pre>
+     *
+     * <code>uint64 max_text_memory_bytes = 92;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxTextMemoryBytes() {
+      bitField1_ = (bitField1_ & ~0x00000001);
+      maxTextMemoryBytes_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private int maxTextBytes_ ;
+    /**
+     * <pre>
+     * The most bytes of text of an image.
+     * </pre>
+     *
+     * <code>uint32 max_text_bytes = 93;</code>
+     * @return The maxTextBytes.
+     */
+    @java.lang.Override
+    public int getMaxTextBytes() {
+      return maxTextBytes_;
+    }
+    /**
+     * <pre>
+     * The most bytes of text of an image.
+     * </pre>
+     *
+     * <code>uint32 max_text_bytes = 93;</code>
+     * @param value The maxTextBytes to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxTextBytes(int value) {
+
+      maxTextBytes_ = value;
+      bitField1_ |= 0x00000002;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most bytes of text of an image.
+     * </pre>
+     *
+     * <code>uint32 max_text_bytes = 93;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxTextBytes() {
+      bitField1_ = (bitField1_ & ~0x00000002);
+      maxTextBytes_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxTextQueue_ ;
+    /**
+     * <pre>
+     * The most images that may wait to be read.
+     * </pre>
+     *
+     * <code>uint32 max_text_queue = 94;</code>
+     * @return The maxTextQueue.
+     */
+    @java.lang.Override
+    public int getMaxTextQueue() {
+      return maxTextQueue_;
+    }
+    /**
+     * <pre>
+     * The most images that may wait to be read.
+     * </pre>
+     *
+     * <code>uint32 max_text_queue = 94;</code>
+     * @param value The maxTextQueue to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxTextQueue(int value) {
+
+      maxTextQueue_ = value;
+      bitField1_ |= 0x00000004;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most images that may wait to be read.
+     * </pre>
+     *
+     * <code>uint32 max_text_queue = 94;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxTextQueue() {
+      bitField1_ = (bitField1_ & ~0x00000004);
+      maxTextQueue_ = 0;
       onChanged();
       return this;
     }

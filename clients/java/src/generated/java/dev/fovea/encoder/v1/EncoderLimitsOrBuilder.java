@@ -309,4 +309,54 @@ public interface EncoderLimitsOrBuilder extends
    * @return The tenantShare.
    */
   double getTenantShare();
+
+  /**
+   * <pre>
+   * The most images whose text is read at the same time.
+   * </pre>
+   *
+   * <code>uint32 text_workers = 90;</code>
+   * @return The textWorkers.
+   */
+  int getTextWorkers();
+
+  /**
+   * <pre>
+   * Seconds of CPU that reading the text of an image may take.
+   * </pre>
+   *
+   * <code>double max_text_s = 91;</code>
+   * @return The maxTextS.
+   */
+  double getMaxTextS();
+
+  /**
+   * <pre>
+   * Bytes of memory that reading the text of an image may take.
+   * </pre>
+   *
+   * <code>uint64 max_text_memory_bytes = 92;</code>
+   * @return The maxTextMemoryBytes.
+   */
+  long getMaxTextMemoryBytes();
+
+  /**
+   * <pre>
+   * The most bytes of text of an image.
+   * </pre>
+   *
+   * <code>uint32 max_text_bytes = 93;</code>
+   * @return The maxTextBytes.
+   */
+  int getMaxTextBytes();
+
+  /**
+   * <pre>
+   * The most images that may wait to be read.
+   * </pre>
+   *
+   * <code>uint32 max_text_queue = 94;</code>
+   * @return The maxTextQueue.
+   */
+  int getMaxTextQueue();
 }

@@ -201,6 +201,37 @@ public final class EncoderServiceGrpc {
     return getReleaseRowsMethod;
   }
 
+  private static volatile io.grpc.MethodDescriptor<dev.fovea.encoder.v1.ReadTextRequest,
+      dev.fovea.encoder.v1.ReadTextResponse> getReadTextMethod;
+
+  @io.grpc.stub.annotations.RpcMethod(
+      fullMethodName = SERVICE_NAME + '/' + "ReadText",
+      requestType = dev.fovea.encoder.v1.ReadTextRequest.class,
+      responseType = dev.fovea.encoder.v1.ReadTextResponse.class,
+      methodType = io.grpc.MethodDescriptor.MethodType.UNARY)
+  public static io.grpc.MethodDescriptor<dev.fovea.encoder.v1.ReadTextRequest,
+      dev.fovea.encoder.v1.ReadTextResponse> getReadTextMethod() {
+    io.grpc.MethodDescriptor<dev.fovea.encoder.v1.ReadTextRequest, dev.fovea.encoder.v1.ReadTextResponse> getReadTextMethod;
+    if ((getReadTextMethod = EncoderServiceGrpc.getReadTextMethod) == null) {
+      synchronized (EncoderServiceGrpc.class) {
+        if ((getReadTextMethod = EncoderServiceGrpc.getReadTextMethod) == null) {
+          EncoderServiceGrpc.getReadTextMethod = getReadTextMethod =
+              io.grpc.MethodDescriptor.<dev.fovea.encoder.v1.ReadTextRequest, dev.fovea.encoder.v1.ReadTextResponse>newBuilder()
+              .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
+              .setFullMethodName(generateFullMethodName(SERVICE_NAME, "ReadText"))
+              .setSampledToLocalTracing(true)
+              .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.ReadTextRequest.getDefaultInstance()))
+              .setResponseMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.fovea.encoder.v1.ReadTextResponse.getDefaultInstance()))
+              .setSchemaDescriptor(new EncoderServiceMethodDescriptorSupplier("ReadText"))
+              .build();
+        }
+      }
+    }
+    return getReadTextMethod;
+  }
+
   private static volatile io.grpc.MethodDescriptor<dev.fovea.encoder.v1.CountTokensRequest,
       dev.fovea.encoder.v1.CountTokensResponse> getCountTokensMethod;
 
@@ -488,6 +519,18 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Returns the text of a stored image, read by OCR once and kept with the image. Fails with TEXT_NOT_FOUND if the image
+     * shows no text, TEXT_READER_MISSING without a reader, TEXT_TOO_COSTLY above a limit of reading, TEXT_READER_CRASHED if
+     * the image ends the reader's workers, and ENCODER_BUSY if too many images wait to be read.
+     * </pre>
+     */
+    default void readText(dev.fovea.encoder.v1.ReadTextRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.ReadTextResponse> responseObserver) {
+      io.grpc.stub.ServerCalls.asyncUnimplementedUnaryCall(getReadTextMethod(), responseObserver);
+    }
+
+    /**
+     * <pre>
      * Counts the tokens of an image from its width and height. Nothing is decoded.
      * </pre>
      */
@@ -642,6 +685,19 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Returns the text of a stored image, read by OCR once and kept with the image. Fails with TEXT_NOT_FOUND if the image
+     * shows no text, TEXT_READER_MISSING without a reader, TEXT_TOO_COSTLY above a limit of reading, TEXT_READER_CRASHED if
+     * the image ends the reader's workers, and ENCODER_BUSY if too many images wait to be read.
+     * </pre>
+     */
+    public void readText(dev.fovea.encoder.v1.ReadTextRequest request,
+        io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.ReadTextResponse> responseObserver) {
+      io.grpc.stub.ClientCalls.asyncUnaryCall(
+          getChannel().newCall(getReadTextMethod(), getCallOptions()), request, responseObserver);
+    }
+
+    /**
+     * <pre>
      * Counts the tokens of an image from its width and height. Nothing is decoded.
      * </pre>
      */
@@ -785,6 +841,18 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Returns the text of a stored image, read by OCR once and kept with the image. Fails with TEXT_NOT_FOUND if the image
+     * shows no text, TEXT_READER_MISSING without a reader, TEXT_TOO_COSTLY above a limit of reading, TEXT_READER_CRASHED if
+     * the image ends the reader's workers, and ENCODER_BUSY if too many images wait to be read.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.ReadTextResponse readText(dev.fovea.encoder.v1.ReadTextRequest request) throws io.grpc.StatusException {
+      return io.grpc.stub.ClientCalls.blockingV2UnaryCall(
+          getChannel(), getReadTextMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
      * Counts the tokens of an image from its width and height. Nothing is decoded.
      * </pre>
      */
@@ -909,6 +977,18 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Returns the text of a stored image, read by OCR once and kept with the image. Fails with TEXT_NOT_FOUND if the image
+     * shows no text, TEXT_READER_MISSING without a reader, TEXT_TOO_COSTLY above a limit of reading, TEXT_READER_CRASHED if
+     * the image ends the reader's workers, and ENCODER_BUSY if too many images wait to be read.
+     * </pre>
+     */
+    public dev.fovea.encoder.v1.ReadTextResponse readText(dev.fovea.encoder.v1.ReadTextRequest request) {
+      return io.grpc.stub.ClientCalls.blockingUnaryCall(
+          getChannel(), getReadTextMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
      * Counts the tokens of an image from its width and height. Nothing is decoded.
      * </pre>
      */
@@ -1026,6 +1106,19 @@ public final class EncoderServiceGrpc {
 
     /**
      * <pre>
+     * Returns the text of a stored image, read by OCR once and kept with the image. Fails with TEXT_NOT_FOUND if the image
+     * shows no text, TEXT_READER_MISSING without a reader, TEXT_TOO_COSTLY above a limit of reading, TEXT_READER_CRASHED if
+     * the image ends the reader's workers, and ENCODER_BUSY if too many images wait to be read.
+     * </pre>
+     */
+    public com.google.common.util.concurrent.ListenableFuture<dev.fovea.encoder.v1.ReadTextResponse> readText(
+        dev.fovea.encoder.v1.ReadTextRequest request) {
+      return io.grpc.stub.ClientCalls.futureUnaryCall(
+          getChannel().newCall(getReadTextMethod(), getCallOptions()), request);
+    }
+
+    /**
+     * <pre>
      * Counts the tokens of an image from its width and height. Nothing is decoded.
      * </pre>
      */
@@ -1085,12 +1178,13 @@ public final class EncoderServiceGrpc {
   private static final int METHODID_PLACE_ROWS = 2;
   private static final int METHODID_LEASE_ROWS = 3;
   private static final int METHODID_RELEASE_ROWS = 4;
-  private static final int METHODID_COUNT_TOKENS = 5;
-  private static final int METHODID_GET_SERVER_INFO = 6;
-  private static final int METHODID_DELETE_IMAGE = 7;
-  private static final int METHODID_PURGE_TENANT = 8;
-  private static final int METHODID_GET_CACHE_STATS = 9;
-  private static final int METHODID_PUT_IMAGE = 10;
+  private static final int METHODID_READ_TEXT = 5;
+  private static final int METHODID_COUNT_TOKENS = 6;
+  private static final int METHODID_GET_SERVER_INFO = 7;
+  private static final int METHODID_DELETE_IMAGE = 8;
+  private static final int METHODID_PURGE_TENANT = 9;
+  private static final int METHODID_GET_CACHE_STATS = 10;
+  private static final int METHODID_PUT_IMAGE = 11;
 
   private static final class MethodHandlers<Req, Resp> implements
       io.grpc.stub.ServerCalls.UnaryMethod<Req, Resp>,
@@ -1128,6 +1222,10 @@ public final class EncoderServiceGrpc {
         case METHODID_RELEASE_ROWS:
           serviceImpl.releaseRows((dev.fovea.encoder.v1.ReleaseRowsRequest) request,
               (io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.ReleaseRowsResponse>) responseObserver);
+          break;
+        case METHODID_READ_TEXT:
+          serviceImpl.readText((dev.fovea.encoder.v1.ReadTextRequest) request,
+              (io.grpc.stub.StreamObserver<dev.fovea.encoder.v1.ReadTextResponse>) responseObserver);
           break;
         case METHODID_COUNT_TOKENS:
           serviceImpl.countTokens((dev.fovea.encoder.v1.CountTokensRequest) request,
@@ -1212,6 +1310,13 @@ public final class EncoderServiceGrpc {
               dev.fovea.encoder.v1.ReleaseRowsRequest,
               dev.fovea.encoder.v1.ReleaseRowsResponse>(
                 service, METHODID_RELEASE_ROWS)))
+        .addMethod(
+          getReadTextMethod(),
+          io.grpc.stub.ServerCalls.asyncUnaryCall(
+            new MethodHandlers<
+              dev.fovea.encoder.v1.ReadTextRequest,
+              dev.fovea.encoder.v1.ReadTextResponse>(
+                service, METHODID_READ_TEXT)))
         .addMethod(
           getCountTokensMethod(),
           io.grpc.stub.ServerCalls.asyncUnaryCall(
@@ -1301,6 +1406,7 @@ public final class EncoderServiceGrpc {
               .addMethod(getPlaceRowsMethod())
               .addMethod(getLeaseRowsMethod())
               .addMethod(getReleaseRowsMethod())
+              .addMethod(getReadTextMethod())
               .addMethod(getCountTokensMethod())
               .addMethod(getGetServerInfoMethod())
               .addMethod(getDeleteImageMethod())

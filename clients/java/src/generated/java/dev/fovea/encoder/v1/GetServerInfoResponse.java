@@ -42,6 +42,7 @@ private static final long serialVersionUID = 0L;
     device_ = "";
     dtype_ = "";
     arena_ = "";
+    textReader_ = "";
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -602,6 +603,53 @@ private static final long serialVersionUID = 0L;
     }
   }
 
+  public static final int TEXT_READER_FIELD_NUMBER = 14;
+  @SuppressWarnings("serial")
+  private volatile java.lang.Object textReader_ = "";
+  /**
+   * <pre>
+   * The name and version of the reader of text. Empty if there is none.
+   * </pre>
+   *
+   * <code>string text_reader = 14;</code>
+   * @return The textReader.
+   */
+  @java.lang.Override
+  public java.lang.String getTextReader() {
+    java.lang.Object ref = textReader_;
+    if (ref instanceof java.lang.String) {
+      return (java.lang.String) ref;
+    } else {
+      com.google.protobuf.ByteString bs = 
+          (com.google.protobuf.ByteString) ref;
+      java.lang.String s = bs.toStringUtf8();
+      textReader_ = s;
+      return s;
+    }
+  }
+  /**
+   * <pre>
+   * The name and version of the reader of text. Empty if there is none.
+   * </pre>
+   *
+   * <code>string text_reader = 14;</code>
+   * @return The bytes for textReader.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getTextReaderBytes() {
+    java.lang.Object ref = textReader_;
+    if (ref instanceof java.lang.String) {
+      com.google.protobuf.ByteString b = 
+          com.google.protobuf.ByteString.copyFromUtf8(
+              (java.lang.String) ref);
+      textReader_ = b;
+      return b;
+    } else {
+      return (com.google.protobuf.ByteString) ref;
+    }
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -655,6 +703,9 @@ private static final long serialVersionUID = 0L;
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(arena_)) {
       com.google.protobuf.GeneratedMessage.writeString(output, 13, arena_);
     }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(textReader_)) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 14, textReader_);
+    }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
@@ -707,6 +758,9 @@ private static final long serialVersionUID = 0L;
     }
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(arena_)) {
       size += com.google.protobuf.GeneratedMessage.computeStringSize(13, arena_);
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(textReader_)) {
+      size += com.google.protobuf.GeneratedMessage.computeStringSize(14, textReader_);
     }
     return size;
   }
@@ -767,6 +821,8 @@ private static final long serialVersionUID = 0L;
         .equals(other.getDtype())) return false;
     if (!getArena()
         .equals(other.getArena())) return false;
+    if (!getTextReader()
+        .equals(other.getTextReader())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -813,6 +869,8 @@ private static final long serialVersionUID = 0L;
     hash = (53 * hash) + getDtype().hashCode();
     hash = (37 * hash) + ARENA_FIELD_NUMBER;
     hash = (53 * hash) + getArena().hashCode();
+    hash = (37 * hash) + TEXT_READER_FIELD_NUMBER;
+    hash = (53 * hash) + getTextReader().hashCode();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -982,6 +1040,7 @@ private static final long serialVersionUID = 0L;
       device_ = "";
       dtype_ = "";
       arena_ = "";
+      textReader_ = "";
       return this;
     }
 
@@ -1065,6 +1124,9 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00001000) != 0)) {
         result.arena_ = arena_;
       }
+      if (((from_bitField0_ & 0x00002000) != 0)) {
+        result.textReader_ = textReader_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -1138,6 +1200,11 @@ private static final long serialVersionUID = 0L;
       if (!other.getArena().isEmpty()) {
         arena_ = other.arena_;
         bitField0_ |= 0x00001000;
+        onChanged();
+      }
+      if (!other.getTextReader().isEmpty()) {
+        textReader_ = other.textReader_;
+        bitField0_ |= 0x00002000;
         onChanged();
       }
       this.mergeUnknownFields(other.getUnknownFields());
@@ -1237,6 +1304,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00001000;
               break;
             } // case 106
+            case 114: {
+              textReader_ = input.readStringRequireUtf8();
+              bitField0_ |= 0x00002000;
+              break;
+            } // case 114
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -2633,6 +2705,98 @@ private static final long serialVersionUID = 0L;
       checkByteStringIsUtf8(value);
       arena_ = value;
       bitField0_ |= 0x00001000;
+      onChanged();
+      return this;
+    }
+
+    private java.lang.Object textReader_ = "";
+    /**
+     * <pre>
+     * The name and version of the reader of text. Empty if there is none.
+     * </pre>
+     *
+     * <code>string text_reader = 14;</code>
+     * @return The textReader.
+     */
+    public java.lang.String getTextReader() {
+      java.lang.Object ref = textReader_;
+      if (!(ref instanceof java.lang.String)) {
+        com.google.protobuf.ByteString bs =
+            (com.google.protobuf.ByteString) ref;
+        java.lang.String s = bs.toStringUtf8();
+        textReader_ = s;
+        return s;
+      } else {
+        return (java.lang.String) ref;
+      }
+    }
+    /**
+     * <pre>
+     * The name and version of the reader of text. Empty if there is none.
+     * </pre>
+     *
+     * <code>string text_reader = 14;</code>
+     * @return The bytes for textReader.
+     */
+    public com.google.protobuf.ByteString
+        getTextReaderBytes() {
+      java.lang.Object ref = textReader_;
+      if (ref instanceof String) {
+        com.google.protobuf.ByteString b = 
+            com.google.protobuf.ByteString.copyFromUtf8(
+                (java.lang.String) ref);
+        textReader_ = b;
+        return b;
+      } else {
+        return (com.google.protobuf.ByteString) ref;
+      }
+    }
+    /**
+     * <pre>
+     * The name and version of the reader of text. Empty if there is none.
+     * </pre>
+     *
+     * <code>string text_reader = 14;</code>
+     * @param value The textReader to set.
+     * @return This builder for chaining.
+     */
+    public Builder setTextReader(
+        java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      textReader_ = value;
+      bitField0_ |= 0x00002000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The name and version of the reader of text. Empty if there is none.
+     * </pre>
+     *
+     * <code>string text_reader = 14;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearTextReader() {
+      textReader_ = getDefaultInstance().getTextReader();
+      bitField0_ = (bitField0_ & ~0x00002000);
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The name and version of the reader of text. Empty if there is none.
+     * </pre>
+     *
+     * <code>string text_reader = 14;</code>
+     * @param value The bytes for textReader to set.
+     * @return This builder for chaining.
+     */
+    public Builder setTextReaderBytes(
+        com.google.protobuf.ByteString value) {
+      if (value == null) { throw new NullPointerException(); }
+      checkByteStringIsUtf8(value);
+      textReader_ = value;
+      bitField0_ |= 0x00002000;
       onChanged();
       return this;
     }

@@ -302,4 +302,24 @@ public interface GetServerInfoResponseOrBuilder extends
    */
   com.google.protobuf.ByteString
       getArenaBytes();
+
+  /**
+   * <pre>
+   * The name and version of the reader of text. Empty if there is none.
+   * </pre>
+   *
+   * <code>string text_reader = 14;</code>
+   * @return The textReader.
+   */
+  java.lang.String getTextReader();
+  /**
+   * <pre>
+   * The name and version of the reader of text. Empty if there is none.
+   * </pre>
+   *
+   * <code>string text_reader = 14;</code>
+   * @return The bytes for textReader.
+   */
+  com.google.protobuf.ByteString
+      getTextReaderBytes();
 }

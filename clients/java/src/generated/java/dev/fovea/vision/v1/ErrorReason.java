@@ -551,6 +551,39 @@ public enum ErrorReason
    * <code>ERROR_REASON_TIER_UNAVAILABLE = 82;</code>
    */
   ERROR_REASON_TIER_UNAVAILABLE(82),
+  /**
+   * <pre>
+   * FAILED_PRECONDITION: the encoder has no reader of text. `reader` in the metadata is the one that its setting names.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TEXT_READER_MISSING = 83;</code>
+   */
+  ERROR_REASON_TEXT_READER_MISSING(83),
+  /**
+   * <pre>
+   * NOT_FOUND: the image shows no text. `digest` in the metadata is its id.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TEXT_NOT_FOUND = 84;</code>
+   */
+  ERROR_REASON_TEXT_NOT_FOUND(84),
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: reading the text of the image takes more CPU time or memory than allowed, or it is longer than
+   * allowed. `limit` in the metadata is the allowed amount. After a second attempt the image is refused for some minutes.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TEXT_TOO_COSTLY = 85;</code>
+   */
+  ERROR_REASON_TEXT_TOO_COSTLY(85),
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: reading the text of the image has crashed two workers. It is refused for some minutes.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TEXT_READER_CRASHED = 86;</code>
+   */
+  ERROR_REASON_TEXT_READER_CRASHED(86),
   UNRECOGNIZED(-1),
   ;
 
@@ -1098,6 +1131,39 @@ public enum ErrorReason
    * <code>ERROR_REASON_TIER_UNAVAILABLE = 82;</code>
    */
   public static final int ERROR_REASON_TIER_UNAVAILABLE_VALUE = 82;
+  /**
+   * <pre>
+   * FAILED_PRECONDITION: the encoder has no reader of text. `reader` in the metadata is the one that its setting names.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TEXT_READER_MISSING = 83;</code>
+   */
+  public static final int ERROR_REASON_TEXT_READER_MISSING_VALUE = 83;
+  /**
+   * <pre>
+   * NOT_FOUND: the image shows no text. `digest` in the metadata is its id.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TEXT_NOT_FOUND = 84;</code>
+   */
+  public static final int ERROR_REASON_TEXT_NOT_FOUND_VALUE = 84;
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: reading the text of the image takes more CPU time or memory than allowed, or it is longer than
+   * allowed. `limit` in the metadata is the allowed amount. After a second attempt the image is refused for some minutes.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TEXT_TOO_COSTLY = 85;</code>
+   */
+  public static final int ERROR_REASON_TEXT_TOO_COSTLY_VALUE = 85;
+  /**
+   * <pre>
+   * INVALID_ARGUMENT: reading the text of the image has crashed two workers. It is refused for some minutes.
+   * </pre>
+   *
+   * <code>ERROR_REASON_TEXT_READER_CRASHED = 86;</code>
+   */
+  public static final int ERROR_REASON_TEXT_READER_CRASHED_VALUE = 86;
 
 
   public final int getNumber() {
@@ -1189,6 +1255,10 @@ public enum ErrorReason
       case 80: return ERROR_REASON_TIER_UNKNOWN;
       case 81: return ERROR_REASON_TIER_DID_NOT_ANSWER;
       case 82: return ERROR_REASON_TIER_UNAVAILABLE;
+      case 83: return ERROR_REASON_TEXT_READER_MISSING;
+      case 84: return ERROR_REASON_TEXT_NOT_FOUND;
+      case 85: return ERROR_REASON_TEXT_TOO_COSTLY;
+      case 86: return ERROR_REASON_TEXT_READER_CRASHED;
       default: return null;
     }
   }

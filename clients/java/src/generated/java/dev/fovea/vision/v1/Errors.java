@@ -36,7 +36,7 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
   static {
     java.lang.String[] descriptorData = {
       "\n\034fovea/vision/v1/errors.proto\022\017fovea.vi" +
-      "sion.v1*\257\021\n\013ErrorReason\022\034\n\030ERROR_REASON_" +
+      "sion.v1*\276\022\n\013ErrorReason\022\034\n\030ERROR_REASON_" +
       "UNSPECIFIED\020\000\022\031\n\025ERROR_REASON_INTERNAL\020\001" +
       "\022!\n\035ERROR_REASON_INVALID_ARGUMENT\020\002\022\033\n\027E" +
       "RROR_REASON_NOT_SERVED\020\003\022!\n\035ERROR_REASON" +
@@ -91,9 +91,13 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
       "_QUOTE_INVALID\020I\022\037\n\033ERROR_REASON_QUOTE_E" +
       "XCEEDED\020J\022\035\n\031ERROR_REASON_TIER_UNKNOWN\020P" +
       "\022$\n ERROR_REASON_TIER_DID_NOT_ANSWER\020Q\022!" +
-      "\n\035ERROR_REASON_TIER_UNAVAILABLE\020RB>\n\023dev" +
-      ".fovea.vision.v1P\001Z%fovea.dev/go/fovea/v" +
-      "ision/v1;visionv1b\006proto3"
+      "\n\035ERROR_REASON_TIER_UNAVAILABLE\020R\022$\n ERR" +
+      "OR_REASON_TEXT_READER_MISSING\020S\022\037\n\033ERROR" +
+      "_REASON_TEXT_NOT_FOUND\020T\022 \n\034ERROR_REASON" +
+      "_TEXT_TOO_COSTLY\020U\022$\n ERROR_REASON_TEXT_" +
+      "READER_CRASHED\020VB>\n\023dev.fovea.vision.v1P" +
+      "\001Z%fovea.dev/go/fovea/vision/v1;visionv1" +
+      "b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
