@@ -65,7 +65,7 @@ type ReceiptImage struct {
 	RowsDigest string
 	// RepeatOf is the index, from 0, of the earlier image of this request that it repeats. -1 if it repeats none.
 	RepeatOf int
-	// Kind is what the image mostly shows: text, graphic or photo. Empty if unknown.
+	// Kind is what the image mostly shows: text, graphic, photo, blank, chart, table or drawing. Empty if unknown.
 	Kind string
 }
 

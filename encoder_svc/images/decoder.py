@@ -11,6 +11,7 @@ import asyncio
 from dataclasses import asdict
 
 from encoder_svc.errors import DecodingUnavailable
+from encoder_svc.gate.gate import GateSettings
 from encoder_svc.images.decode import Pixels
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.images.refused import LIMITED, RefusedImages
@@ -27,13 +28,19 @@ _NO_REPLY = 0
 
 
 class Decoder:
-    """Runs up to `workers` workers. Callers beyond that wait in order."""
+    """Runs up to `workers` workers. Callers beyond that wait in order. Without `gate`, rules decide kinds."""
 
     def __init__(
-        self, limits: ImageLimits, child: ChildLimits, workers: int = 2, module: str = WORKER
+        self,
+        limits: ImageLimits,
+        child: ChildLimits,
+        workers: int = 2,
+        module: str = WORKER,
+        gate: GateSettings | None = None,
     ) -> None:
         self._limits = limits
-        self._nursery = NurseryProcess(module, asdict(limits), child)
+        settings = {"images": asdict(limits), "gate": asdict(gate) if gate else None}
+        self._nursery = NurseryProcess(module, settings, child)
         self._nursery.start()
         self._idle: list[Child] = []
         self._turns = asyncio.Semaphore(workers)
