@@ -96,10 +96,10 @@ class EncoderSettings(AccessSettings):
     max_decode_memory_bytes: int = Field(
         1024 * MIB, ge=MIB, description="Bytes of memory that decoding an image may take"
     )
-    gate: Literal["learned", "rules"] = Field(
-        "learned",
-        description="What decides the kind of an image: a small network, or rules on edges and colours. Rules"
-        " also decide if the extra `gate` (onnxruntime) is not installed",
+    gate: Literal["rules", "learned"] = Field(
+        "rules",
+        description="What decides the kind of an image: rules on edges and colours, or a small network, which"
+        " needs the extra `gate` (onnxruntime); without it, rules decide",
     )
     gate_confidence: float = Field(
         0.7, ge=0, le=1, description="Confidence of the network below which rules decide"

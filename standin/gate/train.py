@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from standin.checkpoint import load_state, save_state, steps_done
+from standin.checkpoint import load_state, save_state
 from standin.gate.export import write_onnx
 from standin.gate.network import GateNetwork, normalised
 from standin.gate.pictures import KINDS
@@ -20,6 +20,7 @@ from standin.gate.pool import Pool
 
 SHARDS = {"TEXT": 7, "TABLE": 6, "CHART": 5, "DRAWING": 7, "PHOTO": 6, "BLANK": 1}
 """Of 250 pictures each."""
+SETTLING = 40
 HELD_OUT = dict.fromkeys(KINDS, 1)
 
 
@@ -59,11 +60,9 @@ def train_gate(out: Path, processes: int, stage: GateStage | None = None) -> Pat
     torch.manual_seed(stage.seed)
     network, checkpoint = GateNetwork(), folder / "gate.safetensors"
     optimiser = Adam(network.parameters(), stage.rate, weight_decay=stage.decay)
-    if steps_done(checkpoint) < stage.steps:
-        pool = Pool.drawn(folder / "pool", "train", stage.shards, processes)
-        _train(network, optimiser, pool, stage, checkpoint)
-    else:
-        load_state(checkpoint, network, optimiser)
+    pool = Pool.drawn(folder / "pool", "train", stage.shards, processes)
+    _train(network, optimiser, pool, stage, checkpoint)
+    settle(network, pool, stage)
     _report(network, Pool.drawn(folder / "pool", "heldout", stage.held_out, processes))
     write_onnx(network, folder / "model.onnx")
     return folder / "model.onnx"
@@ -91,6 +90,22 @@ def _train(network: GateNetwork, optimiser: Adam, pool: Pool, stage: GateStage, 
             )
         if step % 200 == 199 or step == stage.steps - 1:
             save_state(checkpoint, network, optimiser, step + 1)
+
+
+@torch.no_grad()
+def settle(network: GateNetwork, pool: Pool, stage: GateStage) -> None:
+    """Average the statistics of all normalisations anew over SETTLING batches, with the weights as they are now.
+
+    The running averages still remember thumbnails of half the size.
+    """
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean
+    network.train()
+    batches = pool.batches(stage.batch, stage.seed, stage.steps)
+    for _ in range(SETTLING):
+        network(normalised(next(batches)[0]))
 
 
 @torch.no_grad()
