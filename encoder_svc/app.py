@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from encoder_svc.core import RowIdentity
 from encoder_svc.encoder import Encoder
+from encoder_svc.gate.gate import GateSettings
 from encoder_svc.images.decoder import Decoder
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.job_builder import JobBuilder
@@ -155,7 +156,9 @@ def _open_store(config: EncoderSettings) -> LmdbStore:
 
 def _decoder(config: EncoderSettings) -> Decoder:
     child = ChildLimits(config.max_decode_s, config.max_decode_memory_bytes)
-    return Decoder(_limits(ImageLimits, config), child, config.decode_workers)
+    gate = GateSettings(config.gate_confidence, log_form=config.log_form, log_level=config.log_level)
+    learned = gate if config.gate == "learned" else None
+    return Decoder(_limits(ImageLimits, config), child, config.decode_workers, gate=learned)
 
 
 def _reader(config: EncoderSettings) -> TextReader | TextReaderMissing:

@@ -119,6 +119,14 @@ class EncoderSettings(AccessSettings):
     max_text_queue: int = Field(
         32, ge=1, description="Images that may wait to be read; a tenant has half of them"
     )
+    gate: Literal["rules", "learned"] = Field(
+        "rules",
+        description="What decides the kind of an image: rules on edges and colours, or a small network, which"
+        " needs the extra `gate` (onnxruntime); without it, rules decide",
+    )
+    gate_confidence: float = Field(
+        0.7, ge=0, le=1, description="Confidence of the network below which rules decide"
+    )
     decode_threads: int = Field(
         2, ge=1, description="Threads that preprocess decoded images; never more than cores"
     )

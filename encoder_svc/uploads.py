@@ -30,6 +30,8 @@ def pixels_of(pixel_digest: str) -> bytes:
 
 
 _FACTS = {field.name for field in fields(ImageFacts)}
+_LATER = {"kind_confidence": 0.0}
+"""Facts that earlier versions did not store, with the value that their images have."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Uploads:
         facts = await asyncio.to_thread(self._store.describe, self.key(tenant, digest))
         if facts is None:
             return None
-        values = dict(facts)
+        values = _LATER | dict(facts)
         expires = float(values.pop("expires"))  # type: ignore[arg-type]  # written by `keep`
         current = values.pop("pixels_revision", None) == PIXELS_REVISION and values.keys() == _FACTS
         if expires < time.time() or not current:

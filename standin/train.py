@@ -1,5 +1,7 @@
 """Trains the stand-in by the recipe: the tower on dense labels, then the whole model on packed questions.
 
+The stage `gate` trains the encoder's gate, which shares nothing with them.
+
 Every stage writes a checkpoint under --out and resumes from it when it is started again. After the stages
 that the recipe names their weights are exported as folders beside the checkpoints; committing them is a copy.
 """
@@ -23,6 +25,7 @@ from standin.config import LARGE
 from standin.dataset import KINDS, Batch, training_batches
 from standin.dense_head import DenseHead, recall
 from standin.export import checkpoint_tensors, write_folder
+from standin.gate.train import train_gate
 from standin.model import build_model
 from standin.optimiser import Pair
 from standin.parallel import average_gradients, launch
@@ -202,7 +205,9 @@ def work(rank: int, job: Job) -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stages", nargs="*", default=["tower", *STAGES], help="default: all, in order")
+    parser.add_argument(
+        "stages", nargs="*", default=["tower", *STAGES, "gate"], help="default: all, in order"
+    )
     parser.add_argument("--out", type=Path, default=Path("build/standin"))
     parser.add_argument("--processes", type=int, default=2)
     return parser.parse_args()
@@ -223,6 +228,9 @@ def main() -> None:
     for name in options.stages:
         if name == "tower":
             pretrain(options.out, options.processes)
+            continue
+        if name == "gate":
+            train_gate(options.out, options.processes)
             continue
         stage = STAGES[name]
         job = Job(stage, options.out, start_of(stage, options.out))

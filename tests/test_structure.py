@@ -49,7 +49,7 @@ LAYERS = {
     ENCODER: (
         "errors",
         "store slots single_flight",
-        "tenant",
+        "gate tenant",
         "images permits settings",
         "reading reduction vision uploads",
         "core",

@@ -29,8 +29,10 @@ type Facts struct {
 	// EdgeDensity is the share of pixels on an edge. UniformShare is the share of uniform patches of 32x32 pixels.
 	// Both are 0 to 1.
 	EdgeDensity, UniformShare float64
-	// Kind is text, graphic, photo or blank. Empty if unknown.
+	// Kind is text, graphic, photo, blank, chart, table or drawing. Empty if unknown.
 	Kind string
+	// KindConfidence is the confidence of the learned gate in Kind, 0 to 1. 0 if rules decided it.
+	KindConfidence float64
 }
 
 // Stored is an image that a service holds.
@@ -59,6 +61,8 @@ func factsOf(m *visionv1.ImageFacts) Facts {
 		EdgeDensity:  float64(m.GetEdgeDensity()),
 		UniformShare: float64(m.GetUniformShare()),
 		Kind:         wordOf[string](int32(m.GetKind()), visionv1.ImageKind_name),
+
+		KindConfidence: float64(m.GetKindConfidence()),
 	}
 }
 

@@ -32,10 +32,8 @@ type Receipt struct {
 	Totals ReceiptTotals
 	Stages ReceiptStages
 	// Tiers are the tiers that were tried; the last of them answered. TierReason says why that tier answered.
-	// TierReasons says of each tier why it passed the request on or answered.
-	Tiers       []string
-	TierReason  string
-	TierReasons []string
+	Tiers      []string
+	TierReason string
 	// Price is by the operator's tariff. Its Currency is empty if no tariff is set.
 	Price Price
 	// Degraded is true if images lost detail because the service was under load.
@@ -67,7 +65,7 @@ type ReceiptImage struct {
 	RowsDigest string
 	// RepeatOf is the index, from 0, of the earlier image of this request that it repeats. -1 if it repeats none.
 	RepeatOf int
-	// Kind is what the image mostly shows: text, graphic, photo or blank. Empty if unknown.
+	// Kind is what the image mostly shows: text, graphic, photo, blank, chart, table or drawing. Empty if unknown.
 	Kind string
 }
 
@@ -173,9 +171,8 @@ func receiptOf(m *decoderv1.Receipt) Receipt {
 		Images:     each(m.GetImages(), receiptImageOf),
 		Totals:     totalsOf(m.GetTotals()),
 		Stages:     stagesOf(m.GetStagesMs()),
-		Tiers:       m.GetTier().GetPath(),
-		TierReason:  m.GetTier().GetReason(),
-		TierReasons: m.GetTier().GetReasons(),
+		Tiers:      m.GetTier().GetPath(),
+		TierReason: m.GetTier().GetReason(),
 		Price:      Price{m.GetPrice().GetAmount(), m.GetPrice().GetCurrency(), m.GetPrice().GetNaiveAmount()},
 		Degraded:   m.GetDegraded(),
 	}

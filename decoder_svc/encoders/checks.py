@@ -60,7 +60,7 @@ def within_wait(ms: float, since: float) -> float:
 def checked_image(address: str, digest: str, stored: StoredImage) -> StoredImage:
     """The image, on this encoder. Raises RowsMismatch for facts of another image or out of range."""
     facts = stored.facts
-    shares = (facts.edge_density, facts.uniform_share)
+    shares = (facts.edge_density, facts.uniform_share, facts.kind_confidence)
     valid = (
         facts.digest == digest
         and min(facts.width, facts.height) > 0

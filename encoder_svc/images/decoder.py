@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from encoder_svc.errors import DecodingUnavailable
+from encoder_svc.gate.gate import GateSettings
 from encoder_svc.images.decode import Pixels
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.images.pool import WorkerPool
@@ -19,12 +20,18 @@ WORKER = "encoder_svc.images.worker"
 
 
 class Decoder(WorkerPool):
-    """Runs up to `workers` workers. Callers beyond that wait in order."""
+    """Runs up to `workers` workers. Callers beyond that wait in order. Without `gate`, rules decide kinds."""
 
     def __init__(
-        self, limits: ImageLimits, child: ChildLimits, workers: int = 2, module: str = WORKER
+        self,
+        limits: ImageLimits,
+        child: ChildLimits,
+        workers: int = 2,
+        module: str = WORKER,
+        gate: GateSettings | None = None,
     ) -> None:
-        nursery = NurseryProcess(module, asdict(limits), child)
+        settings = {"images": asdict(limits), "gate": asdict(gate) if gate else None}
+        nursery = NurseryProcess(module, settings, child)
         super().__init__(nursery, workers, RefusedImages(child), DecodingUnavailable)
         self._limits = limits
         nursery.start()

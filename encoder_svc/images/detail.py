@@ -1,8 +1,12 @@
-"""Measures the detail of an image: text height, edge density, uniform share, and kind.
+"""Measures the detail of an image: text height, edge density, uniform share, and kind by rules.
 
 Measured once at upload, so that a planner can choose the smallest sufficient size without the pixels.
 Overestimated text height makes text unreadable, underestimated height costs some tokens, so doubtful cases
 round down. Independent of image files and the model.
+
+The rules know four kinds. BLANK: in each channel, all pixels lie within BLANK_RANGE levels of each other.
+TEXT: text covers the share COVERED. GRAPHIC: no photo's texture, and at least the share SMOOTH of uniform
+cells. PHOTO: everything else. The gate (`encoder_svc/gate`) refines TEXT, GRAPHIC and PHOTO, never BLANK.
 """
 
 from __future__ import annotations
@@ -36,6 +40,8 @@ TEXTURED, SMOOTH = 0.13, 0.05
 """A photo has a larger share of small changes than TEXTURED, or a smaller share of uniform 32x32 cells than
 SMOOTH.
 """
+BLANK_RANGE = 2
+"""Levels of 255. A uniform JPEG differs by less, a lossy WebP of a vivid colour by more."""
 COVERED = 0.1
 """Share of a page's pixels that text covers."""
 
@@ -105,7 +111,26 @@ def measure(image: Image.Image, rgb: npt.NDArray[np.uint8]) -> DetailMeasures:
     covered = _covered(text) / grey.size if text else 0.0
     drawn = ground is _PAPER and uniform >= SMOOTH
     kind = ImageKind.TEXT if covered >= COVERED else ImageKind.GRAPHIC if drawn else ImageKind.PHOTO
-    return DetailMeasures(_smallest_common(text) if text else 0.0, changes.sharp, uniform, kind)
+    return DetailMeasures(
+        _smallest_common(text) if text else 0.0,
+        changes.sharp,
+        uniform,
+        ImageKind.BLANK if is_blank(rgb) else kind,
+    )
+
+
+def is_blank(rgb: npt.NDArray[np.uint8]) -> bool:
+    """Whether all pixels have one colour, within BLANK_RANGE levels of each channel. Few rows rule out most
+    images.
+    """
+    return _spread(rgb[::SAMPLED]) <= BLANK_RANGE and _spread(rgb) <= BLANK_RANGE
+
+
+def _spread(rgb: npt.NDArray[np.uint8]) -> int:
+    """The largest difference of two pixels in a channel."""
+    rows = rgb.reshape(len(rgb), -1)  # reduced along columns, which numpy does several values at a time
+    highest, lowest = (side.reshape(-1, 3) for side in (rows.max(axis=0), rows.min(axis=0)))
+    return int((highest.max(axis=0) - lowest.min(axis=0)).max())
 
 
 def _on_its_side(grey: Bytes) -> Bytes:

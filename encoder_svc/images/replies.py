@@ -92,6 +92,7 @@ class FactsReply(Reply[ImageFacts]):
             and isinstance(facts.had_alpha, bool)
             and len(bytes.fromhex(facts.pixel_digest.removeprefix("sha256:"))) == 32
             and all(0 <= measure <= self.limits.max_image_side for measure in measures)
+            and 0 <= facts.kind_confidence <= 1
         )
 
 

@@ -2,7 +2,7 @@
 
 Runs as `python -m encoder_svc.images.worker`, which loads what decoding needs and forks the workers. A worker
 is reused, because a fork per image costs more than a small image. It ends after MAX_TURNS images, or if it
-has grown.
+has grown. The gate is loaded before the first fork. If that fails, it is logged once, and rules decide kinds.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ import socket
 import sys
 from dataclasses import asdict, dataclass
 
+import structlog
 from PIL import Image
 
+from encoder_svc.gate.gate import Gate, GateSettings, GateUnavailable
 from encoder_svc.images import decode
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.images.replies import refusal
+from fovea import logs
 from fovea.contract.errors import FoveaError
+from fovea.contract.image import ImageFacts
 from fovea.nursery import frames
 from fovea.nursery.limits import ChildLimits, address_space
 from fovea.nursery.server import Nursery
@@ -33,6 +37,7 @@ class Worker:
 
     limits: ImageLimits
     child: ChildLimits
+    gate: Gate | None = None
 
     def serve(self, caller: socket.socket) -> None:
         """Until the caller leaves, or the worker is to be replaced."""
@@ -51,12 +56,15 @@ class Worker:
     def _reply(self, task: str, data: bytes) -> tuple[frames.Header, memoryview]:
         try:
             if task == "facts":
-                facts = decode.decode(data, self.limits).facts
-                return {"facts": asdict(facts)}, memoryview(b"")
+                return {"facts": asdict(self._facts(data))}, memoryview(b"")
             rgb = decode.pixels(data, self.limits)
         except FoveaError as error:
             return refusal(error), memoryview(b"")
         return {"height": rgb.shape[0], "width": rgb.shape[1]}, rgb.data.cast("B")
+
+    def _facts(self, data: bytes) -> ImageFacts:
+        decoded = decode.decode(data, self.limits)
+        return self.gate.refine(decoded.rgb, decoded.facts) if self.gate else decoded.facts
 
 
 def _warm_up(limits: ImageLimits) -> None:
@@ -67,13 +75,24 @@ def _warm_up(limits: ImageLimits) -> None:
         decode.decode(file.getvalue(), limits)
 
 
+def _load_gate(settings: GateSettings) -> Gate | None:
+    """None if it is not available."""
+    try:
+        return Gate.load(settings)
+    except GateUnavailable as error:
+        logs.configure(settings.log_form, settings.log_level)
+        structlog.get_logger().warning("gate unavailable, rules decide kinds", cause=str(error))
+        return None
+
+
 def main(control_fd: str, settings: str, limits: str) -> None:
-    images = json.loads(settings)
-    image_limits = ImageLimits(**{**images, "formats": tuple(images["formats"])})
+    given = json.loads(settings)
+    image_limits = ImageLimits(**{**given["images"], "formats": tuple(given["images"]["formats"])})
     child_limits = ChildLimits(**json.loads(limits))
     keep_freed_memory()
     _warm_up(ImageLimits(formats=image_limits.formats))
-    worker = Worker(image_limits, child_limits)
+    gate = _load_gate(GateSettings(**given["gate"])) if given["gate"] else None
+    worker = Worker(image_limits, child_limits, gate)
     Nursery(socket.socket(fileno=int(control_fd)), worker.serve, child_limits).run()
 
 

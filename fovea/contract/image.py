@@ -20,6 +20,9 @@ class ImageKind(StrEnum):
     GRAPHIC = "GRAPHIC"
     PHOTO = "PHOTO"
     BLANK = "BLANK"
+    CHART = "CHART"
+    TABLE = "TABLE"
+    DRAWING = "DRAWING"
 
 
 _KIND = EnumCodec(image_pb2.ImageKind, ImageKind)
@@ -31,7 +34,7 @@ class ImageFacts:
 
     `digest` is the SHA-256 id of the bytes, `pixel_digest` that of the canonical pixels. `text_height` is in
     pixels at this size, 0 if no text was detected. `edge_density` is a share of pixels, `uniform_share` a
-    share of 32x32 cells. `kind` is TEXT, GRAPHIC, PHOTO or UNSPECIFIED.
+    share of 32x32 cells. `kind_confidence` is that of the learned gate, 0 if rules decided the kind.
     """
 
     digest: str
@@ -46,6 +49,7 @@ class ImageFacts:
     edge_density: float = 0.0
     uniform_share: float = 0.0
     kind: ImageKind = ImageKind.UNSPECIFIED
+    kind_confidence: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def _format_from_proto(number: image_pb2.ImageFormat.ValueType) -> str:
 
 _PLAIN = (
     "digest", "pixel_digest", "byte_size", "exif_orientation", "had_alpha", "text_height", "edge_density",
-    "uniform_share",
+    "uniform_share", "kind_confidence",
 )  # fmt: skip
 
 

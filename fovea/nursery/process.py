@@ -29,6 +29,7 @@ ONE_THREAD = {
     "OPENBLAS_NUM_THREADS": "1",
     "RAYON_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime would start a thread that sends reports to its makers
 }
 
 

@@ -1,7 +1,8 @@
 """From a level of detail and measured image traits to a size.
 
 LOW depends on the size only. AUTO takes the smallest sufficient size: with text, the size at which the
-smallest common text stays readable; without text, a bound by image kind. HIGH does not shrink.
+smallest common text stays readable; without text, a bound by image kind, and the smallest size of all for a
+blank image. HIGH does not shrink.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ PHOTO_TOKENS = 576
 """768x768 pixels."""
 BUSY_EDGES = 0.10
 """The edge density from which a graphic gets as many tokens as a photo."""
+GRAPHICS = (ImageKind.GRAPHIC, ImageKind.CHART, ImageKind.DRAWING)
 READABLE_TEXT_PX = 10.0
 """The height that AUTO preserves for the smallest common text, from baseline to ascender."""
 
@@ -66,10 +68,10 @@ def sufficient(
     if traits.text_height > 0:
         reason = f"detail auto: text {traits.text_height:.0f} px"
         return Sufficient(_readable(traits, readable_px, geometry), reason)
-    tokens = {ImageKind.PHOTO: PHOTO_TOKENS, ImageKind.GRAPHIC: _graphic_tokens(traits)}.get(traits.kind)
-    if tokens is None:
+    max_pixels = _without_text(traits, geometry)
+    if max_pixels is None:
         return None
-    return Sufficient(tokens * geometry.cell**2, f"detail auto: {traits.kind.lower()} without text")
+    return Sufficient(max_pixels, f"detail auto: {traits.kind.lower()} without text")
 
 
 def _readable(traits: ImageTraits, readable_px: float, geometry: Geometry) -> int:
@@ -81,6 +83,17 @@ def _readable(traits: ImageTraits, readable_px: float, geometry: Geometry) -> in
     height = math.ceil(traits.height * scale / cell) * cell
     pixels = 2 + max(traits.height * width**2 // traits.width, traits.width * height**2 // traits.height)
     return max(pixels, smallest(traits.size, 1, geometry))
+
+
+def _without_text(traits: ImageTraits, geometry: Geometry) -> int | None:
+    """None for a page or table whose text was not measured: shrinking could make it unreadable."""
+    if traits.kind == ImageKind.BLANK:
+        return smallest(traits.size, 1, geometry)
+    if traits.kind == ImageKind.PHOTO:
+        return PHOTO_TOKENS * geometry.cell**2
+    if traits.kind in GRAPHICS:
+        return _graphic_tokens(traits) * geometry.cell**2
+    return None
 
 
 def _graphic_tokens(traits: ImageTraits) -> int:

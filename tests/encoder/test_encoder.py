@@ -97,6 +97,11 @@ async def test_facts_that_another_version_measured_are_not_used(
             return (await parts.keep(TENANT, encoded(picture(96, 64)))).facts.digest
 
     assert await parts.uploads.find(TENANT, await keep_with(lambda facts: None))
+    before_the_gate = await parts.uploads.find(
+        TENANT, await keep_with(lambda facts: facts.pop("kind_confidence"))
+    )
+    assert before_the_gate is not None
+    assert before_the_gate.facts.kind_confidence == 0
     for change in (lambda facts: facts.update(novelty=1.0), lambda facts: facts.pop("edge_density")):
         digest = await keep_with(change)
         with pytest.raises(ImageNotStored):

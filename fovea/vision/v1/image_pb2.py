@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66ovea/vision/v1/image.proto\x12\x0f\x66ovea.vision.v1\"%\n\x04Size\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\"*\n\x07GridThw\x12\t\n\x01t\x18\x01 \x01(\r\x12\t\n\x01h\x18\x02 \x01(\r\x12\t\n\x01w\x18\x03 \x01(\r\"\xb1\x02\n\nImageFacts\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x14\n\x0cpixel_digest\x18\x02 \x01(\t\x12,\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x1c.fovea.vision.v1.ImageFormat\x12\x11\n\tbyte_size\x18\x04 \x01(\r\x12#\n\x04size\x18\x05 \x01(\x0b\x32\x15.fovea.vision.v1.Size\x12\x18\n\x10\x65xif_orientation\x18\x06 \x01(\r\x12\x11\n\thad_alpha\x18\x07 \x01(\x08\x12\x13\n\x0btext_height\x18\x08 \x01(\x02\x12\x14\n\x0c\x65\x64ge_density\x18\t \x01(\x02\x12\x15\n\runiform_share\x18\n \x01(\x02\x12(\n\x04kind\x18\x0b \x01(\x0e\x32\x1a.fovea.vision.v1.ImageKind\"\xb9\x01\n\nTokenCount\x12\'\n\x08original\x18\x01 \x01(\x0b\x32\x15.fovea.vision.v1.Size\x12&\n\x07planned\x18\x02 \x01(\x0b\x32\x15.fovea.vision.v1.Size\x12&\n\x04grid\x18\x03 \x01(\x0b\x32\x18.fovea.vision.v1.GridThw\x12\x0f\n\x07patches\x18\x04 \x01(\r\x12\x0e\n\x06tokens\x18\x05 \x01(\r\x12\x11\n\trow_bytes\x18\x06 \x01(\r*\x85\x01\n\x0bImageFormat\x12\x1c\n\x18IMAGE_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11IMAGE_FORMAT_JPEG\x10\x01\x12\x14\n\x10IMAGE_FORMAT_PNG\x10\x02\x12\x15\n\x11IMAGE_FORMAT_WEBP\x10\x03\x12\x14\n\x10IMAGE_FORMAT_GIF\x10\x04*\x80\x01\n\tImageKind\x12\x1a\n\x16IMAGE_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fIMAGE_KIND_TEXT\x10\x01\x12\x16\n\x12IMAGE_KIND_GRAPHIC\x10\x02\x12\x14\n\x10IMAGE_KIND_PHOTO\x10\x03\x12\x14\n\x10IMAGE_KIND_BLANK\x10\x04*T\n\x07\x45rasure\x12\x17\n\x13\x45RASURE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x45RASURE_ERASED\x10\x01\x12\x1c\n\x18\x45RASURE_AFTER_COMPACTION\x10\x02\x42>\n\x13\x64\x65v.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66ovea/vision/v1/image.proto\x12\x0f\x66ovea.vision.v1\"%\n\x04Size\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\"*\n\x07GridThw\x12\t\n\x01t\x18\x01 \x01(\r\x12\t\n\x01h\x18\x02 \x01(\r\x12\t\n\x01w\x18\x03 \x01(\r\"\xca\x02\n\nImageFacts\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x14\n\x0cpixel_digest\x18\x02 \x01(\t\x12,\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x1c.fovea.vision.v1.ImageFormat\x12\x11\n\tbyte_size\x18\x04 \x01(\r\x12#\n\x04size\x18\x05 \x01(\x0b\x32\x15.fovea.vision.v1.Size\x12\x18\n\x10\x65xif_orientation\x18\x06 \x01(\r\x12\x11\n\thad_alpha\x18\x07 \x01(\x08\x12\x13\n\x0btext_height\x18\x08 \x01(\x02\x12\x14\n\x0c\x65\x64ge_density\x18\t \x01(\x02\x12\x15\n\runiform_share\x18\n \x01(\x02\x12(\n\x04kind\x18\x0b \x01(\x0e\x32\x1a.fovea.vision.v1.ImageKind\x12\x17\n\x0fkind_confidence\x18\x0c \x01(\x02\"\xb9\x01\n\nTokenCount\x12\'\n\x08original\x18\x01 \x01(\x0b\x32\x15.fovea.vision.v1.Size\x12&\n\x07planned\x18\x02 \x01(\x0b\x32\x15.fovea.vision.v1.Size\x12&\n\x04grid\x18\x03 \x01(\x0b\x32\x18.fovea.vision.v1.GridThw\x12\x0f\n\x07patches\x18\x04 \x01(\r\x12\x0e\n\x06tokens\x18\x05 \x01(\r\x12\x11\n\trow_bytes\x18\x06 \x01(\r*\x85\x01\n\x0bImageFormat\x12\x1c\n\x18IMAGE_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11IMAGE_FORMAT_JPEG\x10\x01\x12\x14\n\x10IMAGE_FORMAT_PNG\x10\x02\x12\x15\n\x11IMAGE_FORMAT_WEBP\x10\x03\x12\x14\n\x10IMAGE_FORMAT_GIF\x10\x04*\xc4\x01\n\tImageKind\x12\x1a\n\x16IMAGE_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fIMAGE_KIND_TEXT\x10\x01\x12\x16\n\x12IMAGE_KIND_GRAPHIC\x10\x02\x12\x14\n\x10IMAGE_KIND_PHOTO\x10\x03\x12\x14\n\x10IMAGE_KIND_BLANK\x10\x04\x12\x14\n\x10IMAGE_KIND_CHART\x10\x05\x12\x14\n\x10IMAGE_KIND_TABLE\x10\x06\x12\x16\n\x12IMAGE_KIND_DRAWING\x10\x07*T\n\x07\x45rasure\x12\x17\n\x13\x45RASURE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x45RASURE_ERASED\x10\x01\x12\x1c\n\x18\x45RASURE_AFTER_COMPACTION\x10\x02\x42>\n\x13\x64\x65v.fovea.vision.v1P\x01Z%fovea.dev/go/fovea/vision/v1;visionv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,18 +32,18 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fovea.vision.v1.image_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\023dev.fovea.vision.v1P\001Z%fovea.dev/go/fovea/vision/v1;visionv1'
-  _globals['_IMAGEFORMAT']._serialized_start=628
-  _globals['_IMAGEFORMAT']._serialized_end=761
-  _globals['_IMAGEKIND']._serialized_start=764
-  _globals['_IMAGEKIND']._serialized_end=892
-  _globals['_ERASURE']._serialized_start=894
-  _globals['_ERASURE']._serialized_end=978
+  _globals['_IMAGEFORMAT']._serialized_start=653
+  _globals['_IMAGEFORMAT']._serialized_end=786
+  _globals['_IMAGEKIND']._serialized_start=789
+  _globals['_IMAGEKIND']._serialized_end=985
+  _globals['_ERASURE']._serialized_start=987
+  _globals['_ERASURE']._serialized_end=1071
   _globals['_SIZE']._serialized_start=48
   _globals['_SIZE']._serialized_end=85
   _globals['_GRIDTHW']._serialized_start=87
   _globals['_GRIDTHW']._serialized_end=129
   _globals['_IMAGEFACTS']._serialized_start=132
-  _globals['_IMAGEFACTS']._serialized_end=437
-  _globals['_TOKENCOUNT']._serialized_start=440
-  _globals['_TOKENCOUNT']._serialized_end=625
+  _globals['_IMAGEFACTS']._serialized_end=462
+  _globals['_TOKENCOUNT']._serialized_start=465
+  _globals['_TOKENCOUNT']._serialized_end=650
 # @@protoc_insertion_point(module_scope)

@@ -58,27 +58,41 @@ class _ImageKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImageKind.V
     IMAGE_KIND_UNSPECIFIED: _ImageKind.ValueType  # 0
     """Not known."""
     IMAGE_KIND_TEXT: _ImageKind.ValueType  # 1
-    """Lines of text, such as a page, a table or a screen."""
+    """Lines of text, such as a page or a screen; by rules also a table."""
     IMAGE_KIND_GRAPHIC: _ImageKind.ValueType  # 2
-    """Uniform colours and few edges, such as a chart, a drawing or a logo."""
+    """Uniform colours and few edges: a chart or a drawing, not told apart."""
     IMAGE_KIND_PHOTO: _ImageKind.ValueType  # 3
-    """Everything else, such as a photograph."""
+    """A photograph; by rules everything that is none of the others."""
     IMAGE_KIND_BLANK: _ImageKind.ValueType  # 4
-    """A single colour."""
+    """A single colour: each channel differs by at most two levels between any two pixels."""
+    IMAGE_KIND_CHART: _ImageKind.ValueType  # 5
+    """A chart of data, such as bars, lines, points or a pie."""
+    IMAGE_KIND_TABLE: _ImageKind.ValueType  # 6
+    """Text in rows and columns."""
+    IMAGE_KIND_DRAWING: _ImageKind.ValueType  # 7
+    """A drawing, such as a logo, an icon, a diagram or line art."""
 
 class ImageKind(_ImageKind, metaclass=_ImageKindEnumTypeWrapper):
-    """What an image mostly shows, estimated from its edges and colours."""
+    """What an image mostly shows. Rules on its edges and colours know TEXT, GRAPHIC, PHOTO and BLANK. The learned gate of an
+    encoder refines them to all kinds but GRAPHIC.
+    """
 
 IMAGE_KIND_UNSPECIFIED: ImageKind.ValueType  # 0
 """Not known."""
 IMAGE_KIND_TEXT: ImageKind.ValueType  # 1
-"""Lines of text, such as a page, a table or a screen."""
+"""Lines of text, such as a page or a screen; by rules also a table."""
 IMAGE_KIND_GRAPHIC: ImageKind.ValueType  # 2
-"""Uniform colours and few edges, such as a chart, a drawing or a logo."""
+"""Uniform colours and few edges: a chart or a drawing, not told apart."""
 IMAGE_KIND_PHOTO: ImageKind.ValueType  # 3
-"""Everything else, such as a photograph."""
+"""A photograph; by rules everything that is none of the others."""
 IMAGE_KIND_BLANK: ImageKind.ValueType  # 4
-"""A single colour."""
+"""A single colour: each channel differs by at most two levels between any two pixels."""
+IMAGE_KIND_CHART: ImageKind.ValueType  # 5
+"""A chart of data, such as bars, lines, points or a pie."""
+IMAGE_KIND_TABLE: ImageKind.ValueType  # 6
+"""Text in rows and columns."""
+IMAGE_KIND_DRAWING: ImageKind.ValueType  # 7
+"""A drawing, such as a logo, an icon, a diagram or line art."""
 Global___ImageKind: _TypeAlias = ImageKind  # noqa: Y015
 
 class _Erasure:
@@ -184,6 +198,7 @@ class ImageFacts(_message.Message):
     EDGE_DENSITY_FIELD_NUMBER: _builtins.int
     UNIFORM_SHARE_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    KIND_CONFIDENCE_FIELD_NUMBER: _builtins.int
     digest: _builtins.str
     """The id of the image: `sha256:` and the SHA-256 of the uploaded bytes in hexadecimal."""
     pixel_digest: _builtins.str
@@ -206,6 +221,8 @@ class ImageFacts(_message.Message):
     """The share of uniform patches: groups of 32x32 pixels with a single colour, 0 to 1."""
     kind: Global___ImageKind.ValueType
     """What it mostly shows."""
+    kind_confidence: _builtins.float
+    """The confidence of the learned gate in `kind`, 0 to 1. 0 if rules decided it."""
     @_builtins.property
     def size(self) -> Global___Size:
         """The size as a viewer shows it, with the EXIF orientation applied."""
@@ -224,10 +241,11 @@ class ImageFacts(_message.Message):
         edge_density: _builtins.float = ...,
         uniform_share: _builtins.float = ...,
         kind: Global___ImageKind.ValueType = ...,
+        kind_confidence: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_size", b"byte_size", "digest", b"digest", "edge_density", b"edge_density", "exif_orientation", b"exif_orientation", "format", b"format", "had_alpha", b"had_alpha", "kind", b"kind", "pixel_digest", b"pixel_digest", "size", b"size", "text_height", b"text_height", "uniform_share", b"uniform_share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_size", b"byte_size", "digest", b"digest", "edge_density", b"edge_density", "exif_orientation", b"exif_orientation", "format", b"format", "had_alpha", b"had_alpha", "kind", b"kind", "kind_confidence", b"kind_confidence", "pixel_digest", b"pixel_digest", "size", b"size", "text_height", b"text_height", "uniform_share", b"uniform_share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -285,6 +285,7 @@ LIES: dict[str, dict[str, Any]] = {
     "endless text": {"text_height": float("inf")},
     "a share below nothing": {"edge_density": -0.1},
     "a share above all": {"uniform_share": 1.5},
+    "a confidence above all": {"kind_confidence": 1.5},
 }
 
 

@@ -217,6 +217,7 @@ async def test_closing_kills_the_workers() -> None:
         {"exif_orientation": 9},
         {"text_height": float("nan")},
         {"kind": "SCRIPT"},
+        {"kind_confidence": 1.5},
     ],
 )
 async def test_facts_that_cannot_be_are_no_reply(lie: dict[str, Any]) -> None:

@@ -12,10 +12,11 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from bench.parts.photo import photo
-from encoder_svc.images.detail import DetailMeasures, measure
+from encoder_svc.images.detail import BLANK_RANGE, DetailMeasures, measure
 from standin import canvas
 from standin.draw import DRAWERS
 from standin.lexicon import WORDS
+from tests.encoder.images.files import encoded
 
 SIZES = ((640, 480), (800, 600))
 FONTS = (9, 11, 12, 14, 16, 20, 24, 32, 40, 48)
@@ -143,6 +144,32 @@ def test_a_page_is_text_a_chart_is_a_graphic() -> None:
     rng = random.Random(1)
     assert measured_detail(page(rng, "plain", 16, (800, 600))).kind == "TEXT"
     assert measured_detail(DRAWERS[0](rng, 448, 320).canvas.image).kind == "GRAPHIC"
+
+
+@pytest.mark.parametrize("size", [(640, 480), (33, 17), (5, 3), (1, 1)])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_an_image_of_one_colour_is_blank_in_every_format(size: tuple[int, int], format: str) -> None:
+    lossless = {"lossless": True} if format == "WEBP" else {}
+    for colour, options in (((255, 255, 255), {}), ((0, 0, 0), {}), ((173, 54, 201), lossless)):
+        file = io.BytesIO(encoded(Image.new("RGB", size, colour), format, **options))
+        assert measured_detail(Image.open(file).convert("RGB")).kind == "BLANK"
+
+
+@pytest.mark.parametrize("place", [(0, 0), (479, 639), (13, 200), (18, 9)])
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_a_single_other_pixel_is_not_blank_once_it_differs_by_more_than_the_tolerance(
+    place: tuple[int, int], channel: int
+) -> None:
+    pixels = np.full((480, 640, 3), 200, np.uint8)
+    pixels[*place, channel] = 200 + BLANK_RANGE
+    assert measure(Image.fromarray(pixels), pixels).kind == "BLANK"
+    pixels[*place, channel] = 200 + BLANK_RANGE + 1
+    assert measure(Image.fromarray(pixels), pixels).kind != "BLANK"
+
+
+def test_a_slow_gradient_is_not_blank() -> None:
+    pixels = np.repeat(np.arange(200, 204, dtype=np.uint8), 120)[:, None, None].repeat(300, 1).repeat(3, 2)
+    assert measure(Image.fromarray(pixels), pixels).kind != "BLANK"
 
 
 def test_lines_bars_and_dots_are_no_text() -> None:

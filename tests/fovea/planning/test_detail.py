@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
+from fovea.contract.image import ImageKind
 from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
 from fovea.planning.detail import Detail, ImageTraits, sufficient
+from fovea.planning.sizes import smallest
 
 GEOMETRY = Geometry()
 
@@ -40,6 +44,35 @@ def test_pictures_without_text_are_bounded_by_their_kind() -> None:
     assert photo == 540
     assert empty <= 256 < busy <= 576
     assert tokens(ImageTraits(300, 200, kind="PHOTO")) == tokens(ImageTraits(300, 200), Detail.HIGH)
+
+
+@pytest.mark.parametrize(("kind", "like"), [("TABLE", "TEXT"), ("CHART", "GRAPHIC"), ("DRAWING", "GRAPHIC")])
+@given(
+    st.integers(28, 4000), st.integers(28, 4000), st.sampled_from([0.0, 9.0, 14.5, 60.0]), st.floats(0, 0.5)
+)
+def test_a_refined_kind_has_the_plan_of_the_kind_that_rules_give(
+    kind: str, like: str, width: int, height: int, text: float, edges: float
+) -> None:
+    assume(max(width, height) < 200 * min(width, height))
+    refined, by_rules = (ImageTraits(width, height, text, edges, ImageKind(each)) for each in (kind, like))
+    for detail in Detail:
+        assert tokens(refined, detail) == tokens(by_rules, detail)
+
+
+@pytest.mark.parametrize("size", [(1600, 1200), (4000, 30), (33, 222), (28, 28)])
+def test_a_blank_image_has_the_smallest_size_with_auto_alone(size: tuple[int, int]) -> None:
+    blank, graphic = (ImageTraits(*size, kind=ImageKind(kind)) for kind in ("BLANK", "GRAPHIC"))
+    assert tokens(blank) == GEOMETRY.plan(*size, smallest(size, 1, GEOMETRY)).tokens
+    assert tokens(blank) <= tokens(graphic)
+    assert (tokens(blank, Detail.LOW), tokens(blank, Detail.HIGH)) == (
+        tokens(graphic, Detail.LOW),
+        tokens(graphic, Detail.HIGH),
+    )
+
+
+@pytest.mark.parametrize("kind", ["TEXT", "TABLE"])
+def test_a_page_whose_text_was_not_measured_keeps_its_size(kind: str) -> None:
+    assert sufficient(ImageTraits(1600, 1200, kind=ImageKind(kind)), Detail.AUTO, 14, GEOMETRY) is None
 
 
 def test_an_unmeasured_image_is_not_shrunk() -> None:

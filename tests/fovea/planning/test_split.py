@@ -21,7 +21,7 @@ def size(draw: random.Random) -> tuple[int, int]:
 
 
 def need(draw: random.Random, geometry: Geometry) -> SizeDemand:
-    kind = draw.choice(["TEXT", "PHOTO", "GRAPHIC", "UNSPECIFIED"])
+    kind = draw.choice(["TEXT", "PHOTO", "GRAPHIC", "UNSPECIFIED", "BLANK", "CHART", "TABLE", "DRAWING"])
     traits = ImageTraits(*size(draw), draw.choice([0, draw.uniform(4, 80)]), draw.uniform(0, 0.2), kind)
     pixels = draw.choice([geometry.max_pixels, 1_310_720, draw.randint(geometry.min_pixels, 1 << 22)])
     target = sufficient(traits, draw.choice(list(Detail)), 14, geometry)

@@ -84,20 +84,27 @@ func (ImageFormat) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_vision_v1_image_proto_rawDescGZIP(), []int{0}
 }
 
-// What an image mostly shows, estimated from its edges and colours.
+// What an image mostly shows. Rules on its edges and colours know TEXT, GRAPHIC, PHOTO and BLANK. The learned gate of an
+// encoder refines them to all kinds but GRAPHIC.
 type ImageKind int32
 
 const (
 	// Not known.
 	ImageKind_IMAGE_KIND_UNSPECIFIED ImageKind = 0
-	// Lines of text, such as a page, a table or a screen.
+	// Lines of text, such as a page or a screen; by rules also a table.
 	ImageKind_IMAGE_KIND_TEXT ImageKind = 1
-	// Uniform colours and few edges, such as a chart, a drawing or a logo.
+	// Uniform colours and few edges: a chart or a drawing, not told apart.
 	ImageKind_IMAGE_KIND_GRAPHIC ImageKind = 2
-	// Everything else, such as a photograph.
+	// A photograph; by rules everything that is none of the others.
 	ImageKind_IMAGE_KIND_PHOTO ImageKind = 3
-	// A single colour.
+	// A single colour: each channel differs by at most two levels between any two pixels.
 	ImageKind_IMAGE_KIND_BLANK ImageKind = 4
+	// A chart of data, such as bars, lines, points or a pie.
+	ImageKind_IMAGE_KIND_CHART ImageKind = 5
+	// Text in rows and columns.
+	ImageKind_IMAGE_KIND_TABLE ImageKind = 6
+	// A drawing, such as a logo, an icon, a diagram or line art.
+	ImageKind_IMAGE_KIND_DRAWING ImageKind = 7
 )
 
 // Enum value maps for ImageKind.
@@ -108,6 +115,9 @@ var (
 		2: "IMAGE_KIND_GRAPHIC",
 		3: "IMAGE_KIND_PHOTO",
 		4: "IMAGE_KIND_BLANK",
+		5: "IMAGE_KIND_CHART",
+		6: "IMAGE_KIND_TABLE",
+		7: "IMAGE_KIND_DRAWING",
 	}
 	ImageKind_value = map[string]int32{
 		"IMAGE_KIND_UNSPECIFIED": 0,
@@ -115,6 +125,9 @@ var (
 		"IMAGE_KIND_GRAPHIC":     2,
 		"IMAGE_KIND_PHOTO":       3,
 		"IMAGE_KIND_BLANK":       4,
+		"IMAGE_KIND_CHART":       5,
+		"IMAGE_KIND_TABLE":       6,
+		"IMAGE_KIND_DRAWING":     7,
 	}
 )
 
@@ -344,9 +357,11 @@ type ImageFacts struct {
 	// The share of uniform patches: groups of 32x32 pixels with a single colour, 0 to 1.
 	UniformShare float32 `protobuf:"fixed32,10,opt,name=uniform_share,json=uniformShare,proto3" json:"uniform_share,omitempty"`
 	// What it mostly shows.
-	Kind          ImageKind `protobuf:"varint,11,opt,name=kind,proto3,enum=fovea.vision.v1.ImageKind" json:"kind,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Kind ImageKind `protobuf:"varint,11,opt,name=kind,proto3,enum=fovea.vision.v1.ImageKind" json:"kind,omitempty"`
+	// The confidence of the learned gate in `kind`, 0 to 1. 0 if rules decided it.
+	KindConfidence float32 `protobuf:"fixed32,12,opt,name=kind_confidence,json=kindConfidence,proto3" json:"kind_confidence,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ImageFacts) Reset() {
@@ -456,6 +471,13 @@ func (x *ImageFacts) GetKind() ImageKind {
 	return ImageKind_IMAGE_KIND_UNSPECIFIED
 }
 
+func (x *ImageFacts) GetKindConfidence() float32 {
+	if x != nil {
+		return x.KindConfidence
+	}
+	return 0
+}
+
 // What an image of a given size costs at a given limit. Computed from the size alone.
 type TokenCount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -558,7 +580,7 @@ const file_fovea_vision_v1_image_proto_rawDesc = "" +
 	"\aGridThw\x12\f\n" +
 	"\x01t\x18\x01 \x01(\rR\x01t\x12\f\n" +
 	"\x01h\x18\x02 \x01(\rR\x01h\x12\f\n" +
-	"\x01w\x18\x03 \x01(\rR\x01w\"\xa6\x03\n" +
+	"\x01w\x18\x03 \x01(\rR\x01w\"\xcf\x03\n" +
 	"\n" +
 	"ImageFacts\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12!\n" +
@@ -573,7 +595,8 @@ const file_fovea_vision_v1_image_proto_rawDesc = "" +
 	"\fedge_density\x18\t \x01(\x02R\vedgeDensity\x12#\n" +
 	"\runiform_share\x18\n" +
 	" \x01(\x02R\funiformShare\x12.\n" +
-	"\x04kind\x18\v \x01(\x0e2\x1a.fovea.vision.v1.ImageKindR\x04kind\"\xed\x01\n" +
+	"\x04kind\x18\v \x01(\x0e2\x1a.fovea.vision.v1.ImageKindR\x04kind\x12'\n" +
+	"\x0fkind_confidence\x18\f \x01(\x02R\x0ekindConfidence\"\xed\x01\n" +
 	"\n" +
 	"TokenCount\x121\n" +
 	"\boriginal\x18\x01 \x01(\v2\x15.fovea.vision.v1.SizeR\boriginal\x12/\n" +
@@ -587,13 +610,16 @@ const file_fovea_vision_v1_image_proto_rawDesc = "" +
 	"\x11IMAGE_FORMAT_JPEG\x10\x01\x12\x14\n" +
 	"\x10IMAGE_FORMAT_PNG\x10\x02\x12\x15\n" +
 	"\x11IMAGE_FORMAT_WEBP\x10\x03\x12\x14\n" +
-	"\x10IMAGE_FORMAT_GIF\x10\x04*\x80\x01\n" +
+	"\x10IMAGE_FORMAT_GIF\x10\x04*\xc4\x01\n" +
 	"\tImageKind\x12\x1a\n" +
 	"\x16IMAGE_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fIMAGE_KIND_TEXT\x10\x01\x12\x16\n" +
 	"\x12IMAGE_KIND_GRAPHIC\x10\x02\x12\x14\n" +
 	"\x10IMAGE_KIND_PHOTO\x10\x03\x12\x14\n" +
-	"\x10IMAGE_KIND_BLANK\x10\x04*T\n" +
+	"\x10IMAGE_KIND_BLANK\x10\x04\x12\x14\n" +
+	"\x10IMAGE_KIND_CHART\x10\x05\x12\x14\n" +
+	"\x10IMAGE_KIND_TABLE\x10\x06\x12\x16\n" +
+	"\x12IMAGE_KIND_DRAWING\x10\a*T\n" +
 	"\aErasure\x12\x17\n" +
 	"\x13ERASURE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eERASURE_ERASED\x10\x01\x12\x1c\n" +

@@ -126,7 +126,8 @@ final class Convert {
         message.getTextHeight(),
         message.getEdgeDensity(),
         message.getUniformShare(),
-        value(ImageKind.class, message.getKind(), ImageKind.UNKNOWN));
+        value(ImageKind.class, message.getKind(), ImageKind.UNKNOWN),
+        message.getKindConfidence());
   }
 
   static Instant instant(Timestamp message) {

@@ -5,7 +5,8 @@ package dev.fovea.client;
  * it, with the EXIF orientation applied. Files with equal pixels share their {@code pixelDigest}.
  * {@code textHeight} is the height of the smallest common text in pixels, 0 if no text was
  * detected. {@code edgeDensity} is the share of pixels on an edge, {@code uniformShare} the share
- * of uniform patches of 32x32 pixels.
+ * of uniform patches of 32x32 pixels. {@code kindConfidence} is the confidence of the learned gate
+ * in {@code kind}, 0 if rules decided it.
  */
 public record ImageFacts(
     String digest,
@@ -18,4 +19,5 @@ public record ImageFacts(
     double textHeight,
     double edgeDensity,
     double uniformShare,
-    ImageKind kind) {}
+    ImageKind kind,
+    double kindConfidence) {}

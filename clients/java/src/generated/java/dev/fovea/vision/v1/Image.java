@@ -58,30 +58,32 @@ public final class Image extends com.google.protobuf.GeneratedFile {
       "\n\033fovea/vision/v1/image.proto\022\017fovea.vis" +
       "ion.v1\"%\n\004Size\022\r\n\005width\030\001 \001(\r\022\016\n\006height\030" +
       "\002 \001(\r\"*\n\007GridThw\022\t\n\001t\030\001 \001(\r\022\t\n\001h\030\002 \001(\r\022\t" +
-      "\n\001w\030\003 \001(\r\"\261\002\n\nImageFacts\022\016\n\006digest\030\001 \001(\t" +
+      "\n\001w\030\003 \001(\r\"\312\002\n\nImageFacts\022\016\n\006digest\030\001 \001(\t" +
       "\022\024\n\014pixel_digest\030\002 \001(\t\022,\n\006format\030\003 \001(\0162\034" +
       ".fovea.vision.v1.ImageFormat\022\021\n\tbyte_siz" +
       "e\030\004 \001(\r\022#\n\004size\030\005 \001(\0132\025.fovea.vision.v1." +
       "Size\022\030\n\020exif_orientation\030\006 \001(\r\022\021\n\thad_al" +
       "pha\030\007 \001(\010\022\023\n\013text_height\030\010 \001(\002\022\024\n\014edge_d" +
       "ensity\030\t \001(\002\022\025\n\runiform_share\030\n \001(\002\022(\n\004k" +
-      "ind\030\013 \001(\0162\032.fovea.vision.v1.ImageKind\"\271\001" +
-      "\n\nTokenCount\022\'\n\010original\030\001 \001(\0132\025.fovea.v" +
-      "ision.v1.Size\022&\n\007planned\030\002 \001(\0132\025.fovea.v" +
-      "ision.v1.Size\022&\n\004grid\030\003 \001(\0132\030.fovea.visi" +
-      "on.v1.GridThw\022\017\n\007patches\030\004 \001(\r\022\016\n\006tokens" +
-      "\030\005 \001(\r\022\021\n\trow_bytes\030\006 \001(\r*\205\001\n\013ImageForma" +
-      "t\022\034\n\030IMAGE_FORMAT_UNSPECIFIED\020\000\022\025\n\021IMAGE" +
-      "_FORMAT_JPEG\020\001\022\024\n\020IMAGE_FORMAT_PNG\020\002\022\025\n\021" +
-      "IMAGE_FORMAT_WEBP\020\003\022\024\n\020IMAGE_FORMAT_GIF\020" +
-      "\004*\200\001\n\tImageKind\022\032\n\026IMAGE_KIND_UNSPECIFIE" +
-      "D\020\000\022\023\n\017IMAGE_KIND_TEXT\020\001\022\026\n\022IMAGE_KIND_G" +
-      "RAPHIC\020\002\022\024\n\020IMAGE_KIND_PHOTO\020\003\022\024\n\020IMAGE_" +
-      "KIND_BLANK\020\004*T\n\007Erasure\022\027\n\023ERASURE_UNSPE" +
-      "CIFIED\020\000\022\022\n\016ERASURE_ERASED\020\001\022\034\n\030ERASURE_" +
-      "AFTER_COMPACTION\020\002B>\n\023dev.fovea.vision.v" +
-      "1P\001Z%fovea.dev/go/fovea/vision/v1;vision" +
-      "v1b\006proto3"
+      "ind\030\013 \001(\0162\032.fovea.vision.v1.ImageKind\022\027\n" +
+      "\017kind_confidence\030\014 \001(\002\"\271\001\n\nTokenCount\022\'\n" +
+      "\010original\030\001 \001(\0132\025.fovea.vision.v1.Size\022&" +
+      "\n\007planned\030\002 \001(\0132\025.fovea.vision.v1.Size\022&" +
+      "\n\004grid\030\003 \001(\0132\030.fovea.vision.v1.GridThw\022\017" +
+      "\n\007patches\030\004 \001(\r\022\016\n\006tokens\030\005 \001(\r\022\021\n\trow_b" +
+      "ytes\030\006 \001(\r*\205\001\n\013ImageFormat\022\034\n\030IMAGE_FORM" +
+      "AT_UNSPECIFIED\020\000\022\025\n\021IMAGE_FORMAT_JPEG\020\001\022" +
+      "\024\n\020IMAGE_FORMAT_PNG\020\002\022\025\n\021IMAGE_FORMAT_WE" +
+      "BP\020\003\022\024\n\020IMAGE_FORMAT_GIF\020\004*\304\001\n\tImageKind" +
+      "\022\032\n\026IMAGE_KIND_UNSPECIFIED\020\000\022\023\n\017IMAGE_KI" +
+      "ND_TEXT\020\001\022\026\n\022IMAGE_KIND_GRAPHIC\020\002\022\024\n\020IMA" +
+      "GE_KIND_PHOTO\020\003\022\024\n\020IMAGE_KIND_BLANK\020\004\022\024\n" +
+      "\020IMAGE_KIND_CHART\020\005\022\024\n\020IMAGE_KIND_TABLE\020" +
+      "\006\022\026\n\022IMAGE_KIND_DRAWING\020\007*T\n\007Erasure\022\027\n\023" +
+      "ERASURE_UNSPECIFIED\020\000\022\022\n\016ERASURE_ERASED\020" +
+      "\001\022\034\n\030ERASURE_AFTER_COMPACTION\020\002B>\n\023dev.f" +
+      "ovea.vision.v1P\001Z%fovea.dev/go/fovea/vis" +
+      "ion/v1;visionv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -104,7 +106,7 @@ public final class Image extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_vision_v1_ImageFacts_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_vision_v1_ImageFacts_descriptor,
-        new java.lang.String[] { "Digest", "PixelDigest", "Format", "ByteSize", "Size", "ExifOrientation", "HadAlpha", "TextHeight", "EdgeDensity", "UniformShare", "Kind", });
+        new java.lang.String[] { "Digest", "PixelDigest", "Format", "ByteSize", "Size", "ExifOrientation", "HadAlpha", "TextHeight", "EdgeDensity", "UniformShare", "Kind", "KindConfidence", });
     internal_static_fovea_vision_v1_TokenCount_descriptor =
       getDescriptor().getMessageType(3);
     internal_static_fovea_vision_v1_TokenCount_fieldAccessorTable = new

@@ -332,6 +332,21 @@ private static final long serialVersionUID = 0L;
     return result == null ? dev.fovea.vision.v1.ImageKind.UNRECOGNIZED : result;
   }
 
+  public static final int KIND_CONFIDENCE_FIELD_NUMBER = 12;
+  private float kindConfidence_ = 0F;
+  /**
+   * <pre>
+   * The confidence of the learned gate in `kind`, 0 to 1. 0 if rules decided it.
+   * </pre>
+   *
+   * <code>float kind_confidence = 12;</code>
+   * @return The kindConfidence.
+   */
+  @java.lang.Override
+  public float getKindConfidence() {
+    return kindConfidence_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -379,6 +394,9 @@ private static final long serialVersionUID = 0L;
     if (kind_ != dev.fovea.vision.v1.ImageKind.IMAGE_KIND_UNSPECIFIED.getNumber()) {
       output.writeEnum(11, kind_);
     }
+    if (java.lang.Float.floatToRawIntBits(kindConfidence_) != 0) {
+      output.writeFloat(12, kindConfidence_);
+    }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
@@ -424,6 +442,10 @@ private static final long serialVersionUID = 0L;
     if (kind_ != dev.fovea.vision.v1.ImageKind.IMAGE_KIND_UNSPECIFIED.getNumber()) {
       size += com.google.protobuf.CodedOutputStream
         .computeEnumSize(11, kind_);
+    }
+    if (java.lang.Float.floatToRawIntBits(kindConfidence_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeFloatSize(12, kindConfidence_);
     }
     return size;
   }
@@ -475,6 +497,9 @@ private static final long serialVersionUID = 0L;
         != java.lang.Float.floatToIntBits(
             other.getUniformShare())) return false;
     if (kind_ != other.kind_) return false;
+    if (java.lang.Float.floatToIntBits(getKindConfidence())
+        != java.lang.Float.floatToIntBits(
+            other.getKindConfidence())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -514,6 +539,9 @@ private static final long serialVersionUID = 0L;
         getUniformShare());
     hash = (37 * hash) + KIND_FIELD_NUMBER;
     hash = (53 * hash) + kind_;
+    hash = (37 * hash) + KIND_CONFIDENCE_FIELD_NUMBER;
+    hash = (53 * hash) + java.lang.Float.floatToIntBits(
+        getKindConfidence());
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -670,6 +698,7 @@ private static final long serialVersionUID = 0L;
       edgeDensity_ = 0F;
       uniformShare_ = 0F;
       kind_ = 0;
+      kindConfidence_ = 0F;
       return this;
     }
 
@@ -740,6 +769,9 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000400) != 0)) {
         result.kind_ = kind_;
       }
+      if (((from_bitField0_ & 0x00000800) != 0)) {
+        result.kindConfidence_ = kindConfidence_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -791,6 +823,9 @@ private static final long serialVersionUID = 0L;
       }
       if (other.kind_ != 0) {
         setKindValue(other.getKindValue());
+      }
+      if (java.lang.Float.floatToRawIntBits(other.getKindConfidence()) != 0) {
+        setKindConfidence(other.getKindConfidence());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -875,6 +910,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000400;
               break;
             } // case 88
+            case 101: {
+              kindConfidence_ = input.readFloat();
+              bitField0_ |= 0x00000800;
+              break;
+            } // case 101
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1640,6 +1680,50 @@ private static final long serialVersionUID = 0L;
     public Builder clearKind() {
       bitField0_ = (bitField0_ & ~0x00000400);
       kind_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private float kindConfidence_ ;
+    /**
+     * <pre>
+     * The confidence of the learned gate in `kind`, 0 to 1. 0 if rules decided it.
+     * </pre>
+     *
+     * <code>float kind_confidence = 12;</code>
+     * @return The kindConfidence.
+     */
+    @java.lang.Override
+    public float getKindConfidence() {
+      return kindConfidence_;
+    }
+    /**
+     * <pre>
+     * The confidence of the learned gate in `kind`, 0 to 1. 0 if rules decided it.
+     * </pre>
+     *
+     * <code>float kind_confidence = 12;</code>
+     * @param value The kindConfidence to set.
+     * @return This builder for chaining.
+     */
+    public Builder setKindConfidence(float value) {
+
+      kindConfidence_ = value;
+      bitField0_ |= 0x00000800;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The confidence of the learned gate in `kind`, 0 to 1. 0 if rules decided it.
+     * </pre>
+     *
+     * <code>float kind_confidence = 12;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearKindConfidence() {
+      bitField0_ = (bitField0_ & ~0x00000800);
+      kindConfidence_ = 0F;
       onChanged();
       return this;
     }

@@ -175,4 +175,14 @@ public interface ImageFactsOrBuilder extends
    * @return The kind.
    */
   dev.fovea.vision.v1.ImageKind getKind();
+
+  /**
+   * <pre>
+   * The confidence of the learned gate in `kind`, 0 to 1. 0 if rules decided it.
+   * </pre>
+   *
+   * <code>float kind_confidence = 12;</code>
+   * @return The kindConfidence.
+   */
+  float getKindConfidence();
 }

@@ -7,7 +7,8 @@ package dev.fovea.vision.v1;
 
 /**
  * <pre>
- * What an image mostly shows, estimated from its edges and colours.
+ * What an image mostly shows. Rules on its edges and colours know TEXT, GRAPHIC, PHOTO and BLANK. The learned gate of an
+ * encoder refines them to all kinds but GRAPHIC.
  * </pre>
  *
  * Protobuf enum {@code fovea.vision.v1.ImageKind}
@@ -25,7 +26,7 @@ public enum ImageKind
   IMAGE_KIND_UNSPECIFIED(0),
   /**
    * <pre>
-   * Lines of text, such as a page, a table or a screen.
+   * Lines of text, such as a page or a screen; by rules also a table.
    * </pre>
    *
    * <code>IMAGE_KIND_TEXT = 1;</code>
@@ -33,7 +34,7 @@ public enum ImageKind
   IMAGE_KIND_TEXT(1),
   /**
    * <pre>
-   * Uniform colours and few edges, such as a chart, a drawing or a logo.
+   * Uniform colours and few edges: a chart or a drawing, not told apart.
    * </pre>
    *
    * <code>IMAGE_KIND_GRAPHIC = 2;</code>
@@ -41,7 +42,7 @@ public enum ImageKind
   IMAGE_KIND_GRAPHIC(2),
   /**
    * <pre>
-   * Everything else, such as a photograph.
+   * A photograph; by rules everything that is none of the others.
    * </pre>
    *
    * <code>IMAGE_KIND_PHOTO = 3;</code>
@@ -49,12 +50,36 @@ public enum ImageKind
   IMAGE_KIND_PHOTO(3),
   /**
    * <pre>
-   * A single colour.
+   * A single colour: each channel differs by at most two levels between any two pixels.
    * </pre>
    *
    * <code>IMAGE_KIND_BLANK = 4;</code>
    */
   IMAGE_KIND_BLANK(4),
+  /**
+   * <pre>
+   * A chart of data, such as bars, lines, points or a pie.
+   * </pre>
+   *
+   * <code>IMAGE_KIND_CHART = 5;</code>
+   */
+  IMAGE_KIND_CHART(5),
+  /**
+   * <pre>
+   * Text in rows and columns.
+   * </pre>
+   *
+   * <code>IMAGE_KIND_TABLE = 6;</code>
+   */
+  IMAGE_KIND_TABLE(6),
+  /**
+   * <pre>
+   * A drawing, such as a logo, an icon, a diagram or line art.
+   * </pre>
+   *
+   * <code>IMAGE_KIND_DRAWING = 7;</code>
+   */
+  IMAGE_KIND_DRAWING(7),
   UNRECOGNIZED(-1),
   ;
 
@@ -77,7 +102,7 @@ public enum ImageKind
   public static final int IMAGE_KIND_UNSPECIFIED_VALUE = 0;
   /**
    * <pre>
-   * Lines of text, such as a page, a table or a screen.
+   * Lines of text, such as a page or a screen; by rules also a table.
    * </pre>
    *
    * <code>IMAGE_KIND_TEXT = 1;</code>
@@ -85,7 +110,7 @@ public enum ImageKind
   public static final int IMAGE_KIND_TEXT_VALUE = 1;
   /**
    * <pre>
-   * Uniform colours and few edges, such as a chart, a drawing or a logo.
+   * Uniform colours and few edges: a chart or a drawing, not told apart.
    * </pre>
    *
    * <code>IMAGE_KIND_GRAPHIC = 2;</code>
@@ -93,7 +118,7 @@ public enum ImageKind
   public static final int IMAGE_KIND_GRAPHIC_VALUE = 2;
   /**
    * <pre>
-   * Everything else, such as a photograph.
+   * A photograph; by rules everything that is none of the others.
    * </pre>
    *
    * <code>IMAGE_KIND_PHOTO = 3;</code>
@@ -101,12 +126,36 @@ public enum ImageKind
   public static final int IMAGE_KIND_PHOTO_VALUE = 3;
   /**
    * <pre>
-   * A single colour.
+   * A single colour: each channel differs by at most two levels between any two pixels.
    * </pre>
    *
    * <code>IMAGE_KIND_BLANK = 4;</code>
    */
   public static final int IMAGE_KIND_BLANK_VALUE = 4;
+  /**
+   * <pre>
+   * A chart of data, such as bars, lines, points or a pie.
+   * </pre>
+   *
+   * <code>IMAGE_KIND_CHART = 5;</code>
+   */
+  public static final int IMAGE_KIND_CHART_VALUE = 5;
+  /**
+   * <pre>
+   * Text in rows and columns.
+   * </pre>
+   *
+   * <code>IMAGE_KIND_TABLE = 6;</code>
+   */
+  public static final int IMAGE_KIND_TABLE_VALUE = 6;
+  /**
+   * <pre>
+   * A drawing, such as a logo, an icon, a diagram or line art.
+   * </pre>
+   *
+   * <code>IMAGE_KIND_DRAWING = 7;</code>
+   */
+  public static final int IMAGE_KIND_DRAWING_VALUE = 7;
 
 
   public final int getNumber() {
@@ -138,6 +187,9 @@ public enum ImageKind
       case 2: return IMAGE_KIND_GRAPHIC;
       case 3: return IMAGE_KIND_PHOTO;
       case 4: return IMAGE_KIND_BLANK;
+      case 5: return IMAGE_KIND_CHART;
+      case 6: return IMAGE_KIND_TABLE;
+      case 7: return IMAGE_KIND_DRAWING;
       default: return null;
     }
   }

@@ -1,0 +1,87 @@
+"""The gate's pictures, network, training and export."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from encoder_svc.gate.gate import MAX_BYTES, Gate, GateSettings
+from encoder_svc.gate.thumbnail import SIDE
+from standin.checkpoint import steps_done
+from standin.gate import pool as pool_module
+from standin.gate.export import write_onnx
+from standin.gate.network import GateNetwork, normalised
+from standin.gate.pictures import KINDS, draw
+from standin.gate.pool import Pool
+from standin.gate.sheet import HELD_OUT, TRAINED
+from standin.gate.train import GateStage, train_gate
+
+ONE_EACH = dict.fromkeys(KINDS, 1)
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "SHARD", 3)
+
+
+def test_the_network_has_the_published_number_of_parameters() -> None:
+    assert sum(each.numel() for each in GateNetwork(1000).parameters()) == 2_542_856
+    assert sum(each.numel() for each in GateNetwork(1000).features.parameters()) == 927_008
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_draws_one_picture_and_splits_share_none(kind: str) -> None:
+    first, again, other = (np.asarray(draw(split, kind, 1)) for split in ("train", "train", "heldout"))
+    assert np.array_equal(first, again)
+    assert first.shape != other.shape or not np.array_equal(first, other)
+    assert first.ndim == 3
+
+
+def test_held_out_pictures_are_set_in_fonts_that_training_does_not_see() -> None:
+    assert not set(TRAINED) & set(HELD_OUT)
+
+
+def test_the_exported_model_judges_as_the_network_does(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    network = GateNetwork()
+    pictures = torch.randint(0, 256, (24, SIDE, SIDE, 3), dtype=torch.uint8)
+    network.train()
+    for _ in range(5):  # statistics of the normalisations that are not those of a new network
+        network(normalised(pictures))
+    network.eval()
+    write_onnx(network, tmp_path / "model.onnx")
+    assert (tmp_path / "model.onnx").stat().st_size < MAX_BYTES
+    gate = Gate.load(GateSettings(path=str(tmp_path / "model.onnx")))
+    with torch.no_grad():
+        expected = network(normalised(pictures)).softmax(1)
+    for picture, shares in zip(pictures, expected, strict=True):
+        seen = gate.judge(picture.numpy())
+        assert seen.confidence == pytest.approx(shares.max().item(), abs=0.012)
+        assert shares[KINDS.index(seen.kind)] == pytest.approx(shares.max().item(), abs=0.012)
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_pictures_that_are_on_disk_are_not_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Pool.drawn(tmp_path, "train", ONE_EACH, 1)
+    monkeypatch.setattr(pool_module, "draw", None)
+    again = Pool.drawn(tmp_path, "train", ONE_EACH, 1)
+    assert torch.equal(first.pictures, again.pictures)
+    assert first.kinds.tolist() == [place for place in range(len(KINDS)) for _ in range(3)]
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_training_that_was_stopped_resumes(tmp_path: Path) -> None:
+    stage = GateStage(steps=1, batch=6, shards=ONE_EACH, held_out=ONE_EACH)
+    train_gate(tmp_path, 1, stage)
+    assert steps_done(tmp_path / "gate/gate.safetensors") == 1
+    model = train_gate(tmp_path, 1, replace(stage, steps=3))
+    assert steps_done(tmp_path / "gate/gate.safetensors") == 3
+    Gate.load(GateSettings(path=str(model)))
+    trained = model.read_bytes()
+    assert train_gate(tmp_path, 1, replace(stage, steps=3)).read_bytes() == trained
