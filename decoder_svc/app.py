@@ -56,6 +56,8 @@ from fovea.server.process import Binding, ServerProcess
 
 SERVICE = "fovea.decoder.v1.DecoderService"
 USAGE_SERVICE = "fovea.decoder.v1.UsageService"
+ENDING_S = 2.0
+"""For calls that were cut at the end of the grace period to leave their records."""
 log = structlog.get_logger()
 
 
@@ -234,6 +236,7 @@ async def _run(
         await process.drain(chosen.grace_s)
         await engine.close()
         if ledger is not None:
+            await components.recorder.until_idle(ENDING_S)
             await ledger.close()
         for task in background:
             task.cancel()

@@ -26,6 +26,8 @@ from fovea.contract.errors import LedgerUnavailable
 from fovea.contract.usage import Dimension, UsageFilter, UsagePage, UsageRecord, UsageSummary
 
 READERS = 2
+READ_S = 10.0
+"""Longest time that a question waits, with its turn on a thread."""
 T = TypeVar("T")
 
 
@@ -66,12 +68,12 @@ class Ledger:
         self.writer.start()
 
     async def close(self) -> None:
-        """Write what waits. Waits for running questions."""
+        """Write what waits, for a limited time. Questions to a database that is silent are cut."""
         await asyncio.to_thread(self.writer.close)
         if self.quotas is not None:
             self.quotas.close()
-        await asyncio.to_thread(self._readers.shutdown, cancel_futures=True)
-        self._database.close()
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._database.close)
 
     async def summarize(self, chosen: UsageFilter, by: Dimension | None) -> list[UsageSummary]:
         return await self._read(lambda connection: queries.summarize(connection, chosen, by))
@@ -92,4 +94,8 @@ class Ledger:
             except (SQLAlchemyError, OSError) as error:
                 raise LedgerUnavailable("its database does not answer") from error
 
-        return await asyncio.get_running_loop().run_in_executor(self._readers, read)
+        reading = asyncio.get_running_loop().run_in_executor(self._readers, read)
+        try:
+            return await asyncio.wait_for(reading, READ_S)
+        except TimeoutError:
+            raise LedgerUnavailable(f"its database has not answered within {READ_S:g} s") from None

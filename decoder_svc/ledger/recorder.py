@@ -6,10 +6,11 @@ also of calls that were refused before they reached the service. Metrics, log an
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 
@@ -47,6 +48,14 @@ class Recorder:
         self._model = model
         self._sinks = sinks
         self._quotas = quotas
+        self._open = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def until_idle(self, limit_s: float) -> None:
+        """Wait for the records of calls that are ending. Cancelled calls outlive their server for a moment."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), limit_s)
 
     @asynccontextmanager
     async def layer(self, call: Call) -> AsyncIterator[None]:
@@ -58,9 +67,14 @@ class Recorder:
         if self._quotas is not None:
             used.reserve = partial(self._quotas.reserve, id, current_identity().tenant)
         _used.set(used)
+        self._open += 1
+        self._idle.clear()
         try:
             yield
         finally:
+            self._open -= 1
+            if not self._open:
+                self._idle.set()
             if call.code != "UNAUTHENTICATED":  # such a call has no tenant
                 self._record(id, call, used)
 
