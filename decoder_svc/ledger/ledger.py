@@ -13,7 +13,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from decoder_svc.ledger import queries
+from decoder_svc.ledger import anomaly_log, queries
 from decoder_svc.ledger.anomalies import AnomalyWatch
 from decoder_svc.ledger.database import Database, database_url
 from decoder_svc.ledger.quota_file import QuotaTable
@@ -23,7 +23,7 @@ from decoder_svc.ledger.spending import Quota, give_back_expired
 from decoder_svc.ledger.writer import LedgerWriter
 from decoder_svc.ledger_settings import LedgerSettings
 from fovea.contract.errors import LedgerUnavailable
-from fovea.contract.usage import Dimension, UsageFilter, UsagePage, UsageRecord, UsageSummary
+from fovea.contract.usage import Anomaly, Dimension, UsageFilter, UsagePage, UsageRecord, UsageSummary
 
 READERS = 2
 READ_S = 10.0
@@ -44,16 +44,16 @@ def open_ledger(chosen: LedgerSettings, currency: str) -> Ledger | None:
         default = Quota(chosen.quota_tokens_per_day or None, chosen.quota_amount_per_day or None)
         table = QuotaTable(default, chosen.credential("quota_file"))
         quotas = Quotas(database, table.of, chosen.quota_warn_share, currency)
-    retention = Retention(chosen.ledger_days, chosen.ledger_max_records)
-    maintain = quotas.maintain if quotas else give_back_expired
-    return Ledger(database, LedgerWriter(database, retention, chosen.ledger_queue, maintain), quotas)
+    return Ledger(database, Retention(chosen.ledger_days, chosen.ledger_max_records), chosen.ledger_queue, quotas)
 
 
 class Ledger:
     """Open from `start` to `close`."""
 
-    def __init__(self, database: Database, writer: LedgerWriter, quotas: Quotas | None = None) -> None:
-        self.writer = writer
+    def __init__(
+        self, database: Database, retention: Retention, capacity: int, quotas: Quotas | None = None
+    ) -> None:
+        self.writer = LedgerWriter(database, retention, capacity, self._maintain)
         self.quotas = quotas
         self.anomalies = AnomalyWatch()
         self._database = database
@@ -83,6 +83,17 @@ class Ledger:
 
     async def of_request(self, request_id: str, tenant: str) -> list[UsageRecord]:
         return await self._read(lambda connection: queries.of_request(connection, request_id, tenant))
+
+    async def found(self, tenant: str) -> list[Anomaly]:
+        """The anomalies of a tenant, newest first, of all decoders; of all tenants if `tenant` is empty."""
+        waiting = self.anomalies.found(tenant)
+        stored = await self._read(lambda connection: anomaly_log.listed(connection, tenant))
+        return list(dict.fromkeys([*waiting, *stored]))[: anomaly_log.KEPT]
+
+    def _maintain(self, database: Database) -> None:
+        with database.writing() as connection:
+            (self.quotas.maintain if self.quotas else give_back_expired)(connection)
+        anomaly_log.store(database, self.anomalies)
 
     async def _read(self, question: Callable[[Connection], T]) -> T:
         """Raises LedgerUnavailable while the database does not answer."""

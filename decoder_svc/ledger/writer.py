@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 import structlog
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from decoder_svc.ledger.database import Database
@@ -45,7 +45,7 @@ class LedgerWriter:
         database: Database,
         retention: Retention,
         capacity: int,
-        maintain: Callable[[Connection], object] | None = None,
+        maintain: Callable[[Database], object] | None = None,
     ) -> None:
         self.dropped = 0
         self.written = 0
@@ -99,16 +99,17 @@ class LedgerWriter:
             log.error("ledger_records_lost", records=left)
 
     def _run(self) -> None:
-        while not (self._closing.is_set() and not self._queue):
+        closing = False
+        while not closing or self._queue:
             self._added.wait(MAINTAIN_S)
-            self._closing.wait(INTERVAL_S if self.up else RETRY_S)
+            closing = self._closing.wait(INTERVAL_S if self.up else RETRY_S)
             self._added.clear()
             try:
                 self._write_all()
                 self._keep()
             except (SQLAlchemyError, LedgerUnavailable, OSError) as error:
                 self._mark(error)
-                if self._closing.is_set():
+                if closing:
                     return
                 self._added.set()
             else:
@@ -163,12 +164,11 @@ class LedgerWriter:
         return [record for record in records if record.id not in stored]
 
     def _keep(self) -> None:
-        """Do at times what is not a record's: leases, and the bounds of age and size."""
+        """Do at times what is not a record's: leases, anomalies, and the bounds of age and size."""
         now = time.monotonic()
         due = now - self._maintained >= MAINTAIN_S or self._closing.is_set()
         if self._maintain is not None and due:
-            with self._database.writing() as connection:
-                self._maintain(connection)
+            self._maintain(self._database)
             self._maintained = now
         if now - self._retained < RETAIN_S:
             return
