@@ -53,11 +53,10 @@ from fovea.server.allocator import keep_freed_memory, keep_loaded_objects
 from fovea.server.entry import run
 from fovea.server.liveness import Liveness
 from fovea.server.process import Binding, ServerProcess
+from fovea.server.tracing import open_traces
 
 SERVICE = "fovea.decoder.v1.DecoderService"
 USAGE_SERVICE = "fovea.decoder.v1.UsageService"
-ENDING_S = 2.0
-"""For calls that were cut at the end of the grace period to leave their records."""
 log = structlog.get_logger()
 
 
@@ -197,6 +196,7 @@ async def _run(
             chosen.access(),
             chosen.connection_limits(),
             (components.recorder.layer,),
+            open_traces(chosen.otel_endpoint, "fovea-decoder"),
         ),
         SERVICE,
         partial(_register, components, quotes),
@@ -236,7 +236,6 @@ async def _run(
         await process.drain(chosen.grace_s)
         await engine.close()
         if ledger is not None:
-            await components.recorder.until_idle(ENDING_S)
             await ledger.close()
         for task in background:
             task.cancel()

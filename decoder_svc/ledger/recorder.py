@@ -1,16 +1,15 @@
 """Makes the record of a request when its call ends.
 
 The recorder is a layer of the server, between log and errors. There it sees the code that the caller gets,
-also of calls that were refused before they reached the service. Metrics, log and ledger take the same record.
+also of calls that were refused before they reached the service. Metrics, log, traces and ledger take the same record.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from functools import partial
 
@@ -18,6 +17,7 @@ import structlog
 
 from decoder_svc.ledger.quotas import Quotas
 from decoder_svc.receipt import RequestUsage
+from decoder_svc.stages import trace_stages
 from fovea.contract.usage import Outcome, UsageRecord, microseconds
 from fovea.server.call import Call
 from fovea.server.identity import current_identity
@@ -48,14 +48,6 @@ class Recorder:
         self._model = model
         self._sinks = sinks
         self._quotas = quotas
-        self._open = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    async def until_idle(self, limit_s: float) -> None:
-        """Wait for the records of calls that are ending. Cancelled calls outlive their server for a moment."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), limit_s)
 
     @asynccontextmanager
     async def layer(self, call: Call) -> AsyncIterator[None]:
@@ -67,14 +59,9 @@ class Recorder:
         if self._quotas is not None:
             used.reserve = partial(self._quotas.reserve, id, current_identity().tenant)
         _used.set(used)
-        self._open += 1
-        self._idle.clear()
         try:
             yield
         finally:
-            self._open -= 1
-            if not self._open:
-                self._idle.set()
             if call.code != "UNAUTHENTICATED":  # such a call has no tenant
                 self._record(id, call, used)
 
@@ -91,6 +78,7 @@ class Recorder:
             reason=call.reason,
             charge_key=used.charge_key,
         )
+        trace_stages(used, record)
         if used.prepared is not None:
             log.info("receipt", outcome=record.outcome.value, **record.receipt.as_json())
         for sink in self._sinks:

@@ -109,7 +109,7 @@ class LedgerWriter:
                 self._keep()
             except (SQLAlchemyError, LedgerUnavailable, OSError) as error:
                 self._mark(error)
-                if closing:
+                if closing or self._closed:
                     return
                 self._added.set()
             else:
