@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -15,7 +15,7 @@ from bench.runner import Run
 from bench.services import Services
 from decoder_svc.ledger.database import Database, database_url
 from decoder_svc.ledger.tables import quota_days, reservations
-from fovea.client import AsyncClient, Sampling, Started
+from fovea.client import AsyncClient, Format, Sampling, Started
 from fovea.contract.errors import FoveaError, QuotaExceeded
 from fovea.contract.receipt import Receipt
 from standin import model_dir
@@ -79,7 +79,7 @@ def spend(run: Run, requests: int, kills: bool) -> Spent:
         return result
     _write(file, 100 * (quota + RUNNING * LONG_ANSWER))
     held = asyncio.run(_kill(running, database))
-    return Spent(**vars(result) | {"killed_with": held, "reserved_after_kill": _left(database, LEASE_S)})
+    return replace(result, killed_with=held, reserved_after_kill=_left(database, LEASE_S))
 
 
 def _write(file: Path, tokens: int) -> None:
@@ -117,9 +117,9 @@ async def _kill(running: Services, database: Database) -> int:
     decoder, started = running.running[0], asyncio.Semaphore(0)
 
     async def caller(client: AsyncClient) -> None:
-        sampling = Sampling(max_new_tokens=LONG_ANSWER)
+        sampling = Sampling(max_new_tokens=LONG_ANSWER, response_format=Format.regex("[ab]{1000}"))
         try:
-            async for event in client.stream("Tell me 41 things.", sampling=sampling):
+            async for event in client.stream("?", sampling=sampling):
                 if isinstance(event, Started):
                     started.release()
         except FoveaError:
