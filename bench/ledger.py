@@ -1,4 +1,4 @@
-"""What the ledger keeps when calls are cut and the decoder is killed, what it costs, and whether budgets hold.
+"""What the ledger keeps when calls are cut and the decoder is killed, its cost, and whether budgets hold.
 
 - `missing`, `double`: calls that a client made, a third of them cancelled, timed out or refused, while the
   decoder is killed again and again. A call that the decoder answered, refused or had begun to answer must
@@ -6,11 +6,12 @@
 - `cpu_share`: CPU time of the decoder for the same requests, with the ledger against without.
 - `requests_over`: what 64 callers spent on two decoders with one PostgreSQL above a tenant's quota, in
   requests; `quota_used`: the share of the quota that they could spend. `still_reserved`: reservations and
-  days with reserved tokens after the last answer; `reserved_after_kill`: after the leases of a killed decoder.
+  days with reserved tokens after the last answer; `reserved_after_kill`: once the leases of a killed decoder
+  are over.
 - `anomalies_found`, `false_alarms`: in heavy-tailed traffic of 50 seeds, the share of planted anomalies that
   are found within 20 requests; the most alarms in 10,000 calm requests, of 3 seeds.
 
-For all but the last, clients count from outside: they name every request, and read the records of UsageService.
+For all but the last, clients count from outside: they name every request, and read UsageService.
 """
 
 from __future__ import annotations
@@ -127,4 +128,8 @@ def _alarms(records: Iterable[UsageRecord]) -> Counter[AnomalyKind]:
 
 
 if __name__ == "__main__":
-    runner.main("ledger", "Kill the decoder, count its records, spend budgets, and weigh the ledger's CPU time.", measure)
+    runner.main(
+        "ledger",
+        "Kill decoders, count records, spend budgets, weigh the ledger's CPU time.",
+        measure,
+    )

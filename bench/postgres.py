@@ -92,7 +92,7 @@ class PostgresServer:
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
-        """To the server first, so that it starts no process meanwhile, then to the process of each connection."""
+        """To the server first, so that it starts no process meanwhile, then to that of each connection."""
         if self._child is not None:
             self._child.send_signal(number)
             for child in _children(self._child.pid):

@@ -26,8 +26,8 @@ def trace_stages(used: RequestUsage, record: UsageRecord) -> None:
 def stages(used: RequestUsage) -> Iterator[tuple[str, float, float]]:
     """Name, begin and end of each stage, in seconds of the monotonic clock.
 
-    Encode and transfer are of an image each, and may overlap. Of a prefill that has waited for rows, the end is
-    exact. A request that was cut before its first token has no stages in the engine.
+    Encode and transfer are of an image each, and may overlap. Of a prefill that has waited for rows, the end
+    is exact. A request that was cut before its first token has no stages in the engine.
     """
     for fetch in used.fetches:
         report = fetch.report

@@ -65,7 +65,10 @@ class EncoderMetrics:
             registry=registry,
         )
         self._rankings = Counter(
-            "fovea_encoder_rankings", "Rankings of rows computed, by reducer.", ("reducer",), registry=registry
+            "fovea_encoder_rankings",
+            "Row rankings computed, by reducer.",
+            ("reducer",),
+            registry=registry,
         )
         self._bytes = Counter("fovea_encoder_row_bytes", "Bytes of rows served.", registry=registry)
         self._seconds = Histogram(

@@ -1,4 +1,4 @@
-"""A tenant's budget on two decoders that share a PostgreSQL, with many callers; clients count what it spends."""
+"""A tenant's budget on two decoders that share a PostgreSQL, with many callers; clients count its use."""
 
 from __future__ import annotations
 

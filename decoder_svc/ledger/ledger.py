@@ -44,7 +44,8 @@ def open_ledger(chosen: LedgerSettings, currency: str) -> Ledger | None:
         default = Quota(chosen.quota_tokens_per_day or None, chosen.quota_amount_per_day or None)
         table = QuotaTable(default, chosen.credential("quota_file"))
         quotas = Quotas(database, table.of, chosen.quota_warn_share, currency)
-    return Ledger(database, Retention(chosen.ledger_days, chosen.ledger_max_records), chosen.ledger_queue, quotas)
+    retention = Retention(chosen.ledger_days, chosen.ledger_max_records)
+    return Ledger(database, retention, chosen.ledger_queue, quotas)
 
 
 class Ledger:

@@ -1,7 +1,8 @@
 """Makes the record of a request when its call ends.
 
 The recorder is a layer of the server, between log and errors. There it sees the code that the caller gets,
-also of calls that were refused before they reached the service. Metrics, log, traces and ledger take the same record.
+also of calls that were refused before they reached the service. Metrics, log, traces and ledger take the same
+record.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
@@ -50,8 +50,8 @@ class Quota:
 class _Change:
     """What is added to a day: what was spent, and what is no longer reserved."""
 
-    spent: Spend = Spend()
-    released: Spend = Spend()
+    spent: Spend = field(default_factory=Spend)
+    released: Spend = field(default_factory=Spend)
 
     def row(self, tenant: str, day: str) -> dict[str, Any]:
         return {
@@ -61,6 +61,9 @@ class _Change:
             "reserved_tokens": -self.released.tokens,
             "reserved_amount": -self.released.amount,
         }
+
+
+Changes = defaultdict[Day, _Change]
 
 
 def spend_of(record: UsageRecord) -> Spend:
@@ -101,7 +104,7 @@ def reserve(connection: Connection, id: str, tenant: str, most: Spend, quota: Qu
 
 def settle(connection: Connection, records: Sequence[UsageRecord]) -> None:
     """Give back what these records had reserved, and add what they have spent."""
-    changes: defaultdict[Day, _Change] = defaultdict(_Change)
+    changes: Changes = defaultdict(_Change)
     days = _release(connection, [record.id for record in records], changes)
     for record in sorted(records, key=lambda record: record.charge_key):
         day = days.get(record.id) or day_of(record.started)
@@ -114,14 +117,19 @@ def _charged(connection: Connection, record: UsageRecord) -> Spend:
     spend, now = spend_of(record), time.time()
     if not record.charge_key:
         return spend
-    row = charges.c.key == record.charge_key
-    connection.execute(delete(charges).where(row, (charges.c.expires < now) | (charges.c.calls >= RETRIES)))
     first = {"key": record.charge_key, "tokens": 0, "amount": 0.0, "calls": 0, "expires": now + DAY_S}
-    connection.execute(_dialect(connection).insert(charges).values(first).on_conflict_do_nothing())
-    before = connection.execute(select(charges).where(row).with_for_update()).one()
-    most = Spend(max(before.tokens, spend.tokens), max(before.amount, spend.amount))
-    connection.execute(update(charges).where(row).values(calls=before.calls + 1, **vars(most)))
-    return Spend(most.tokens - before.tokens, most.amount - before.amount)
+    locked = (
+        _dialect(connection).insert(charges).values(first)
+    )  # an update that changes nothing locks the row
+    locked = locked.on_conflict_do_update(index_elements=["key"], set_={"calls": charges.c.calls})
+    before = connection.execute(locked.returning(charges)).one()._asdict()
+    if before["expires"] < now or before["calls"] >= RETRIES:
+        before = first
+    charged = Spend(before["tokens"], before["amount"])
+    most = Spend(max(charged.tokens, spend.tokens), max(charged.amount, spend.amount))
+    after = {**before, **vars(most), "calls": before["calls"] + 1}
+    connection.execute(update(charges).where(charges.c.key == record.charge_key).values(after))
+    return Spend(most.tokens - charged.tokens, most.amount - charged.amount)
 
 
 def renew(connection: Connection, ids: Collection[str]) -> None:
@@ -135,7 +143,7 @@ def give_back_expired(connection: Connection) -> int:
     now = time.time()
     expired = select(reservations.c.id).where(reservations.c.expires < now).limit(LIMIT)
     ids = list(connection.scalars(expired.with_for_update(skip_locked=True)))
-    changes: defaultdict[Day, _Change] = defaultdict(_Change)
+    changes: Changes = defaultdict(_Change)
     _release(connection, ids, changes)
     old = select(charges.c.key).where(charges.c.expires < now).limit(LIMIT)
     connection.execute(delete(charges).where(charges.c.key.in_(old.with_for_update(skip_locked=True))))
@@ -144,7 +152,9 @@ def give_back_expired(connection: Connection) -> int:
     return len(ids)
 
 
-def _release(connection: Connection, ids: Sequence[str], changes: defaultdict[Day, _Change]) -> dict[str, str]:
+def _release(
+    connection: Connection, ids: Sequence[str], changes: defaultdict[Day, _Change]
+) -> dict[str, str]:
     """Delete reservations and note their release. Returns the day of each.
 
     Deleting claims a reservation, so nothing is given back twice.

@@ -1,7 +1,7 @@
 """The tables of the ledger.
 
-`VERSION` counts changes that an older decoder cannot use; the database says which version it has. A table that
-is missing is made.
+`VERSION` counts changes that an older decoder cannot use; the database says which version it has. A missing
+table is made.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Writes records in batches, on a thread of its own, off the request path.
 
 The queue is bounded: while the database is slow or absent, records wait, and those that find the queue full
-are dropped and counted. So are records that come after the end. A batch leaves the queue once it is committed.
-Writing it again after a lost connection changes nothing, because records have unique ids.
+are dropped and counted. So are records that come after the end. A batch leaves the queue once it is
+committed. Writing it again after a lost connection changes nothing, because records have unique ids.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Traces with OpenTelemetry: a server span per call, client spans of the calls that it makes, spans of stages.
+"""Traces with OpenTelemetry: a server span per call, client spans of the calls it makes, spans of stages.
 
 The SDK's own variables (OTEL_TRACES_SAMPLER, OTEL_BSP_..., OTEL_EXPORTER_OTLP_..., OTEL_RESOURCE_ATTRIBUTES)
 apply. Spans wait in a bounded queue for a thread of the SDK; a collector that is slow or absent costs spans,
@@ -54,10 +54,16 @@ class Traces:
         if call.quiet:
             yield
             return
-        carried = {key: text for key, text in call.context.invocation_metadata() or () if isinstance(text, str)}
+        carried = {
+            key: text for key, text in call.context.invocation_metadata() or () if isinstance(text, str)
+        }
         attributes = {**_rpc(call.method), "fovea.request_id": call.request_id}
         span = self._tracer.start_span(
-            call.method[1:], W3C.extract(carried), SpanKind.SERVER, attributes, start_time=_wall_ns(call.started)
+            call.method[1:],
+            W3C.extract(carried),
+            SpanKind.SERVER,
+            attributes,
+            start_time=_wall_ns(call.started),
         )
         set_span(OtelCallSpan(self._tracer, span))
         try:
@@ -120,7 +126,7 @@ def _end(span: Span, code: str, is_error: bool) -> None:
 
 def _code(error: BaseException) -> str:
     if isinstance(error, FoveaError):
-        return error.code.name
+        return str(error.code.name)
     return "CANCELLED" if isinstance(error, asyncio.CancelledError | GeneratorExit) else "UNKNOWN"
 
 

@@ -1,7 +1,7 @@
 """The span of the call that runs in this task, if calls are traced.
 
-Traces are off unless a collector is named; only then is OpenTelemetry imported, by `otel.py`. The context of a
-trace arrives and leaves in the metadata `traceparent`, as W3C defines it.
+Traces are off unless a collector is named; only then is OpenTelemetry imported, by `otel.py`. The context of
+a trace arrives and leaves in the metadata `traceparent`, as W3C defines it.
 """
 
 from __future__ import annotations

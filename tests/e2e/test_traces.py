@@ -35,7 +35,9 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
     async def Export(self, request, context):
         self.sent += request.SerializeToString()
         for resource in request.resource_spans:
-            (name,) = [each.value.string_value for each in resource.resource.attributes if each.key == "service.name"]
+            (name,) = [
+                each.value.string_value for each in resource.resource.attributes if each.key == "service.name"
+            ]
             for scope in resource.scope_spans:
                 self.spans.setdefault(name, []).extend(scope.spans)
         return trace_service_pb2.ExportTraceServiceResponse()
@@ -72,10 +74,12 @@ async def test_a_trace_runs_through_both_services_with_the_stages_of_the_receipt
     checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:
     metadata = (("traceparent", f"00-{TRACE}-{PARENT}-01"), ("x-request-id", "a-request"))
-    async with collecting() as (collector, endpoint):
-        async with traced(checkpoint("moe"), tmp_path, endpoint) as house:
-            message = request(PROMPT, [picture(seed=9301)], max_new_tokens=6)
-            answered = await read(house.decoder.Generate(message, metadata=metadata, timeout=CALL_S))
+    async with (
+        collecting() as (collector, endpoint),
+        traced(checkpoint("moe"), tmp_path, endpoint) as house,
+    ):
+        message = request(PROMPT, [picture(seed=9301)], max_new_tokens=6)
+        answered = await read(house.decoder.Generate(message, metadata=metadata, timeout=CALL_S))
     trace = bytes.fromhex(TRACE)
     (call,) = collector.named("fovea-decoder", f"{DECODER}/Generate", Span.SPAN_KIND_SERVER)
     assert (call.trace_id, call.parent_span_id) == (trace, bytes.fromhex(PARENT))
@@ -106,15 +110,17 @@ async def test_a_trace_runs_through_both_services_with_the_stages_of_the_receipt
 async def test_a_failed_call_is_an_error_with_its_reason_and_a_refused_one_is_not(
     checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    async with collecting() as (collector, endpoint):
-        async with traced(checkpoint("moe"), tmp_path, endpoint) as house:
-            refused = request("?", ["sha256:" + "0" * 64])
-            with pytest.raises(grpc.aio.AioRpcError):
-                await read(house.decoder.Generate(refused, timeout=CALL_S))
-            late = request("Tell me 41 things.", max_new_tokens=400)
-            late.response_format.regex = "[ab]{1000}"
-            with pytest.raises(grpc.aio.AioRpcError):
-                await read(house.decoder.Generate(late, timeout=0.3))
+    async with (
+        collecting() as (collector, endpoint),
+        traced(checkpoint("moe"), tmp_path, endpoint) as house,
+    ):
+        refused = request("?", ["sha256:" + "0" * 64])
+        with pytest.raises(grpc.aio.AioRpcError):
+            await read(house.decoder.Generate(refused, timeout=CALL_S))
+        late = request("Tell me 41 things.", max_new_tokens=400)
+        late.response_format.regex = "[ab]{1000}"
+        with pytest.raises(grpc.aio.AioRpcError):
+            await read(house.decoder.Generate(late, timeout=0.3))
     spans = {attributes(span)["fovea.outcome"]: span for span in
              collector.named("fovea-decoder", f"{DECODER}/Generate", Span.SPAN_KIND_SERVER)}  # fmt: skip
     assert spans.keys() == {"refused", "deadline"}
@@ -124,15 +130,23 @@ async def test_a_failed_call_is_an_error_with_its_reason_and_a_refused_one_is_no
     assert spans["deadline"].trace_id != spans["refused"].trace_id
 
 
-async def test_no_span_holds_content_or_the_tenant(
-    checkpoint: Callable[[str], Path], tmp_path: Path
-) -> None:
+async def test_no_span_holds_content_or_the_tenant(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
     data = picture(seed=9302)
-    async with collecting() as (collector, endpoint):
-        async with traced(checkpoint("moe"), tmp_path, endpoint) as house:
-            answered = await house.ask(request(PROMPT, [data], max_new_tokens=8))
+    async with (
+        collecting() as (collector, endpoint),
+        traced(checkpoint("moe"), tmp_path, endpoint) as house,
+    ):
+        answered = await house.ask(request(PROMPT, [data], max_new_tokens=8))
     digest = answered.finished.receipt.images[0].digest
-    for secret in (PROMPT, "zebra", digest, digest.removeprefix("sha256:"), answered.text, "tenant", "authorization"):
+    for secret in (
+        PROMPT,
+        "zebra",
+        digest,
+        digest.removeprefix("sha256:"),
+        answered.text,
+        "tenant",
+        "authorization",
+    ):
         assert secret.encode() not in collector.sent
     assert data[:64] not in collector.sent
 
@@ -141,9 +155,8 @@ async def test_calls_that_no_caller_made_are_not_traced(
     checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """Health checks, and the decoder's own checks of its encoders."""
-    async with collecting() as (collector, endpoint):
-        async with traced(checkpoint("moe"), tmp_path, endpoint):
-            pass
+    async with collecting() as (collector, endpoint), traced(checkpoint("moe"), tmp_path, endpoint):
+        pass
     assert all(span.kind == Span.SPAN_KIND_SERVER for spans in collector.spans.values() for span in spans)
     names = {span.name for spans in collector.spans.values() for span in spans}
     assert names <= {f"{ENCODER}/GetServerInfo", f"{DECODER}/GetServerInfo"}
@@ -162,7 +175,9 @@ def test_without_the_setting_opentelemetry_is_not_imported() -> None:
         "import sys, decoder_svc.app, encoder_svc.app; from fovea.server.tracing import open_traces;"
         "print(open_traces('', 'x'), sorted(name for name in sys.modules if name.startswith('opentelemetry')))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+    )
     assert done.stdout.strip() == "None []"
 
 

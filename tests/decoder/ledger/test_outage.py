@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import structlog
 
+from bench.postgres import PostgresServer
 from decoder_svc.ledger import writer as writers
 from decoder_svc.ledger.database import Database, database_url
 from tests.decoder.ledger.parts import record, until, writer
 from tests.decoder.ledger.test_store import stored
-from bench.postgres import PostgresServer
 
 
 @pytest.fixture(autouse=True)

@@ -77,7 +77,12 @@ def test_decoders_that_settle_mixed_batches_do_not_deadlock(database: Database, 
         for number in range(160):
             batch = []
             for at in range(6):
-                kept = spent(1, id=f"{number} {at}", tenant=dice.choice(tenants), charge_key=dice.choice(["", "k", "l"]))
+                kept = spent(
+                    1,
+                    id=f"{number} {at}",
+                    tenant=dice.choice(tenants),
+                    charge_key=dice.choice(["", "k", "l"]),
+                )
                 batch.append(kept)
                 if dice.random() < 0.5:
                     assert spending.reserve(connection, kept.id, kept.tenant, Spend(1), Quota())[0]
