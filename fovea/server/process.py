@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import structlog
@@ -30,7 +30,9 @@ from fovea.server.health import Health
 from fovea.server.metrics import CallMetrics
 from fovea.server.metrics_server import MetricsServer
 from fovea.server.reflection import Pool
-from fovea.server.tracing import Traces
+
+if TYPE_CHECKING:
+    from fovea.server.otel import Traces
 
 MIN_PING_MS = 5_000
 KEEPALIVE_MS = 30_000
