@@ -93,7 +93,7 @@ class PostgresServer:
 
     def _signal(self, number: signal.Signals) -> None:
         """To the server first, so that it starts no process meanwhile, then to that of each connection."""
-        if self._child is not None:
+        if self._child is not None and self._child.poll() is None:
             self._child.send_signal(number)
             for child in _children(self._child.pid):
                 os.kill(child, number)
