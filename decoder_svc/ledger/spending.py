@@ -118,11 +118,10 @@ def _charged(connection: Connection, record: UsageRecord) -> Spend:
     if not record.charge_key:
         return spend
     first = {"key": record.charge_key, "tokens": 0, "amount": 0.0, "calls": 0, "expires": now + DAY_S}
-    locked = (
-        _dialect(connection).insert(charges).values(first)
-    )  # an update that changes nothing locks the row
-    locked = locked.on_conflict_do_update(index_elements=["key"], set_={"calls": charges.c.calls})
-    before = connection.execute(locked.returning(charges)).one()._asdict()
+    statement = _dialect(connection).insert(charges).values(first)
+    # The update changes nothing; it locks the row, which another decoder could forget otherwise.
+    statement = statement.on_conflict_do_update(index_elements=["key"], set_={"calls": charges.c.calls})
+    before = connection.execute(statement.returning(charges)).one()._asdict()
     if before["expires"] < now or before["calls"] >= RETRIES:
         before = first
     charged = Spend(before["tokens"], before["amount"])
@@ -152,9 +151,7 @@ def give_back_expired(connection: Connection) -> int:
     return len(ids)
 
 
-def _release(
-    connection: Connection, ids: Sequence[str], changes: defaultdict[Day, _Change]
-) -> dict[str, str]:
+def _release(connection: Connection, ids: Sequence[str], changes: Changes) -> dict[str, str]:
     """Delete reservations and note their release. Returns the day of each.
 
     Deleting claims a reservation, so nothing is given back twice.

@@ -54,17 +54,11 @@ class Traces:
         if call.quiet:
             yield
             return
-        carried = {
-            key: text for key, text in call.context.invocation_metadata() or () if isinstance(text, str)
-        }
+        metadata = call.context.invocation_metadata() or ()
+        caller = W3C.extract({key: value for key, value in metadata if isinstance(value, str)})
         attributes = {**_rpc(call.method), "fovea.request_id": call.request_id}
-        span = self._tracer.start_span(
-            call.method[1:],
-            W3C.extract(carried),
-            SpanKind.SERVER,
-            attributes,
-            start_time=_wall_ns(call.started),
-        )
+        began = _wall_ns(call.started)
+        span = self._tracer.start_span(call.method[1:], caller, SpanKind.SERVER, attributes, start_time=began)
         set_span(OtelCallSpan(self._tracer, span))
         try:
             yield
