@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,8 @@ class PostgresServer:
         if self._child is not None and self._child.poll() is None:
             self._child.send_signal(number)
             for child in _children(self._child.pid):
-                os.kill(child, number)
+                with suppress(ProcessLookupError):  # its connection has just ended
+                    os.kill(child, number)
 
     def remove(self) -> None:
         self.stop()
