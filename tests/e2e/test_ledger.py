@@ -229,7 +229,7 @@ async def test_both_services_export_their_version_and_their_process(house: House
 
 
 PROMISED = {
-    "fovea_build": "info", "process_resident_memory_bytes": "gauge", "process_cpu_seconds": "counter",
+    "fovea_build_info": "gauge", "process_resident_memory_bytes": "gauge", "process_cpu_seconds": "counter",
     "process_open_fds": "gauge", "process_start_time_seconds": "gauge", "grpc_server_handled": "counter",
     "grpc_server_started": "counter", "grpc_server_handling_seconds": "histogram",
 }  # fmt: skip
