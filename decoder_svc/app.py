@@ -42,6 +42,7 @@ from fovea.server.allocator import keep_freed_memory, keep_loaded_objects
 from fovea.server.entry import run
 from fovea.server.liveness import Liveness, together
 from fovea.server.process import Binding, ServerProcess
+from fovea.server.tracing import open_traces
 
 SERVICE = "fovea.decoder.v1.DecoderService"
 USAGE_SERVICE = "fovea.decoder.v1.UsageService"
@@ -133,6 +134,7 @@ async def _run(
             chosen.access(),
             chosen.connection_limits(),
             (components.recorder.layer,),
+            open_traces(chosen.otel_endpoint, "fovea-decoder"),
         ),
         SERVICE,
         partial(_register, components, quotes),

@@ -70,7 +70,7 @@ class UsageService(usage_pb2_grpc.UsageServiceServicer):
         self, request: usage_pb2.ListAnomaliesRequest, context: grpc.aio.ServicerContext
     ) -> usage_pb2.ListAnomaliesResponse:
         tenant = _allowed(usage_pb2.UsageFilter(tenant=request.tenant)).tenant
-        found = self._ledger.anomalies.found(tenant)
+        found = await self._ledger.found(tenant)
         return usage_pb2.ListAnomaliesResponse(anomalies=map(anomaly_to_proto, found))
 
 

@@ -50,6 +50,7 @@ from fovea.server.allocator import keep_freed_memory, keep_loaded_objects
 from fovea.server.entry import run
 from fovea.server.liveness import Liveness
 from fovea.server.process import Binding, ServerProcess
+from fovea.server.tracing import open_traces
 
 if TYPE_CHECKING:
     from encoder_svc.vision.tower import Tower
@@ -126,6 +127,7 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
                 config.request_limits(),
                 config.access(),
                 config.connection_limits(),
+                traces=open_traces(config.otel_endpoint, "fovea-encoder"),
             ),
             SERVICE,
             lambda server: register(EncoderService(state, metrics), server),

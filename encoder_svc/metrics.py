@@ -22,7 +22,6 @@ from fovea.contract.text import ImageText
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
-
 STORE_SIZES = {"bytes": "Bytes stored, in whole pages.", "records": "Records stored."}
 STORE_EVENTS = {
     "hits": "Reads of records that were stored.",
@@ -62,12 +61,15 @@ class EncoderMetrics:
         self._rows = Counter("fovea_encoder_rows", "Rows served.", ("source",), registry=registry)
         self._left_out = Counter(
             "fovea_encoder_rows_left_out",
-            "Rows of images served that were not: flat were not encoded, choice were not sent.",
+            "Rows of served images that were left out: flat were not encoded, choice were not sent.",
             ("why",),
             registry=registry,
         )
         self._rankings = Counter(
-            "fovea_encoder_rankings", "Orders of rows that were made.", ("reducer",), registry=registry
+            "fovea_encoder_rankings",
+            "Row rankings computed, by reducer.",
+            ("reducer",),
+            registry=registry,
         )
         self._bytes = Counter("fovea_encoder_row_bytes", "Bytes of rows served.", registry=registry)
         self._seconds = Histogram(

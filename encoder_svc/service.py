@@ -25,6 +25,7 @@ from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from fovea.planning.counting import count_tokens
 from fovea.server.identity import Role, checked_tenant, current_identity
+from fovea.server.tracing import current_span
 from fovea.vision.v1 import rows_pb2
 
 SERVICE = "fovea.encoder.v1.EncoderService"
@@ -88,6 +89,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
             self._tenant(), *_encode_arguments(request), _deadline(context)
         )
         self._metrics.served(served)
+        _trace(served)
         yield encoder_pb2.EncodeResponse(header=_header(served, self._state))
         for first, data in chunks(served.rows.data, served.rows.layout):
             count = len(data) // served.rows.layout.row_bytes
@@ -101,6 +103,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
         job = await encoder.jobs.build(self._tenant(), *_encode_arguments(request.encode), _deadline(context))
         placed = await encoder.place(job, request.stored_only)
         self._metrics.placed(placed)
+        _trace(placed)
         return encoder_pb2.PlaceRowsResponse(
             known=placed.known,
             header=_header(placed, self._state),
@@ -115,6 +118,7 @@ class EncoderService(encoder_pb2_grpc.EncoderServiceServicer):
         self._state.release(tenant, request.release_ids)
         leased = await self._state.lease(tenant, *_encode_arguments(request.encode), _deadline(context))
         self._metrics.served(leased.served)
+        _trace(leased.served)
         return encoder_pb2.LeaseRowsResponse(
             header=_header(leased.served, self._state),
             summary=_summary(leased.served),
@@ -180,6 +184,13 @@ def _encode_arguments(request: encoder_pb2.EncodeRequest) -> tuple[str, EncodePl
     if reducer not in rows_pb2.Reducer.values():
         raise ReducerNotHere(str(reducer))
     return request.digest, plan_from_proto(request.plan), request.fingerprint
+
+
+def _trace(served: ServedRows | PlacedRows) -> None:
+    """Note on the span of the call where its rows came from, and how long each stage took."""
+    if (span := current_span()) is not None:
+        stages = {f"fovea.{name}": ms for name, ms in vars(served.timings).items() if ms}
+        span.note({"fovea.source": served.origin.value, "fovea.rows": served.count, **stages})
 
 
 def _deadline(context: grpc.aio.ServicerContext) -> Deadline:

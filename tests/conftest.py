@@ -9,12 +9,16 @@ import inspect
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
 
 from tests.e2e.house import House, running
 from tests.leaks import watched
+
+if TYPE_CHECKING:
+    from bench.postgres import PostgresServer
 
 ONE_LOOP = ("e2e", "contract", "server")
 UNWATCHED = "leaks"
@@ -75,3 +79,19 @@ async def house(
     """Both services with the tiny MoE, entirely in fp32."""
     async with running(checkpoint("moe"), tmp_path_factory.mktemp("store")) as services:
         yield services
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgresServer]:
+    """A running PostgreSQL. Without the program the test is skipped, or fails if nothing may be skipped."""
+    from bench.postgres import PostgresServer, is_installed
+
+    if not is_installed():
+        missing = "PostgreSQL is not installed: apt-get install postgresql"
+        (pytest.fail if os.environ.get("SKIP_NOTHING") == "1" else pytest.skip)(missing)
+    running = PostgresServer()
+    try:
+        running.start()
+        yield running
+    finally:
+        running.remove()

@@ -70,6 +70,7 @@ LAYERS = {
         "native_engine vllm_engine request settings",
         "images convert admission",
         "count receipt",
+        "stages",
         "ledger",
         "answer",
         "tiers",

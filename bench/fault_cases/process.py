@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import time
 from pathlib import Path
 
 MIB = 2**20
@@ -49,6 +49,8 @@ def _status_kib(pid: int, field: str) -> int:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of the process and its threads, in user and kernel mode."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """CPU seconds of the process and its threads, in user and kernel mode, by Linux's clock of the process.
+
+    /proc counts in ticks of 10 ms.
+    """
+    return time.clock_gettime_ns((~pid << 3) | 2) / 1e9

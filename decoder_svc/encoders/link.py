@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, TypeVar
 
 import grpc
@@ -34,6 +34,7 @@ from fovea.deadline import Deadline
 from fovea.server.access import TENANT_KEY
 from fovea.server.call import REQUEST_ID, current_request_id
 from fovea.server.identity import current_identity
+from fovea.server.tracing import Metadata, traced_call
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -117,16 +118,18 @@ class Link:
         """Make a unary call. With `works` it may wait for the tower, with `connects` for a connection."""
         if at_most is None:
             self.check_closed(deadline)
-        call = self._unary(method)(
-            request,
-            timeout=deadline.timeout(at_most),
-            metadata=self._metadata(tenant),
-            wait_for_ready=connects,
-        )
-        reply = _result(call)
-        if at_most is None:  # the call that reads the count must not wait for a count
-            reply = (self._work if works else self._silence).wait(reply)
-        return self._parsed(await self._answered(reply, deadline), parse)
+        # The calls that probe an encoder belong to no request, and have no span.
+        with self._traced(method) if at_most is None else nullcontext(()) as carried:
+            call = self._unary(method)(
+                request,
+                timeout=deadline.timeout(at_most),
+                metadata=(*self._metadata(tenant), *carried),
+                wait_for_ready=connects,
+            )
+            reply = _result(call)
+            if at_most is None:  # the call that reads the count must not wait for a count
+                reply = (self._work if works else self._silence).wait(reply)
+            return self._parsed(await self._answered(reply, deadline), parse)
 
     async def send(
         self,
@@ -138,18 +141,19 @@ class Link:
         """Upload a stream. The encoder may reply before the end. Exceptions of `messages` propagate."""
         self.check_closed(deadline)
         make = self._channel.stream_unary(f"{SERVICE}/{method}", request_serializer=_serialized)
-        call = make(timeout=deadline.timeout(), metadata=self._metadata())
-        reply = asyncio.ensure_future(_result(call))
-        feeding = asyncio.ensure_future(self._answered(self._feed(call, messages), deadline))
-        try:
-            await asyncio.wait({reply, feeding}, return_when=asyncio.FIRST_COMPLETED)
-            if feeding.done():
-                feeding.result()
-            return self._parsed(await self._answered(self._work.wait(reply), deadline), parse)
-        finally:
-            feeding.cancel()
-            call.cancel()
-            await asyncio.gather(reply, feeding, return_exceptions=True)
+        with self._traced(method) as carried:
+            call = make(timeout=deadline.timeout(), metadata=(*self._metadata(), *carried))
+            reply = asyncio.ensure_future(_result(call))
+            feeding = asyncio.ensure_future(self._answered(self._feed(call, messages), deadline))
+            try:
+                await asyncio.wait({reply, feeding}, return_when=asyncio.FIRST_COMPLETED)
+                if feeding.done():
+                    feeding.result()
+                return self._parsed(await self._answered(self._work.wait(reply), deadline), parse)
+            finally:
+                feeding.cancel()
+                call.cancel()
+                await asyncio.gather(reply, feeding, return_exceptions=True)
 
     async def stream(
         self, method: str, request: Message, deadline: Deadline, tenant: str = ""
@@ -157,14 +161,19 @@ class Link:
         """Yield the messages of a server stream; the first may wait for the tower. Closing ends the call."""
         self.check_closed(deadline)
         make = self._channel.unary_stream(f"{SERVICE}/{method}", request_serializer=_serialized)
-        call = make(request, timeout=deadline.timeout(), metadata=self._metadata(tenant))
-        timeout = self._work
-        try:
-            while (data := await self._answered(timeout.wait(call.read()), deadline)) is not grpc.aio.EOF:
-                yield data
-                timeout = self._silence
-        finally:
-            call.cancel()  # a no-op if the call has ended
+        with self._traced(method) as carried:
+            metadata = (*self._metadata(tenant), *carried)
+            call = make(request, timeout=deadline.timeout(), metadata=metadata)
+            timeout = self._work
+            try:
+                while (data := await self._answered(timeout.wait(call.read()), deadline)) is not grpc.aio.EOF:
+                    yield data
+                    timeout = self._silence
+            finally:
+                call.cancel()  # a no-op if the call has ended
+
+    def _traced(self, method: str) -> AbstractContextManager[Metadata]:
+        return traced_call(f"{SERVICE}/{method}", self.address)
 
     def check_closed(self, deadline: Deadline) -> None:
         """Raises EncoderUnavailable while the breaker is open."""

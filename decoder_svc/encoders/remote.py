@@ -253,7 +253,9 @@ class RemoteEncoder:
             raise
         encode_ms = within_wait(summary.timings["total_ms"], began)
         checks = tuple(reply.xxh3)
-        return LeasedRows(reply.arena, reply.offset_bytes, checks, reply.lease_id, header, summary, encode_ms)
+        return LeasedRows(
+            reply.arena, reply.offset_bytes, checks, reply.lease_id, header, summary, encode_ms, began
+        )
 
     def release(self, lease: str, tenant: str) -> None:
         """Return a lease with the tenant's next LeaseRows, or by ReleaseRows soon. A lost one expires."""
@@ -330,6 +332,7 @@ class WireFetch:
         self._stream.take(event)
         if isinstance(event, RowHeader):
             self._started = time.monotonic()
+            self.report.asked, self.report.received = self._opened, self._started
             self.report.note_header(event)
         elif isinstance(event, RowSummary):
             self.report.transfer_ms = (time.monotonic() - self._started) * 1000

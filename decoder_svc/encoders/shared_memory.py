@@ -117,6 +117,7 @@ class SharedMemoryFetch:
             self._check(arena, leased)
             self.report.note_header(leased.header)
             self.report.note_summary(leased.summary, leased.encode_ms)
+            self.report.asked, self.report.received = leased.asked, started
             for check in leased.checks:
                 chunk = self._copied(arena, leased, check)
                 if self._next == self.wanted.rows:

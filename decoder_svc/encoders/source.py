@@ -56,7 +56,11 @@ class RowRequest:
 
 @dataclass
 class FetchReport:
-    """The cost of a fetch; valid once the fetch has ended. Times in milliseconds."""
+    """The cost of a fetch; valid once the fetch has ended. Times in milliseconds.
+
+    `asked` and `received` are moments of the monotonic clock, in seconds: when the encoder was asked for the
+    rows, and when the first arrived. Zero if no encoder was asked.
+    """
 
     origin: RowOrigin = RowOrigin.NONE
     joined: bool = False
@@ -66,6 +70,8 @@ class FetchReport:
     rows_digest: str = ""
     encode_ms: float = 0.0
     transfer_ms: float = 0.0
+    asked: float = 0.0
+    received: float = 0.0
 
     def note_header(self, header: RowHeader) -> None:
         self.origin, self.joined, self.encoder = header.origin, header.joined, header.encoder
@@ -86,6 +92,7 @@ class LeasedRows:
     header: RowHeader
     summary: RowSummary
     encode_ms: float
+    asked: float
 
 
 class RowFetch(Protocol):

@@ -2,14 +2,14 @@
 
 Images became much dearer, many more are new, a hit rate has collapsed, or answers run to the limit.
 Each series belongs to a tenant, and the cost of images also to their kind. Anomalies are logged, counted, and
-kept in memory for `ListAnomalies`. Nothing is refused because of them.
+kept in memory until the ledger has stored them. Nothing is refused because of them.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import structlog
@@ -40,6 +40,12 @@ class AnomalyWatch:
     def found(self, tenant: str) -> list[Anomaly]:
         """The anomalies of a tenant, newest first; of all tenants if `tenant` is empty."""
         return [each for each in reversed(self._found) if tenant in ("", each.tenant)]
+
+    def forget(self, stored: Sequence[Anomaly]) -> None:
+        """Forget anomalies that are stored, the oldest first. Another thread may watch meanwhile."""
+        for anomaly in stored:
+            if self._found and self._found[0] is anomaly:
+                self._found.popleft()
 
     def watch(self, record: UsageRecord) -> None:
         """Only answers and images that were prepared say something about a tenant's use."""

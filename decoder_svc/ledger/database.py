@@ -1,10 +1,12 @@
 """The database of the ledger: an SQLite file in WAL mode, or PostgreSQL for several decoders.
 
-Every wait is bounded: connecting, locks and statements. The schema is made at the first use.
+Every wait is bounded: for connections, locks, statements, and a server that is frozen. The schema is made at
+the first use.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -18,7 +20,6 @@ from decoder_svc.ledger.tables import VERSION, metadata, schema
 from fovea.contract.errors import LedgerUnavailable
 
 WAIT_S = 5
-STATEMENT_S = 10
 FILE = "ledger.sqlite"
 SCHEMA_LOCK = 0x666F766561  # an advisory lock of PostgreSQL: several decoders may start at once
 
@@ -42,7 +43,8 @@ class Database:
     def __init__(self, url: URL) -> None:
         self._url = url
         self._opened = False
-        self._engine = _sqlite(url) if self.is_sqlite else _postgres(url)
+        self._closing = threading.Event()
+        self._engine = _sqlite(url) if self.is_sqlite else _postgres(url, self._closing)
 
     @property
     def is_sqlite(self) -> bool:
@@ -76,6 +78,8 @@ class Database:
             yield connection
 
     def close(self) -> None:
+        """Close all connections. A thread that waits for PostgreSQL fails at once."""
+        self._closing.set()
         self._engine.dispose()
 
     @contextmanager
@@ -120,16 +124,10 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
-def _postgres(url: URL) -> Engine:
+def _postgres(url: URL, closing: threading.Event) -> Engine:
     """Raises ValueError if the driver is not installed."""
     if find_spec("psycopg") is None:
         raise ValueError("ledger_url needs psycopg: pip install 'fovea[postgres]'")
-    milliseconds = {"statement_timeout": STATEMENT_S * 1000, "lock_timeout": WAIT_S * 1000}
-    options = " ".join(f"-c {name}={value}" for name, value in milliseconds.items())
-    arguments = {
-        "connect_timeout": WAIT_S,
-        "options": options,
-        "tcp_user_timeout": STATEMENT_S * 1000,
-        "application_name": "fovea",
-    }
-    return create_engine(url, pool_pre_ping=True, pool_timeout=WAIT_S, connect_args=arguments)
+    from decoder_svc.ledger.postgres import open_engine
+
+    return open_engine(url, closing)

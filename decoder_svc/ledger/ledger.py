@@ -13,7 +13,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from decoder_svc.ledger import queries
+from decoder_svc.ledger import anomaly_log, queries
 from decoder_svc.ledger.anomalies import AnomalyWatch
 from decoder_svc.ledger.database import Database, database_url
 from decoder_svc.ledger.quota_file import QuotaTable
@@ -23,9 +23,11 @@ from decoder_svc.ledger.spending import Quota, give_back_expired
 from decoder_svc.ledger.writer import LedgerWriter
 from decoder_svc.ledger_settings import LedgerSettings
 from fovea.contract.errors import LedgerUnavailable
-from fovea.contract.usage import Dimension, UsageFilter, UsagePage, UsageRecord, UsageSummary
+from fovea.contract.usage import Anomaly, Dimension, UsageFilter, UsagePage, UsageRecord, UsageSummary
 
 READERS = 2
+READ_S = 10.0
+"""Longest time that a question waits, with its turn on a thread."""
 T = TypeVar("T")
 
 
@@ -43,15 +45,16 @@ def open_ledger(chosen: LedgerSettings, currency: str) -> Ledger | None:
         table = QuotaTable(default, chosen.credential("quota_file"))
         quotas = Quotas(database, table.of, chosen.quota_warn_share, currency)
     retention = Retention(chosen.ledger_days, chosen.ledger_max_records)
-    maintain = quotas.maintain if quotas else give_back_expired
-    return Ledger(database, LedgerWriter(database, retention, chosen.ledger_queue, maintain), quotas)
+    return Ledger(database, retention, chosen.ledger_queue, quotas)
 
 
 class Ledger:
     """Open from `start` to `close`."""
 
-    def __init__(self, database: Database, writer: LedgerWriter, quotas: Quotas | None = None) -> None:
-        self.writer = writer
+    def __init__(
+        self, database: Database, retention: Retention, capacity: int, quotas: Quotas | None = None
+    ) -> None:
+        self.writer = LedgerWriter(database, retention, capacity, self._maintain)
         self.quotas = quotas
         self.anomalies = AnomalyWatch()
         self._database = database
@@ -66,12 +69,12 @@ class Ledger:
         self.writer.start()
 
     async def close(self) -> None:
-        """Write what waits. Waits for running questions."""
+        """Write what waits, for a limited time. Questions to a database that is silent are cut."""
         await asyncio.to_thread(self.writer.close)
         if self.quotas is not None:
             self.quotas.close()
-        await asyncio.to_thread(self._readers.shutdown, cancel_futures=True)
-        self._database.close()
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._database.close)
 
     async def summarize(self, chosen: UsageFilter, by: Dimension | None) -> list[UsageSummary]:
         return await self._read(lambda connection: queries.summarize(connection, chosen, by))
@@ -81,6 +84,17 @@ class Ledger:
 
     async def of_request(self, request_id: str, tenant: str) -> list[UsageRecord]:
         return await self._read(lambda connection: queries.of_request(connection, request_id, tenant))
+
+    async def found(self, tenant: str) -> list[Anomaly]:
+        """The anomalies of a tenant, newest first, of all decoders; of all tenants if `tenant` is empty."""
+        waiting = self.anomalies.found(tenant)
+        stored = await self._read(lambda connection: anomaly_log.listed(connection, tenant))
+        return list(dict.fromkeys([*waiting, *stored]))[: anomaly_log.KEPT]
+
+    def _maintain(self, database: Database) -> None:
+        with database.writing() as connection:
+            (self.quotas.maintain if self.quotas else give_back_expired)(connection)
+        anomaly_log.store(database, self.anomalies)
 
     async def _read(self, question: Callable[[Connection], T]) -> T:
         """Raises LedgerUnavailable while the database does not answer."""
@@ -92,4 +106,8 @@ class Ledger:
             except (SQLAlchemyError, OSError) as error:
                 raise LedgerUnavailable("its database does not answer") from error
 
-        return await asyncio.get_running_loop().run_in_executor(self._readers, read)
+        reading = asyncio.get_running_loop().run_in_executor(self._readers, read)
+        try:
+            return await asyncio.wait_for(reading, READ_S)
+        except TimeoutError:
+            raise LedgerUnavailable(f"its database has not answered within {READ_S:g} s") from None

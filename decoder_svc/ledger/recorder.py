@@ -1,7 +1,8 @@
 """Makes the record of a request when its call ends.
 
 The recorder is a layer of the server, between log and errors. There it sees the code that the caller gets,
-also of calls that were refused before they reached the service. Metrics, log and ledger take the same record.
+also of calls that were refused before they reached the service. Metrics, log, traces and ledger take the same
+record.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import structlog
 
 from decoder_svc.ledger.quotas import Quotas
 from decoder_svc.receipt import RequestUsage
+from decoder_svc.stages import trace_stages
 from fovea.contract.usage import Outcome, UsageRecord, microseconds
 from fovea.server.call import Call
 from fovea.server.identity import current_identity
@@ -78,6 +80,7 @@ class Recorder:
             parent_request_id=used.parent_request_id,
             charge_key=used.charge_key,
         )
+        trace_stages(used, record)
         if used.prepared is not None or used.answered or used.given_up:
             log.info("receipt", outcome=record.outcome.value, **record.receipt.as_json())
         for sink in self._sinks:

@@ -43,4 +43,5 @@ class Retention:
         if excess is not None:
             due |= requests.c.seq <= excess
         oldest = select(requests.c.seq).where(due).order_by(requests.c.seq).limit(CHUNK)
+        oldest = oldest.with_for_update(skip_locked=True)  # another decoder may delete the same
         return connection.execute(delete(requests).where(requests.c.seq.in_(oldest))).rowcount

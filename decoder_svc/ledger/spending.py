@@ -3,14 +3,17 @@
 A reservation is made in a single statement that checks the limits, so that decoders on one database never
 reserve more than there is. The writer settles it in the transaction that stores the record. A reservation
 has a lease: its decoder renews it while the request runs, and any decoder gives back what has expired.
+
+Every transaction locks rows in the same order, so that decoders do not deadlock: reservations, charges by
+key, days by tenant and day. What may be left to another decoder is skipped where it is locked.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
@@ -26,6 +29,10 @@ DAY_S = 86_400
 KEEP_DAYS = 400
 RETRIES = 8
 """Calls that are charged once."""
+LIMIT = 1_000
+"""Rows that a transaction cleans up."""
+Day = tuple[str, str]
+"""A tenant and a UTC day."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,26 @@ class Quota:
         return self.tokens is not None or self.amount is not None
 
 
+@dataclass
+class _Change:
+    """What is added to a day: what was spent, and what is no longer reserved."""
+
+    spent: Spend = field(default_factory=Spend)
+    released: Spend = field(default_factory=Spend)
+
+    def row(self, tenant: str, day: str) -> dict[str, Any]:
+        return {
+            "tenant": tenant,
+            "day": day,
+            **vars(self.spent),
+            "reserved_tokens": -self.released.tokens,
+            "reserved_amount": -self.released.amount,
+        }
+
+
+Changes = defaultdict[Day, _Change]
+
+
 def reserve(connection: Connection, id: str, tenant: str, most: Spend, quota: Quota) -> tuple[bool, Spend]:
     """Reserve the most that a request may spend, if the quota has room for it.
 
@@ -47,9 +74,11 @@ def reserve(connection: Connection, id: str, tenant: str, most: Spend, quota: Qu
     and what the tenant has spent and reserved that day, with this reservation.
     """
     now = time.time()
-    day = connection.scalar(select(reservations.c.day).where(reservations.c.id == id)) or day_of(now)
-    _add(connection, {(tenant, day): Spend()})
-    row = _row(tenant, day)
+    held = select(reservations.c.day).where(reservations.c.id == id).with_for_update()
+    day = connection.scalar(held) or day_of(now)
+    row = and_(quota_days.c.tenant == tenant, quota_days.c.day == day)
+    first = _dialect(connection).insert(quota_days).values(_Change().row(tenant, day))
+    connection.execute(first.on_conflict_do_nothing())
     used_tokens = quota_days.c.tokens + quota_days.c.reserved_tokens
     used_amount = quota_days.c.amount + quota_days.c.reserved_amount
     room: list[ColumnElement[bool]] = []
@@ -57,7 +86,11 @@ def reserve(connection: Connection, id: str, tenant: str, most: Spend, quota: Qu
         room.append(used_tokens + most.tokens <= quota.tokens)
     if quota.amount is not None:
         room.append(used_amount + most.amount <= quota.amount)
-    statement = update(quota_days).where(row, *room).values(_reserved(1, most))
+    more = {
+        "reserved_tokens": quota_days.c.reserved_tokens + most.tokens,
+        "reserved_amount": quota_days.c.reserved_amount + most.amount,
+    }
+    statement = update(quota_days).where(row, *room).values(more)
     reserved = connection.execute(statement).rowcount == 1
     if reserved:
         _extend(connection, {"id": id, "tenant": tenant, "day": day, "expires": now + LEASE_S}, most)
@@ -66,20 +99,19 @@ def reserve(connection: Connection, id: str, tenant: str, most: Spend, quota: Qu
 
 
 def _extend(connection: Connection, key: dict[str, Any], most: Spend) -> None:
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     more = {name: getattr(reservations.c, name) + value for name, value in vars(most).items()}
-    statement = dialect.insert(reservations).values(key | vars(most))
+    statement = _dialect(connection).insert(reservations).values(key | vars(most))
     connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=more))
 
 
 def settle(connection: Connection, records: Sequence[UsageRecord]) -> None:
     """Give back what these records had reserved, and add what they have spent."""
-    days = _release(connection, [record.id for record in records])
-    spent: defaultdict[tuple[str, str], Spend] = defaultdict(Spend)
-    for record in records:
-        day = days.get(record.id, day_of(record.started))
-        spent[record.tenant, day] += _charged(connection, record)
-    _add(connection, {key: value for key, value in spent.items() if value != Spend()})
+    changes: Changes = defaultdict(_Change)
+    days = _release(connection, [record.id for record in records], changes)
+    for record in sorted(records, key=lambda record: record.charge_key):
+        day = days.get(record.id) or day_of(record.started)
+        changes[record.tenant, day].spent += _charged(connection, record)
+    _apply(connection, changes)
 
 
 def _charged(connection: Connection, record: UsageRecord) -> Spend:
@@ -87,15 +119,18 @@ def _charged(connection: Connection, record: UsageRecord) -> Spend:
     spend, now = spend_of(record.receipt), time.time()
     if not record.charge_key:
         return spend
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    row = charges.c.key == record.charge_key
-    connection.execute(delete(charges).where(row, (charges.c.expires < now) | (charges.c.calls >= RETRIES)))
     first = {"key": record.charge_key, "tokens": 0, "amount": 0.0, "calls": 0, "expires": now + DAY_S}
-    connection.execute(dialect.insert(charges).values(first).on_conflict_do_nothing())
-    before = connection.execute(select(charges).where(row).with_for_update()).one()
-    most = Spend(max(before.tokens, spend.tokens), max(before.amount, spend.amount))
-    connection.execute(update(charges).where(row).values(calls=before.calls + 1, **vars(most)))
-    return Spend(most.tokens - before.tokens, most.amount - before.amount)
+    statement = _dialect(connection).insert(charges).values(first)
+    # The update changes nothing; it locks the row, which another decoder could forget otherwise.
+    statement = statement.on_conflict_do_update(index_elements=["key"], set_={"calls": charges.c.calls})
+    before = connection.execute(statement.returning(charges)).one()._asdict()
+    if before["expires"] < now or before["calls"] >= RETRIES:
+        before = first
+    charged = Spend(before["tokens"], before["amount"])
+    most = Spend(max(charged.tokens, spend.tokens), max(charged.amount, spend.amount))
+    after = {**before, **vars(most), "calls": before["calls"] + 1}
+    connection.execute(update(charges).where(charges.c.key == record.charge_key).values(after))
+    return Spend(most.tokens - charged.tokens, most.amount - charged.amount)
 
 
 def renew(connection: Connection, ids: Collection[str]) -> None:
@@ -105,43 +140,42 @@ def renew(connection: Connection, ids: Collection[str]) -> None:
 
 
 def give_back_expired(connection: Connection) -> int:
-    """Give back what decoders that are gone had reserved; forget days of long ago."""
-    expired = select(reservations.c.id).where(reservations.c.expires < time.time())
-    ids = [row.id for row in connection.execute(expired.limit(1000).with_for_update(skip_locked=True))]
-    _release(connection, ids)
-    connection.execute(delete(charges).where(charges.c.expires < time.time()))
-    connection.execute(delete(quota_days).where(quota_days.c.day < day_of(time.time() - KEEP_DAYS * DAY_S)))
+    """Give back what decoders that are gone had reserved; forget charges and days of long ago."""
+    now = time.time()
+    expired = select(reservations.c.id).where(reservations.c.expires < now).limit(LIMIT)
+    ids = list(connection.scalars(expired.with_for_update(skip_locked=True)))
+    changes: Changes = defaultdict(_Change)
+    _release(connection, ids, changes)
+    old = select(charges.c.key).where(charges.c.expires < now).limit(LIMIT)
+    connection.execute(delete(charges).where(charges.c.key.in_(old.with_for_update(skip_locked=True))))
+    _apply(connection, changes)
+    connection.execute(delete(quota_days).where(quota_days.c.day < day_of(now - KEEP_DAYS * DAY_S)))
     return len(ids)
 
 
-def _release(connection: Connection, ids: Iterable[str]) -> dict[str, str]:
-    """Delete reservations. Returns the day of each; deleting claims it, so nothing is given back twice."""
-    statement = delete(reservations).where(reservations.c.id.in_(list(ids))).returning(reservations)
-    rows = connection.execute(statement).all()
-    by_day: defaultdict[tuple[str, str], Spend] = defaultdict(Spend)
+def _release(connection: Connection, ids: Sequence[str], changes: Changes) -> dict[str, str]:
+    """Delete reservations and note their release. Returns the day of each.
+
+    Deleting claims a reservation, so nothing is given back twice.
+    """
+    statement = delete(reservations).where(reservations.c.id.in_(ids)).returning(reservations)
+    rows = connection.execute(statement).all() if ids else []
     for row in rows:
-        by_day[row.tenant, row.day] += Spend(row.tokens, row.amount)
-    for (tenant, day), spend in sorted(by_day.items(), key=lambda item: item[0]):
-        connection.execute(update(quota_days).where(_row(tenant, day)).values(_reserved(-1, spend)))
+        changes[row.tenant, row.day].released += Spend(row.tokens, row.amount)
     return {row.id: row.day for row in rows}
 
 
-def _add(connection: Connection, spent: dict[tuple[str, str], Spend]) -> None:
-    """Add to what tenants have spent, in the order of the keys, so that decoders do not deadlock."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    for (tenant, day), spend in sorted(spent.items(), key=lambda item: item[0]):
-        row = {"tenant": tenant, "day": day, "reserved_tokens": 0, "reserved_amount": 0.0, **vars(spend)}
-        added = {"tokens": quota_days.c.tokens + spend.tokens, "amount": quota_days.c.amount + spend.amount}
-        statement = dialect.insert(quota_days).values(row)
-        connection.execute(statement.on_conflict_do_update(index_elements=["tenant", "day"], set_=added))
+def _apply(connection: Connection, changes: Mapping[Day, _Change]) -> None:
+    """Add changes to the days of tenants, in the order of the keys."""
+    rows = [changes[key].row(*key) for key in sorted(changes) if changes[key] != _Change()]
+    if not rows:
+        return
+    statement = _dialect(connection).insert(quota_days)
+    names = ("tokens", "amount", "reserved_tokens", "reserved_amount")
+    added = {name: quota_days.c[name] + statement.excluded[name] for name in names}
+    connection.execute(statement.on_conflict_do_update(index_elements=["tenant", "day"], set_=added), rows)
 
 
-def _row(tenant: str, day: str) -> ColumnElement[bool]:
-    return and_(quota_days.c.tenant == tenant, quota_days.c.day == day)
-
-
-def _reserved(sign: int, spend: Spend) -> dict[str, Any]:
-    return {
-        "reserved_tokens": quota_days.c.reserved_tokens + sign * spend.tokens,
-        "reserved_amount": quota_days.c.reserved_amount + sign * spend.amount,
-    }
+def _dialect(connection: Connection) -> Any:
+    """The module with the dialect's own statements."""
+    return sqlite if connection.dialect.name == "sqlite" else postgresql

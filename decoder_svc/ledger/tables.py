@@ -1,4 +1,8 @@
-"""The tables of the ledger. `VERSION` counts their changes; the database says which version it has."""
+"""The tables of the ledger.
+
+`VERSION` counts changes that an older decoder cannot use; the database says which version it has. A missing
+table is made.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +57,20 @@ charges = Table(
     Column("amount", Double, nullable=False),
     Column("calls", Integer, nullable=False),
     Column("expires", Double, nullable=False, index=True),
+)
+
+# Changes in the use of tenants, in the order in which they were stored.
+anomalies = Table(
+    "ledger_anomalies",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("tenant", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("time", Double, nullable=False),
+    Column("request_id", String, nullable=False),
+    Column("image_kind", String, nullable=False),
+    Column("usual", Double, nullable=False),
+    Column("value", Double, nullable=False),
 )
 
 requests = Table(

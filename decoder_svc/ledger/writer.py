@@ -1,8 +1,8 @@
 """Writes records in batches, on a thread of its own, off the request path.
 
 The queue is bounded: while the database is slow or absent, records wait, and those that find the queue full
-are dropped and counted. A batch leaves the queue once it is committed. Writing it again after a lost
-connection changes nothing, because records have unique ids.
+are dropped and counted. So are records that come after the end. A batch leaves the queue once it is
+committed. Writing it again after a lost connection changes nothing, because records have unique ids.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 import structlog
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from decoder_svc.ledger.database import Database
@@ -26,8 +26,8 @@ from fovea.contract.errors import LedgerUnavailable
 from fovea.contract.usage import UsageRecord
 
 BATCH = 500
-INTERVAL_S = 0.2
-"""Longest time that a record waits for others before it is written."""
+INTERVAL_S = 0.5
+"""Longest time that a record waits for others before it is written: each batch has costs of its own."""
 RETRY_S = 1.0
 MAINTAIN_S = 15.0
 RETAIN_S = 60.0
@@ -45,7 +45,7 @@ class LedgerWriter:
         database: Database,
         retention: Retention,
         capacity: int,
-        maintain: Callable[[Connection], object] | None = None,
+        maintain: Callable[[Database], object] | None = None,
     ) -> None:
         self.dropped = 0
         self.written = 0
@@ -57,6 +57,7 @@ class LedgerWriter:
         self._queue: deque[UsageRecord] = deque()
         self._added = threading.Event()
         self._closing = threading.Event()
+        self._closed = False
         self._retained = self._maintained = 0.0
         self._lost_since = -1
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
@@ -70,8 +71,8 @@ class LedgerWriter:
         self._thread.start()
 
     def add(self, record: UsageRecord) -> None:
-        """Queue a record. Drops and counts it if the queue is full."""
-        if len(self._queue) >= self._capacity:
+        """Queue a record. Drops and counts it if the queue is full or the writer closed."""
+        if self._closed or len(self._queue) >= self._capacity:
             self._drop()
             return
         self._queue.append(record)
@@ -80,29 +81,35 @@ class LedgerWriter:
     def _drop(self) -> None:
         """Log the first loss since the last write: a database may be too slow without being down."""
         self.dropped += 1
-        if self._lost_since != self.written:
+        if self._closed:
+            log.error("ledger_records_lost", records=1)
+        elif self._lost_since != self.written:
             self._lost_since = self.written
             log.error("ledger_full", waiting=len(self._queue), dropped=self.dropped)
 
     def close(self) -> None:
-        """Write what waits, for at most CLOSE_S. Records that are left are dropped."""
+        """Write what waits, for at most CLOSE_S. Records that are left are dropped and counted."""
         self._closing.set()
         self._added.set()
         self._thread.join(CLOSE_S)
-        if self._queue:
-            log.error("ledger_records_lost", records=len(self._queue))
+        self._closed = True
+        left = len(self._queue)
+        if left:
+            self.dropped += left
+            log.error("ledger_records_lost", records=left)
 
     def _run(self) -> None:
-        while not (self._closing.is_set() and not self._queue):
+        closing = False
+        while not closing or self._queue:
             self._added.wait(MAINTAIN_S)
-            self._closing.wait(INTERVAL_S if self.up else RETRY_S)
+            closing = self._closing.wait(INTERVAL_S if self.up else RETRY_S)
             self._added.clear()
             try:
                 self._write_all()
                 self._keep()
             except (SQLAlchemyError, LedgerUnavailable, OSError) as error:
                 self._mark(error)
-                if self._closing.is_set():
+                if closing or self._closed:
                     return
                 self._added.set()
             else:
@@ -136,21 +143,32 @@ class LedgerWriter:
         self.written += count
 
     def _insert(self, batch: Sequence[UsageRecord]) -> None:
-        """Store records that are not stored yet, and settle what they have spent, in the same transaction."""
-        by_id = {record.id: record for record in batch}
-        with self._database.writing() as connection:
-            for stored in connection.scalars(select(requests.c.id).where(requests.c.id.in_(by_id))):
-                del by_id[stored]
-            if by_id:
-                connection.execute(insert(requests), [row_of(record) for record in by_id.values()])
-                settle(connection, list(by_id.values()))
+        """Store records. Those of a batch whose commit was not confirmed may be stored already."""
+        records = list({record.id: record for record in batch}.values())
+        try:
+            self._store(records)
+        except IntegrityError:
+            self._store(self._missing(records))
+
+    def _store(self, records: Sequence[UsageRecord]) -> None:
+        """Store records and settle what they have spent, in a single transaction."""
+        if records:
+            with self._database.writing() as connection:
+                connection.execute(insert(requests), [row_of(record) for record in records])
+                settle(connection, records)
+
+    def _missing(self, records: Sequence[UsageRecord]) -> list[UsageRecord]:
+        ids = select(requests.c.id).where(requests.c.id.in_([record.id for record in records]))
+        with self._database.reading() as connection:
+            stored = set(connection.scalars(ids))
+        return [record for record in records if record.id not in stored]
 
     def _keep(self) -> None:
-        """Do at times what is not a record's: leases, and the bounds of age and size."""
+        """Do at times what is not a record's: leases, anomalies, and the bounds of age and size."""
         now = time.monotonic()
-        if self._maintain is not None and now - self._maintained >= MAINTAIN_S:
-            with self._database.writing() as connection:
-                self._maintain(connection)
+        due = now - self._maintained >= MAINTAIN_S or self._closing.is_set()
+        if self._maintain is not None and due:
+            self._maintain(self._database)
             self._maintained = now
         if now - self._retained < RETAIN_S:
             return

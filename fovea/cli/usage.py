@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fovea.client import Anomaly, Client, UsageRecord, UsageSummary
 
 HOUR_S = 3600
+FORMULA = ("=", "+", "-", "@")
 COLUMNS = ("requests", "text_tokens", "visual_tokens", "cached_prompt_tokens", "output_tokens", "encodes")
 
 
@@ -149,8 +150,13 @@ def _print_csv(rows: Iterable[dict[str, Any]]) -> None:
         if writer is None:
             writer = csv.DictWriter(text, list(row), lineterminator="\n")
             writer.writeheader()
-        writer.writerow(row)
+        writer.writerow({name: _cell(value) for name, value in row.items()})
     typer.echo(text.getvalue(), nl=False)
+
+
+def _cell(value: Any) -> Any:
+    """Text that a spreadsheet would take for a formula gets an apostrophe: callers choose request ids."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _flat(record: UsageRecord) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from fovea.server.guards import BytesInFlight, RequestLimits, refuse_large
 from fovea.server.identity import current_identity
 from fovea.server.messages import Messages
 from fovea.server.metrics import CallMetrics
+from fovea.server.open_calls import OpenCalls
 
 REQUEST_ID = "x-request-id"
 REQUEST_ID_CHARS = 128
@@ -157,6 +158,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         share = TENANT_SHARE if self._access.tokens else 1.0
         self._public_streams = public_streams or PublicStreams(ConnectionLimits.max_public_streams)
         self._in_flight = BytesInFlight(self._limits.max_bytes, share)
+        self.open = OpenCalls()
 
     async def intercept_service(
         self,
@@ -175,6 +177,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             self._access,
             self._public_streams,
             self._layers,
+            self.open,
         )
         if handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(
@@ -197,6 +200,7 @@ class _LayeredHandler:
     access: Access
     public_streams: PublicStreams
     layers: Sequence[Layer]
+    open: OpenCalls
 
     async def unary(self, _: Any, context: Any) -> Any:
         async with self._begun(context) as (call, messages, request):
@@ -247,6 +251,7 @@ class _LayeredHandler:
         """The call inside of the layers, with its messages and the handler's input."""
         parse, idle = self.handler.request_deserializer, partial(self.metrics.idle, self.method)
         async with AsyncExitStack() as stack:
+            stack.enter_context(self.open.held())
             public = is_public(self.method)
             hold = refuse_large if public else stack.enter_context(self.in_flight.held())
             limits = self.limits.of_public if public else self.limits

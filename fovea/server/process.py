@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import structlog
@@ -31,9 +31,14 @@ from fovea.server.metrics import CallMetrics
 from fovea.server.metrics_server import MetricsServer
 from fovea.server.reflection import Pool
 
+if TYPE_CHECKING:
+    from fovea.server.otel import Traces
+
 MIN_PING_MS = 5_000
 KEEPALIVE_MS = 30_000
 KEEPALIVE_TIMEOUT_MS = 20_000
+ENDING_S = 2.0
+"""For calls that were cut to end."""
 log = structlog.get_logger()
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 T = TypeVar("T")
@@ -52,6 +57,12 @@ class Binding:
     access: Access = field(default_factory=Access)
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)
     own_layers: Sequence[Layer] = ()
+    traces: Traces | None = None
+
+    @property
+    def layers(self) -> Sequence[Layer]:
+        """Between log and errors: the span of a call outside, so that it covers the service's own layers."""
+        return (*((self.traces.layer,) if self.traces else ()), *self.own_layers)
 
 
 def _options(max_message_bytes: int, connections: ConnectionLimits) -> Sequence[tuple[str, int]]:
@@ -88,11 +99,11 @@ class ServerProcess:
         services = (service, *more_services)
         self._health = Health(("", *services, "readiness"), ("liveness",))
         public = PublicStreams(binding.connections.max_public_streams)
-        layered = CallInterceptor(
-            CallMetrics(registry), binding.limits, binding.access, public, binding.own_layers
+        self._calls = CallInterceptor(
+            CallMetrics(registry), binding.limits, binding.access, public, binding.layers
         )
         self._server = grpc.aio.server(
-            interceptors=(layered,),
+            interceptors=(self._calls,),
             options=_options(binding.max_message_bytes, binding.connections),
         )
         register(self._server)
@@ -177,9 +188,15 @@ class ServerProcess:
         raise StoppedWhileLoading
 
     async def drain(self, grace_s: float) -> None:
-        """Update health, refuse new calls, then wait up to `grace_s` for running calls."""
+        """Update health, refuse new calls, then wait up to `grace_s` for running calls.
+
+        Calls that are cut then end within moments, and leave their log lines, records and spans.
+        """
         log.info("draining", grace_s=grace_s)
         self._health.drain()
         await self._server.stop(grace_s)
+        await self._calls.open.until_none(ENDING_S)
+        if self._binding.traces is not None:
+            await self._binding.traces.close()
         if self._metrics is not None:
             await self._metrics.close()

@@ -70,6 +70,12 @@ class AccessSettings(Settings):
     liveness_limit_s: float = Field(
         60.0, gt=0, description="Seconds without work done after which `liveness` is NOT_SERVING"
     )
+    otel_endpoint: str = Field(
+        "",
+        pattern="^(https?://.+)?$",
+        description="OTLP/gRPC collector of traces, such as http://localhost:4317; needs the extra `otel`. By"
+        " default that of OTEL_EXPORTER_OTLP_ENDPOINT; without it, no traces",
+    )
     reflection: bool = Field(True, description="Serve gRPC reflection, which describes the API to any caller")
 
     @model_validator(mode="after")

@@ -28,7 +28,10 @@ PROMISED = {
     "cache": {"hit_encode_share", "prefix", "restart"},
     "reuse": {"ttft_mean", "ttft_p90", "ttft_p99", "tokens_per_s"},
     "overlap": {"ttft"},
-    "ledger": {"missing", "double", "cpu_share", "anomalies_found", "false_alarms"},
+    "ledger": {
+        "missing", "double", "cpu_share", "requests_over", "quota_used", "still_reserved", "reserved_after_kill",
+        "anomalies_found", "false_alarms",
+    },
     "scale": {"hit_rate_loss", "encode_slope", "step_slope"},
     "economy": {
         "auto_saved", "auto_loss", "flat_saved", "flat_loss", "economy_loss", "strong_loss", "vs_random",

@@ -228,6 +228,48 @@ async def test_both_services_export_their_version_and_their_process(house: House
         assert samples["process_resident_memory_bytes", "", ""] > 0
 
 
+PROMISED = {
+    "fovea_build_info": "gauge", "process_resident_memory_bytes": "gauge", "process_cpu_seconds": "counter",
+    "process_open_fds": "gauge", "process_start_time_seconds": "gauge", "grpc_server_handled": "counter",
+    "grpc_server_started": "counter", "grpc_server_handling_seconds": "histogram",
+}  # fmt: skip
+OF_ENCODER = {
+    "store_bytes": "gauge", "store_records": "gauge", "store_puts": "counter", "store_evictions": "counter",
+    "store_hits": "counter", "store_misses": "counter", "store_failed_checks": "counter", "store_errors": "counter",
+    "stage_seconds": "histogram", "row_bytes": "counter",
+}  # fmt: skip
+OF_DECODER = {
+    "requests": "counter", "tokens": "counter", "time_to_first_token_seconds": "histogram",
+    "time_per_output_token_seconds": "histogram", "request_seconds": "histogram", "encoder_up": "gauge",
+    "num_preemptions": "counter", "ledger_written": "counter", "ledger_dropped": "counter", "ledger_up": "gauge",
+    "ledger_waiting": "gauge", "quota_refused": "counter", "quota_unchecked": "counter", "anomalies_cost": "counter",
+}  # fmt: skip
+
+
+async def test_every_promised_metric_is_exported_with_its_type(house: House) -> None:
+    sides = (
+        (house.encoder_side, {f"fovea_encoder_{name}": kind for name, kind in OF_ENCODER.items()}),
+        (house.decoder_side, {f"fovea_decoder_{name}": kind for name, kind in OF_DECODER.items()}),
+    )
+    for service, own in sides:
+        families = await metric_families(service.metrics)
+        assert {name: families[name].type for name in PROMISED | own if name in families} == PROMISED | own
+
+
+async def test_the_time_between_tokens_is_observed_once_an_answer(house: House) -> None:
+    async def observed() -> tuple[float, float]:
+        samples = await scrape(house.decoder_side.metrics)
+        name = "fovea_decoder_time_per_output_token_seconds"
+        return samples[f"{name}_count", "", ""], samples[f"{name}_sum", "", ""]
+
+    before = await observed()
+    finished = (await house.ask(request(LONG_WINDED, max_new_tokens=12))).finished
+    after = await observed()
+    mean_s = finished.receipt.stages_ms.decode / 1000 / (finished.receipt.totals.output_tokens - 1)
+    assert after[0] == before[0] + 1
+    assert after[1] - before[1] == pytest.approx(mean_s)
+
+
 async def test_totals_are_counters_and_every_text_says_what_is_counted(house: House) -> None:
     """A gauge holds a level: nothing that counts events since the start."""
     for service in (house.encoder_side, house.decoder_side):

@@ -6,13 +6,15 @@ import asyncio
 import signal
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from decoder_svc.ledger import queries
 from decoder_svc.ledger.database import Database, database_url
-from fovea.client import AsyncClient, Sampling
+from fovea.client import AsyncClient, Format, Sampling, Started
+from fovea.contract.errors import FoveaError
 from fovea.contract.usage import UsageFilter
 from tests.e2e.house import free_address
 from tests.e2e.processes import decoder_process
@@ -67,3 +69,37 @@ async def test_records_of_the_last_moment_survive_sigterm(
     finally:
         process.end()
     assert ids(tmp_path / "ledger") == [answer.request_id]
+
+
+async def test_calls_that_the_end_of_the_decoder_cuts_leave_records(
+    checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Without grace, all of them are cut at once, in every stage of their lives."""
+    process = decoder_process(checkpoint("moe"), tmp_path, free_address(), "127.0.0.1:9")
+    process.flags = (*process.flags, "--grace-s", "0")
+    endless = Sampling(max_new_tokens=400, response_format=Format.regex("[ab]{1000}"))
+    started = asyncio.Event()
+
+    async def call(client: AsyncClient, request_id: str) -> None:
+        with suppress(FoveaError):
+            async for event in client.stream("?", sampling=endless, request_id=request_id):
+                if isinstance(event, Started):
+                    started.set()
+
+    sent = [f"call {number}" for number in range(8)]
+    try:
+        process.start()
+        await process.until_ready()
+        async with AsyncClient(process.address) as client:
+            calls = [asyncio.create_task(call(client, request_id)) for request_id in sent]
+            await started.wait()
+            process.signal(signal.SIGTERM)
+            assert await process.ended() == 0
+            await asyncio.gather(*calls)
+    finally:
+        process.end()
+    kept = Counter(ids(tmp_path / "ledger"))
+    assert kept
+    assert set(kept.values()) == {1}
+    assert "ledger_records_lost" not in process.log.read_text()
+    assert len(kept) == process.log.read_text().count("DecoderService/Generate")

@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
+from fovea.server.call import Call, Layer
 from fovea.server.entry import StoppedWhileLoading
 from fovea.server.process import SIGNALS, Binding, ServerProcess
 from tests.e2e.house import free_address
 
 
 def made(
-    listen: str, metrics: str = "", begun: asyncio.Event | None = None, takes_s: float = 1.0
+    listen: str,
+    metrics: str = "",
+    begun: asyncio.Event | None = None,
+    takes_s: float = 1.0,
+    layers: Sequence[Layer] = (),
 ) -> ServerProcess:
     """A server with a single slow method, which signals that it has started."""
 
@@ -31,7 +37,7 @@ def made(
     handlers = {"Slow": grpc.unary_unary_rpc_method_handler(slow)}
     generic = grpc.method_handlers_generic_handler("test.Slow", handlers)
     return ServerProcess(
-        Binding(listen, metrics, 1 << 20),
+        Binding(listen, metrics, 1 << 20, own_layers=layers),
         "test.Slow",
         lambda server: server.add_generic_rpc_handlers((generic,)),
         CollectorRegistry(),
@@ -88,6 +94,30 @@ async def test_a_health_watch_does_not_hold_up_the_draining() -> None:
         await watch.read()
         async with asyncio.timeout(30):
             await server.drain(600)
+
+
+async def test_a_call_that_is_cut_has_ended_before_the_drain_returns() -> None:
+    """So its record and its span are there when ledger and traces close."""
+    address, begun, ended = free_address(), asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def lingers(call: Call) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.3)
+            ended.set()
+
+    server = made(address, begun=begun, takes_s=600, layers=(lingers,))
+    await server.start()
+    async with grpc.aio.insecure_channel(address) as channel:
+        waiting = asyncio.ensure_future(channel.unary_unary("/test.Slow/Slow")(b""))
+        await begun.wait()
+        await server.drain(0)
+        assert ended.is_set()
+        with pytest.raises(grpc.aio.AioRpcError):
+            await waiting
 
 
 @pytest.fixture

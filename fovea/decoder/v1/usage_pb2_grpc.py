@@ -87,7 +87,8 @@ class UsageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAnomalies(self, request, context):
-        """Lists anomalies of the use of tenants that this decoder has found since its start, newest first.
+        """Lists anomalies of the use of tenants, newest first: those of all decoders that share the ledger. Another decoder's
+        can be read some seconds after they were found.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,9 @@ class UsageServiceStub:
     GetUsage: _grpc.UnaryUnaryMultiCallable[_usage_pb2.GetUsageRequest, _usage_pb2.GetUsageResponse]
     """Returns the records of a request id, newest first: an empty list if there are none. Calls may share an id."""
     ListAnomalies: _grpc.UnaryUnaryMultiCallable[_usage_pb2.ListAnomaliesRequest, _usage_pb2.ListAnomaliesResponse]
-    """Lists anomalies of the use of tenants that this decoder has found since its start, newest first."""
+    """Lists anomalies of the use of tenants, newest first: those of all decoders that share the ledger. Another decoder's
+    can be read some seconds after they were found.
+    """
 
 @_typing.type_check_only
 class UsageServiceAsyncStub(UsageServiceStub):
@@ -60,7 +62,9 @@ class UsageServiceAsyncStub(UsageServiceStub):
     GetUsage: _aio.UnaryUnaryMultiCallable[_usage_pb2.GetUsageRequest, _usage_pb2.GetUsageResponse]  # type: ignore[assignment]
     """Returns the records of a request id, newest first: an empty list if there are none. Calls may share an id."""
     ListAnomalies: _aio.UnaryUnaryMultiCallable[_usage_pb2.ListAnomaliesRequest, _usage_pb2.ListAnomaliesResponse]  # type: ignore[assignment]
-    """Lists anomalies of the use of tenants that this decoder has found since its start, newest first."""
+    """Lists anomalies of the use of tenants, newest first: those of all decoders that share the ledger. Another decoder's
+    can be read some seconds after they were found.
+    """
 
 class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads the ledger. A tenant sees its own records; tokens of role `operator` see those of all tenants. A record can be
@@ -98,6 +102,8 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _usage_pb2.ListAnomaliesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_usage_pb2.ListAnomaliesResponse, _abc.Awaitable[_usage_pb2.ListAnomaliesResponse]]:
-        """Lists anomalies of the use of tenants that this decoder has found since its start, newest first."""
+        """Lists anomalies of the use of tenants, newest first: those of all decoders that share the ledger. Another decoder's
+        can be read some seconds after they were found.
+        """
 
 def add_UsageServiceServicer_to_server(servicer: UsageServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

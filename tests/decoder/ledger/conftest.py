@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,21 +9,6 @@ import pytest
 from sqlalchemy import URL
 
 from decoder_svc.ledger.database import Database, database_url
-from tests import postgres
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[postgres.PostgresServer]:
-    """A running PostgreSQL. Without the program the test is skipped, or fails if nothing may be skipped."""
-    if not postgres.is_installed():
-        told = "PostgreSQL is not installed: apt-get install postgresql"
-        (pytest.fail if os.environ.get("SKIP_NOTHING") == "1" else pytest.skip)(told)
-    running = postgres.PostgresServer()
-    try:
-        running.start()
-        yield running
-    finally:
-        running.remove()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import structlog
 
+from bench.postgres import PostgresServer
 from decoder_svc.ledger import writer as writers
 from decoder_svc.ledger.database import Database, database_url
 from tests.decoder.ledger.parts import record, until, writer
 from tests.decoder.ledger.test_store import stored
-from tests.postgres import PostgresServer
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +72,10 @@ def test_closing_without_a_database_ends_and_tells_the_loss(tmp_path: Path) -> N
     with structlog.testing.capture_logs() as lines:
         thread.start()
         thread.close()
-    assert {"event": "ledger_records_lost", "records": 1, "log_level": "error"} in lines
+        thread.add(record())
+    lost = {"event": "ledger_records_lost", "records": 1, "log_level": "error"}
+    assert lines.count(lost) == 2, "one was waiting, one came after the end"
+    assert (thread.dropped, thread.waiting) == (2, 1)
 
 
 def test_a_locked_sqlite_file_does_not_delay_adding(tmp_path: Path) -> None:

@@ -53,6 +53,16 @@ def test_exports_hold_every_value(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[0]["saved"] == {"resize": 40, "flat": 20}
 
 
+def test_a_request_id_is_no_formula_of_a_spreadsheet(capsys: pytest.CaptureFixture[str]) -> None:
+    """Callers choose it, and an operator opens the export. JSON lines hold it as it is."""
+    formula = '=HYPERLINK("http://x")'
+    usage._print_records([record(request_id=formula, started=-1.0)], usage.Export.CSV, False)
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["request_id"], row["started"]) == (f"'{formula}", "-1.0")
+    usage._print_records([record(request_id=formula)], usage.Export.JSONL, False)
+    assert json.loads(capsys.readouterr().out)["request_id"] == formula
+
+
 ANOMALIES = [
     Anomaly(AnomalyKind.COST, "acme", 1_700_000_000.0, "r1", "PHOTO", 300.4, 1520.0),
     Anomaly(None, "b", 1_700_000_060.0, "r2", "", 0.25, 1.0),

@@ -41,7 +41,8 @@ type UsageServiceClient interface {
 	ListUsage(ctx context.Context, in *ListUsageRequest, opts ...grpc.CallOption) (*ListUsageResponse, error)
 	// Returns the records of a request id, newest first: an empty list if there are none. Calls may share an id.
 	GetUsage(ctx context.Context, in *GetUsageRequest, opts ...grpc.CallOption) (*GetUsageResponse, error)
-	// Lists anomalies of the use of tenants that this decoder has found since its start, newest first.
+	// Lists anomalies of the use of tenants, newest first: those of all decoders that share the ledger. Another decoder's
+	// can be read some seconds after they were found.
 	ListAnomalies(ctx context.Context, in *ListAnomaliesRequest, opts ...grpc.CallOption) (*ListAnomaliesResponse, error)
 }
 
@@ -107,7 +108,8 @@ type UsageServiceServer interface {
 	ListUsage(context.Context, *ListUsageRequest) (*ListUsageResponse, error)
 	// Returns the records of a request id, newest first: an empty list if there are none. Calls may share an id.
 	GetUsage(context.Context, *GetUsageRequest) (*GetUsageResponse, error)
-	// Lists anomalies of the use of tenants that this decoder has found since its start, newest first.
+	// Lists anomalies of the use of tenants, newest first: those of all decoders that share the ledger. Another decoder's
+	// can be read some seconds after they were found.
 	ListAnomalies(context.Context, *ListAnomaliesRequest) (*ListAnomaliesResponse, error)
 	mustEmbedUnimplementedUsageServiceServer()
 }

@@ -241,7 +241,8 @@ public final class UsageServiceGrpc {
 
     /**
      * <pre>
-     * Lists anomalies of the use of tenants that this decoder has found since its start, newest first.
+     * Lists anomalies of the use of tenants, newest first: those of all decoders that share the ledger. Another decoder's
+     * can be read some seconds after they were found.
      * </pre>
      */
     default void listAnomalies(dev.fovea.decoder.v1.ListAnomaliesRequest request,
@@ -322,7 +323,8 @@ public final class UsageServiceGrpc {
 
     /**
      * <pre>
-     * Lists anomalies of the use of tenants that this decoder has found since its start, newest first.
+     * Lists anomalies of the use of tenants, newest first: those of all decoders that share the ledger. Another decoder's
+     * can be read some seconds after they were found.
      * </pre>
      */
     public void listAnomalies(dev.fovea.decoder.v1.ListAnomaliesRequest request,
@@ -385,7 +387,8 @@ public final class UsageServiceGrpc {
 
     /**
      * <pre>
-     * Lists anomalies of the use of tenants that this decoder has found since its start, newest first.
+     * Lists anomalies of the use of tenants, newest first: those of all decoders that share the ledger. Another decoder's
+     * can be read some seconds after they were found.
      * </pre>
      */
     public dev.fovea.decoder.v1.ListAnomaliesResponse listAnomalies(dev.fovea.decoder.v1.ListAnomaliesRequest request) throws io.grpc.StatusException {
@@ -447,7 +450,8 @@ public final class UsageServiceGrpc {
 
     /**
      * <pre>
-     * Lists anomalies of the use of tenants that this decoder has found since its start, newest first.
+     * Lists anomalies of the use of tenants, newest first: those of all decoders that share the ledger. Another decoder's
+     * can be read some seconds after they were found.
      * </pre>
      */
     public dev.fovea.decoder.v1.ListAnomaliesResponse listAnomalies(dev.fovea.decoder.v1.ListAnomaliesRequest request) {
@@ -512,7 +516,8 @@ public final class UsageServiceGrpc {
 
     /**
      * <pre>
-     * Lists anomalies of the use of tenants that this decoder has found since its start, newest first.
+     * Lists anomalies of the use of tenants, newest first: those of all decoders that share the ledger. Another decoder's
+     * can be read some seconds after they were found.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.fovea.decoder.v1.ListAnomaliesResponse> listAnomalies(

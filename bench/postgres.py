@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,25 @@ class PostgresServer:
     def stop(self) -> None:
         """At once: open connections are lost."""
         if self._child is not None:
+            self.thaw()
             self._child.send_signal(signal.SIGINT)
             self._child.wait(START_S)
             self._child = None
+
+    def freeze(self) -> None:
+        """Stop its processes without ending them: connections stay open, and nobody answers."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """To the server first, so that it starts no process meanwhile, then to that of each connection."""
+        if self._child is not None and self._child.poll() is None:
+            self._child.send_signal(number)
+            for child in _children(self._child.pid):
+                with suppress(ProcessLookupError):  # its connection has just ended
+                    os.kill(child, number)
 
     def remove(self) -> None:
         self.stop()
@@ -103,6 +120,10 @@ class PostgresServer:
                 connection.execute(text(statement))
         finally:
             engine.dispose()
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
 
 
 def _unprivileged() -> dict[str, Any]:
