@@ -150,7 +150,10 @@ def _open_store(config: EncoderSettings) -> LmdbStore:
 
 def _decoder(config: EncoderSettings) -> Decoder:
     child = ChildLimits(config.max_decode_s, config.max_decode_memory_bytes)
-    return Decoder(_limits(ImageLimits, config), child, config.decode_workers)
+    several_tenants = config.tokens is not None
+    return Decoder(
+        _limits(ImageLimits, config), child, config.decode_workers, several_tenants=several_tenants
+    )
 
 
 async def _serve(

@@ -7,7 +7,6 @@ earlier image may have damaged it. For a single event loop.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict
 
 from encoder_svc.errors import DecodingUnavailable
@@ -15,6 +14,7 @@ from encoder_svc.images.decode import Pixels
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.images.refused import LIMITED, RefusedImages
 from encoder_svc.images.replies import FactsReply, PixelsReply, Reply, Value
+from encoder_svc.images.turns import WorkerTurns
 from encoder_svc.store.keys import UploadKey
 from fovea.contract.image import ImageFacts
 from fovea.nursery.frames import FrameInvalid
@@ -27,16 +27,21 @@ _NO_REPLY = 0
 
 
 class Decoder:
-    """Runs up to `workers` workers. Callers beyond that wait in order."""
+    """Runs up to `workers` workers. Callers beyond that wait for their tenant's turn."""
 
     def __init__(
-        self, limits: ImageLimits, child: ChildLimits, workers: int = 2, module: str = WORKER
+        self,
+        limits: ImageLimits,
+        child: ChildLimits,
+        workers: int = 2,
+        module: str = WORKER,
+        several_tenants: bool = False,
     ) -> None:
         self._limits = limits
         self._nursery = NurseryProcess(module, asdict(limits), child)
         self._nursery.start()
         self._idle: list[Child] = []
-        self._turns = asyncio.Semaphore(workers)
+        self._turns = WorkerTurns(workers, several_tenants)
         self._refused = RefusedImages(child)
         self._closed = False
 
@@ -65,7 +70,7 @@ class Decoder:
         self._nursery.close()
 
     async def _decoded(self, key: UploadKey, data: bytes, reply: Reply[Value]) -> Value:
-        async with self._turns:
+        async with self._turns.turn(key.tenant.hex(), len(data)):
             try:
                 return await self._attempted(key, data, reply)
             except ChildDied:  # the nursery died, with all of its children
