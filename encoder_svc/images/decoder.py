@@ -49,7 +49,7 @@ class Decoder:
     def nursery_pid(self) -> int | None:
         return self._nursery.pid
 
-    async def facts(self, key: UploadKey, data: bytes) -> ImageFacts:
+    async def facts(self, key: UploadKey, data: bytes | memoryview) -> ImageFacts:
         """Decode the image completely and measure it.
 
         Raises a subclass of ImageInvalid, AspectTooExtreme, or DecodingUnavailable.
@@ -58,7 +58,7 @@ class Decoder:
             key, data, FactsReply(f"sha256:{key.image.hex()}", len(data), self._limits)
         )
 
-    async def pixels(self, key: UploadKey, data: bytes) -> Pixels:
+    async def pixels(self, key: UploadKey, data: bytes | memoryview) -> Pixels:
         """The pixels of an image whose facts are known. Raises like `facts` if it is damaged since."""
         return await self._decoded(key, data, PixelsReply(self._limits))
 
@@ -69,14 +69,14 @@ class Decoder:
             child.close()
         self._nursery.close()
 
-    async def _decoded(self, key: UploadKey, data: bytes, reply: Reply[Value]) -> Value:
+    async def _decoded(self, key: UploadKey, data: bytes | memoryview, reply: Reply[Value]) -> Value:
         async with self._turns.turn(key.tenant.hex(), len(data)):
             try:
                 return await self._attempted(key, data, reply)
             except ChildDied:  # the nursery died, with all of its children
                 return await self._attempted(key, data, reply, last=True)
 
-    async def _attempted(self, key: UploadKey, data: bytes, reply: Reply[Value], last: bool = False) -> Value:
+    async def _attempted(self, key: UploadKey, data: bytes | memoryview, reply: Reply[Value], last: bool = False) -> Value:
         """Try until a worker replies or the image is refused. Raises ChildDied if the nursery died."""
         while True:
             self._refused.check(key)
@@ -96,7 +96,7 @@ class Decoder:
             if status in LIMITED:
                 raise self._refused.error(key)
 
-    async def _turn(self, data: bytes, reply: Reply[Value]) -> Value:
+    async def _turn(self, data: bytes | memoryview, reply: Reply[Value]) -> Value:
         worker = self._worker()
         header = await worker.ask({"task": reply.task}, data, reply.receive)
         try:

@@ -492,7 +492,6 @@ def test_a_check_that_does_not_end_counts_as_damage(
 )
 def test_a_check_that_fails_by_itself_costs_no_sound_store(
     open_store: Opener,
-    data_file: Path,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     check: str,
@@ -506,7 +505,7 @@ def test_a_check_that_fails_by_itself_costs_no_sound_store(
     (tmp_path / "defective_check.py").write_text(check)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("encoder_svc.store.inspection._MODULE", "defective_check")
-    with structlog.testing.capture_logs() as lines:
+    with capture_logs() as lines:
         store = open_store(LIMITS)
     assert not store.stats().quarantined
     assert same(store.get(row_key(1), FIELDS), rows(1))
