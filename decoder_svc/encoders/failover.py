@@ -2,13 +2,14 @@
 
 An encoder is replaced if it does not answer, is not ready, serves another model, is too old for the call, or
 sends rows that fail a check. A refusal that another encoder would repeat, such as a damaged image or a full
-queue, is final. Rows that arrived before a failure are kept: the next encoder's rows must repeat them bit by
+queue, is final. An attempt leaves a share of the caller's time to the next encoder, unless it is the last.
+Rows that arrived before a failure are kept: the next encoder's rows must repeat them bit by
 bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -36,16 +37,28 @@ def replaceable(error: FoveaError) -> bool:
     return unavailable or isinstance(error, (EncoderMismatch, EncoderOutdated, RowsMismatch, ImageNotStored))
 
 
+def attempts(
+    encoders: Sequence[RemoteEncoder], deadline: Deadline
+) -> Iterator[tuple[RemoteEncoder, Deadline]]:
+    """Each encoder with the deadline of its attempt."""
+    for encoder in encoders[:-1]:
+        yield encoder, deadline.sparing()
+    yield encoders[-1], deadline
+
+
 async def first_answer(
-    encoders: Sequence[RemoteEncoder], call: Callable[[RemoteEncoder], Awaitable[T]], widely: bool = True
+    encoders: Sequence[RemoteEncoder],
+    call: Callable[[RemoteEncoder, Deadline], Awaitable[T]],
+    deadline: Deadline,
+    widely: bool = True,
 ) -> T:
     """The answer of the first encoder that does not fail replaceably. Without `widely`, ImageNotStored is an
     answer. Raises ImageNotStored if an encoder answered so, otherwise the first failure.
     """
     failures: list[FoveaError] = []
-    for encoder in encoders:
+    for encoder, allowed in attempts(encoders, deadline):
         try:
-            return await call(encoder)
+            return await call(encoder, allowed)
         except FoveaError as error:
             if not replaceable(error) or (isinstance(error, ImageNotStored) and not widely):
                 raise
@@ -85,9 +98,9 @@ class FailoverFetch:
 
     async def chunks(self) -> AsyncGenerator[RowChunk, None]:
         failures: list[FoveaError] = []
-        for encoder in self.ranking.reachable(self.wanted.digest):
+        for encoder, allowed in attempts(self.ranking.reachable(self.wanted.digest), self.deadline):
             try:
-                async with aclosing(self._chunks_of(encoder)) as chunks:
+                async with aclosing(self._chunks_of(encoder, allowed)) as chunks:
                     async for chunk in chunks:
                         yield chunk
                 return
@@ -101,9 +114,11 @@ class FailoverFetch:
             failure = self.ranking.not_stored(self.wanted.digest, failure)
         raise failure
 
-    async def _chunks_of(self, encoder: RemoteEncoder) -> AsyncGenerator[RowChunk, None]:
+    async def _chunks_of(
+        self, encoder: RemoteEncoder, deadline: Deadline
+    ) -> AsyncGenerator[RowChunk, None]:
         """The chunks that no earlier encoder sent. Raises EncoderChanged if the earlier ones differ."""
-        fetch = self.fetch_from(encoder, self.wanted, self.deadline)
+        fetch = self.fetch_from(encoder, self.wanted, deadline)
         self.report = fetch.report
         at = 0
         async with aclosing(fetch.chunks()) as chunks:

@@ -136,7 +136,10 @@ class Fleet:
     async def _facts(self, digest: str, deadline: Deadline, widely: bool) -> StoredImage:
         try:
             stored = await first_answer(
-                self.reachable(digest), lambda encoder: encoder.describe(digest, deadline), widely
+                self.reachable(digest),
+                lambda encoder, allowed: encoder.describe(digest, allowed),
+                deadline,
+                widely,
             )
             return self.known.note(stored)
         except EncoderUnavailable:
@@ -150,12 +153,13 @@ class Fleet:
         Raises the failure of the first in rank order. Other exceptions of `chunks` propagate.
         """
         encoders = self.reachable(digest)[: self.copies]
+        allowed = deadline.sparing() if len(encoders) > 1 else deadline  # a silent copy must not use up the time
         upload = Broadcast(chunks, len(encoders))
         running = asyncio.create_task(upload.run())
         try:
             results = await asyncio.gather(
                 *(
-                    self._store(encoder, digest, upload, number, deadline)
+                    self._store(encoder, digest, upload, number, allowed)
                     for number, encoder in enumerate(encoders)
                 ),
                 return_exceptions=True,
@@ -205,7 +209,9 @@ class Fleet:
         """The agreed layout; the last known if no encoder answers, since the rows may be cached here."""
         try:
             return await first_answer(
-                self.reachable(digest), lambda encoder: encoder.handshake(self.expected, deadline)
+                self.reachable(digest),
+                lambda encoder, allowed: encoder.handshake(self.expected, allowed),
+                deadline,
             )
         except EncoderUnavailable:
             known = [encoder.known.layout for encoder in self.ranked(digest) if encoder.known is not None]
@@ -226,7 +232,9 @@ class Fleet:
         """The rows that the plan of `wanted` selects; `wanted.rows` counts the whole image."""
         try:
             placed = await first_answer(
-                self.reachable(wanted.digest), lambda encoder: encoder.place(wanted, deadline, stored_only)
+                self.reachable(wanted.digest),
+                lambda encoder, allowed: encoder.place(wanted, allowed, stored_only),
+                deadline,
             )
         except EncoderUnavailable:
             known = self.known.find_placed(wanted)

@@ -24,7 +24,11 @@ LONGEST = 10
 
 
 class NoProgress(Exception):
-    """No progress within the limit, or no sign of life."""
+    """No progress within the limit, or no sign of life: `dead`."""
+
+    def __init__(self, dead: bool) -> None:
+        super().__init__(f"no progress, dead: {dead}")
+        self.dead = dead
 
 
 @dataclass(frozen=True)
@@ -47,14 +51,20 @@ class ProgressTimeout:
     async def _until_done(self, task: asyncio.Future[T]) -> None:
         began = progressed = time.monotonic()
         unanswered, last_count = 0, None
-        while not (await asyncio.wait({task}, timeout=min(CHECK_S, self.limit_s / 2)))[0]:
-            count = await self.completed()
-            unanswered = unanswered + 1 if count is None else 0
+        check_s = min(CHECK_S, self.limit_s / 4)
+        while not (await asyncio.wait({task}, timeout=check_s))[0]:
+            try:
+                async with asyncio.timeout(max(check_s, self.limit_s / 4)):
+                    count = await self.completed()
+                unanswered = unanswered + 1 if count is None else 0
+            except TimeoutError:  # too short a wait to call it dead
+                count = None
             if count is not None:
                 if self.queues and last_count is not None and count > last_count:
                     progressed = time.monotonic()
                 last_count = count
             now = time.monotonic()
             late = now - progressed >= self.limit_s or now - began >= LONGEST * self.limit_s
-            if (unanswered == DEAD_CHECKS or late) and not task.done():
-                raise NoProgress
+            dead = unanswered == DEAD_CHECKS
+            if (dead or late) and not task.done():
+                raise NoProgress(dead)
