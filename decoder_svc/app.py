@@ -132,7 +132,9 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     model_rows = ExpectedModel(expected, layout.width, layout.levels)
     fleet = Fleet({}, model_rows, chosen.encoders, cache, same_host, copies=chosen.upload_copies)
     credentials = chosen.encoder_credentials()
-    pool = EncoderPool(fleet, chosen.encoder_addresses, chosen.encoder_timeout_s, credentials)
+    pool = EncoderPool(
+        fleet, chosen.encoder_addresses, chosen.encoder_timeout_s, credentials, chosen.check_rows_digest
+    )
     loading, limits = LoadingProgress(), chosen.limits(geometry)
     engine = ENGINES[chosen.engine](chosen, limits, dtype, loading)
     budget = chosen.budget(limits.default_max_pixels)

@@ -19,12 +19,12 @@ SPARED = 0.25
 
 @dataclass(frozen=True)
 class Deadline:
-    """`at` is on the monotonic clock; None is no deadline. An attempt gives way to the next after `patience_s`
-    seconds without progress; None for the only or last attempt.
+    """`at` is on the monotonic clock; None is no deadline. From `gives_way` on, an attempt that makes no progress
+    gives way to the next; None for the only or last attempt.
     """
 
     at: float | None = None
-    patience_s: float | None = None
+    gives_way: float | None = None
 
     @classmethod
     def after(cls, seconds: float | None) -> Deadline:
@@ -34,7 +34,14 @@ class Deadline:
         """The deadline of an attempt that another may follow."""
         if self.at is None:
             return self
-        return replace(self, patience_s=(1 - SPARED) * max(0.0, self.at - time.monotonic()))
+        return replace(self, gives_way=self.at - SPARED * max(0.0, self.at - time.monotonic()))
+
+    @property
+    def patience_s(self) -> float:
+        """Seconds without progress, from now, after which an attempt gives way."""
+        if self.at is None or self.gives_way is None:
+            return math.inf
+        return max(self.gives_way - time.monotonic(), (self.at - self.gives_way) / 4)
 
     @property
     def or_never(self) -> float:

@@ -282,9 +282,7 @@ class Link:
 def _within(timeout: ProgressTimeout, deadline: Deadline) -> ProgressTimeout:
     """The timeout itself, unless the attempt must give way sooner."""
     patience_s = deadline.patience_s
-    if patience_s is None or patience_s >= timeout.limit_s:
-        return timeout
-    return replace(timeout, limit_s=patience_s)
+    return timeout if patience_s >= timeout.limit_s else replace(timeout, limit_s=patience_s)
 
 
 async def _result(call: Awaitable[T]) -> T:

@@ -33,9 +33,11 @@ class EncoderPool:
         addresses: Iterable[str] = (),
         limit_s: float = LIMIT_S,
         credentials: ClientCredentials | None = None,
+        checks_digest: bool = False,
     ) -> None:
         """`fleet` has no encoders yet."""
         self._limit_s = limit_s
+        self._checks_digest = checks_digest
         self._credentials = credentials or ClientCredentials()
         self._fleet = fleet
         self._known = KnownByTenant()
@@ -56,7 +58,7 @@ class EncoderPool:
         self._release(old.values())
 
     def _encoder(self, address: str) -> RemoteEncoder:
-        return RemoteEncoder(address, self._limit_s, self._credentials)
+        return RemoteEncoder(address, self._limit_s, self._credentials, self._checks_digest)
 
     @contextmanager
     def held(self, tenant: str = DEFAULT_TENANT) -> Iterator[Fleet]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from decoder_svc.encoders.remote import RemoteEncoder
 from decoder_svc.encoders.shared_memory import PAUSE_S, SharedMemoryReader
 from decoder_svc.errors import EncoderChanged
 from fovea.arena import PAGE, Arena
-from fovea.contract.errors import ArenaFull, FoveaError, ImageNotStored
+from fovea.contract.errors import ArenaFull, FoveaError, ImageNotStored, RowsMismatch
+from fovea.contract.rows import digest
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
 from fovea.server.status import abort
@@ -100,6 +102,24 @@ async def fetched(encoder: Sharing, times: int = 1, same_host: SharedMemoryReade
         finally:
             await peer.close()
     return found
+
+
+@pytest.mark.parametrize("truth", [True, False])
+async def test_shared_rows_of_another_digest_are_refused_if_the_setting_says_so(
+    encoder: Sharing, truth: bool
+) -> None:
+    if truth:
+        encoder.lease.summary.rows_digest = digest(DATA[:SIZE])
+    async with served([encoder]):
+        peer = RemoteEncoder(encoder.address, checks_digest=True)
+        try:
+            await peer.info(Deadline.after(30))
+            fetch = SharedMemoryReader().fetch(peer, WANTED, Deadline.after(30))
+            with nullcontext() if truth else pytest.raises(RowsMismatch, match="digest is not that"):
+                assert b"".join([bytes(part.data) async for part in fetch.chunks()]) == DATA[:SIZE]
+        finally:
+            await peer.close()
+    assert encoder.released == ["lease"]
 
 
 async def test_rows_are_read_from_the_arena_and_the_lease_is_released(encoder: Sharing) -> None:
