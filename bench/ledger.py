@@ -4,8 +4,7 @@
   decoder is killed again and again. A call that the decoder answered, refused or had begun to answer must
   have exactly one record, unless it ended within a second of a kill, or was cut by the kill itself.
 - `cpu_share`: CPU time of the decoder for the same requests, with the ledger against without.
-- `anomalies_found`, `false_alarms`: in heavy-tailed traffic of 50 seeds, the share of planted anomalies that
-  are found within 20 requests; the most alarms in 10,000 calm requests, of 3 seeds.
+- `anomalies_found`, `false_alarms`: see `bench.parts.anomalies`.
 
 For the first two, clients count from outside: they name every request, and read the records of UsageService.
 """
@@ -16,28 +15,24 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from itertools import chain
 
-from bench import bounds, runner, services
+from bench import runner, services
 from bench.fault_cases.process import cpu_s
 from bench.host import side
-from bench.parts.usage import traffic
+from bench.parts import anomalies
 from bench.result import Measure, Result
 from bench.runner import Run
 from bench.services import Services
 from bench.turns import turns
-from decoder_svc.ledger.anomalies import AnomalyWatch
 from fovea.cli.children import Launch
 from fovea.client import AsyncClient, Sampling, Started
 from fovea.contract.errors import FoveaError
-from fovea.contract.usage import AnomalyKind, UsageRecord
 from standin import model_dir
 
 CPU_TARGET = 1.01
-SEEDS, CALM, WITHIN = 50, 200, 20
 SPARED_S = 1.0
 """Before a kill, records may be lost."""
 TIMEOUT_S, SHORT_S = 30.0, 0.05
@@ -93,8 +88,7 @@ def measure(run: Run) -> Result:
             "missing": _count(len(owed - set(counts)), len(owed)),
             "double": _count(sum(count > 1 for count in counts.values()), len(counts)),
             "cpu_share": Measure.ratio(with_ledger, without, run.seed, CPU_TARGET, "at most"),
-            "anomalies_found": _found(),
-            "false_alarms": _false_alarms(),
+            **anomalies.measures(run.effort(anomalies.SEEDS, 4)),
         },
         notes=[
             f"{len(tally.kills)} kills; {len(tally.ended) - len(owed)} calls ended within a second of one"
@@ -104,28 +98,6 @@ def measure(run: Run) -> Result:
 
 def _count(value: int, n: int) -> Measure:
     return Measure("count", value, n, value, value, 0, "at most")
-
-
-def _found() -> Measure:
-    """The share of planted anomalies that are found in time."""
-    found = [
-        _alarms(chain(traffic(dice, CALM), traffic(dice, WITHIN, kind)))[kind] > 0
-        for kind in AnomalyKind
-        for dice in map(random.Random, range(SEEDS))
-    ]
-    return Measure.of("share", bounds.share(sum(found), len(found)), 1.0)
-
-
-def _false_alarms() -> Measure:
-    counts = [_alarms(traffic(random.Random(seed), 10_000)).total() for seed in range(3)]
-    return Measure("count", max(counts), len(counts), min(counts), max(counts), 2, "at most")
-
-
-def _alarms(records: Iterable[UsageRecord]) -> Counter[AnomalyKind]:
-    watch = AnomalyWatch()
-    for record in records:
-        watch.watch(record)
-    return watch.counts
 
 
 def _killed(run: Run, effort: Effort) -> tuple[Tally, list[str]]:

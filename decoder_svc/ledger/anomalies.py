@@ -1,7 +1,7 @@
 """Finds tenants whose use has changed.
 
-Images became much dearer, many more are new, a hit rate has collapsed, or answers run to the limit.
-Each series belongs to a tenant, and the cost of images also to their kind. Anomalies are logged, counted, and
+Images became much dearer, many more are new, images that were sent before miss, or answers run to the limit.
+Each series belongs to a tenant; the cost of images has a level for each of their kinds. Anomalies are logged, counted, and
 kept in memory for `ListAnomalies`. Nothing is refused because of them.
 """
 
@@ -10,11 +10,13 @@ from __future__ import annotations
 import time
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import structlog
 
 from decoder_svc.ledger.drift import LevelDrift, RateDrift
+from fovea.contract.receipt import ImageReceipt
 from fovea.contract.rows import RowOrigin
 from fovea.contract.usage import Anomaly, AnomalyKind, Outcome, UsageRecord
 
@@ -23,6 +25,8 @@ MAX_IMAGES = 16_384
 """Image ids that are remembered, of all tenants."""
 KEPT = 1000
 HITS = (RowOrigin.STORE, RowOrigin.PREFIX)
+LEAST_RUNS = {AnomalyKind.NEW_IMAGES: 15, AnomalyKind.MISSES: 10, AnomalyKind.LENGTH: 10}
+"""Events in a row below which nothing is an anomaly. Tenants send folders of new images now and then."""
 Series = LevelDrift | RateDrift
 S = TypeVar("S", LevelDrift, RateDrift)
 log = structlog.get_logger()
@@ -33,7 +37,7 @@ class AnomalyWatch:
 
     def __init__(self) -> None:
         self.counts: Counter[AnomalyKind] = Counter()
-        self._series: OrderedDict[tuple[AnomalyKind, str, str], Series] = OrderedDict()
+        self._series: OrderedDict[tuple[AnomalyKind, str], Series] = OrderedDict()
         self._images = KnownImages(MAX_IMAGES)
         self._found: deque[Anomaly] = deque(maxlen=KEPT)
 
@@ -43,34 +47,37 @@ class AnomalyWatch:
 
     def watch(self, record: UsageRecord) -> None:
         """Only answers and images that were prepared say something about a tenant's use."""
-        images = [image for image in record.receipt.images if image.repeat_of is None]
-        if images:
-            tokens = sum(image.tokens for image in images) / len(images)
-            self._push(AnomalyKind.COST, record, LevelDrift, tokens, record.image_kind)
-        for image in images:
-            is_new = self._images.add(record.tenant, image.digest)
-            self._push(AnomalyKind.NEW_IMAGES, record, RateDrift, is_new)
-            if image.source is not RowOrigin.NONE:
-                self._push(AnomalyKind.MISSES, record, RateDrift, image.source not in HITS)
+        for image in record.receipt.images:
+            if image.repeat_of is None:
+                self._watch_image(record, image)
         if record.outcome in (Outcome.OK, Outcome.LENGTH):
-            self._push(AnomalyKind.LENGTH, record, RateDrift, record.outcome is Outcome.LENGTH)
+            self._push_event(AnomalyKind.LENGTH, record, record.outcome is Outcome.LENGTH)
 
-    def _push(
-        self,
-        kind: AnomalyKind,
-        record: UsageRecord,
-        make: Callable[[], S],
-        value: float,
-        image_kind: str = "",
-    ) -> None:
-        key = kind, record.tenant, image_kind
+    def _watch_image(self, record: UsageRecord, image: ImageReceipt) -> None:
+        kind = image.kind.value
+        cost = self._of(AnomalyKind.COST, record.tenant, LevelDrift)
+        if cost.push(image.tokens, kind):
+            self._note(AnomalyKind.COST, record, kind, cost.usual, image.tokens)
+        is_new = self._images.add(record.tenant, image.digest)
+        self._push_event(AnomalyKind.NEW_IMAGES, record, is_new)
+        if not is_new and image.source is not RowOrigin.NONE:  # a new image has no rows that could be hit
+            self._push_event(AnomalyKind.MISSES, record, image.source not in HITS)
+
+    def _push_event(self, kind: AnomalyKind, record: UsageRecord, event: bool) -> None:
+        series = self._of(kind, record.tenant, partial(RateDrift, LEAST_RUNS[kind]))
+        if series.push(event):
+            self._note(kind, record, "", series.usual, float(event))
+
+    def _of(self, kind: AnomalyKind, tenant: str, make: Callable[[], S]) -> S:
+        key = kind, tenant
         series = self._series.setdefault(key, make())
         _touch(self._series, key, MAX_SERIES)
-        if not series.push(value):  # type: ignore[arg-type]
-            return
-        anomaly = Anomaly(
-            kind, record.tenant, time.time(), record.request_id, image_kind, series.usual, float(value)
-        )
+        return series  # type: ignore[return-value]
+
+    def _note(
+        self, kind: AnomalyKind, record: UsageRecord, image_kind: str, usual: float, value: float
+    ) -> None:
+        anomaly = Anomaly(kind, record.tenant, time.time(), record.request_id, image_kind, usual, value)
         self._found.append(anomaly)
         self.counts[kind] += 1
         log.warning("anomaly", **anomaly.as_json())
