@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import xxhash
@@ -217,3 +220,23 @@ async def test_a_typed_error_of_a_lease_is_not_retried_over_grpc(encoder: Sharin
     with pytest.raises(FoveaError) as raised:
         await fetched(encoder)
     assert raised.value.reason == "IMAGE_NOT_STORED"
+
+
+def test_the_memory_of_an_arena_whose_encoder_has_restarted_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the encoder has another arena now, or none."""
+    monkeypatch.setattr(fovea.arena, "folder", lambda: tmp_path)
+    same_host, arenas = SharedMemoryReader(), [Arena(SIZE) for _ in range(2)]
+    encoder: Any = SimpleNamespace(address="e")
+    opened = []
+    for told in (arenas[0].id, arenas[1].id, ""):
+        encoder.arena = told
+        arena = same_host.arena_of(encoder)
+        assert (arena is not None) == bool(told)
+        del arena
+        gc.collect()
+        opened.append([each.id for each in gc.get_objects() if isinstance(each, fovea.arena.OpenArena)])
+    assert opened == [[arenas[0].id], [arenas[1].id], []]
+    for each in arenas:
+        each.close()
