@@ -127,13 +127,17 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
             registry,
         )
 
-        async def load() -> tuple[Encoder, Tower]:
+        async def open_store() -> tuple[LmdbStore, Uploads]:
             store = opened.enter_context(await asyncio.to_thread(_open_store, config))
             if record_crash:
                 store.record_crash()
             uploads = Uploads(store, decoder, UploadPolicy(config.max_image_bytes, config.upload_ttl_s))
             state.open_store(store, uploads)
-            tower = await _load_tower(config, state)
+            return store, uploads
+
+        async def load() -> tuple[Encoder, Tower]:
+            # The check of a full store takes a process of its own as long as the tower takes to load.
+            (store, uploads), tower = await asyncio.gather(open_store(), _load_tower(config, state))
             identity = await asyncio.to_thread(_identity, config, description, tower)
             batcher = _start_batcher(config, tower, identity)
             jobs = JobBuilder(identity, uploads, permits, config.max_pixels)
