@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import xxhash
@@ -148,31 +149,31 @@ class Fleet:
             raise
 
     async def put(self, digest: str, chunks: AsyncIterator[bytes], deadline: Deadline) -> StoredImage:
-        """Store an upload on the first `copies` reachable encoders. Succeeds if any of them stores it.
+        """Store an upload on the first `copies` reachable encoders. Succeeds if any of them stores it; a silent
+        encoder uses up no more time than an attempt may.
 
         Raises the failure of the first in rank order. Other exceptions of `chunks` propagate.
         """
         encoders = self.reachable(digest)[: self.copies]
-        allowed = deadline.sparing() if len(encoders) > 1 else deadline  # a silent copy must not use up the time
+        allowed = deadline.sparing() if len(encoders) > 1 else deadline
         upload = Broadcast(chunks, len(encoders))
         running = asyncio.create_task(upload.run())
+        copies = [
+            asyncio.create_task(self._store(encoder, digest, upload, number, allowed))
+            for number, encoder in enumerate(encoders)
+        ]
         try:
-            results = await asyncio.gather(
-                *(
-                    self._store(encoder, digest, upload, number, allowed)
-                    for number, encoder in enumerate(encoders)
-                ),
-                return_exceptions=True,
-            )
+            await _one_or_all(copies, allowed)
         finally:
-            running.cancel()  # awaited, because two readers of a call's requests would disturb each other
+            # Awaited, because two readers of a call's requests would disturb each other.
+            for task in (running, *copies):
+                task.cancel()
+            results = await asyncio.gather(*copies, return_exceptions=True)
             await asyncio.gather(running, return_exceptions=True)
-        failures: list[BaseException] = []
         for result in results:
             if isinstance(result, StoredImage):
                 return self.known.note(result)
-            failures.append(result)
-        raise failures[0]
+        raise next(each for each in results if isinstance(each, BaseException))
 
     async def _store(
         self, encoder: RemoteEncoder, digest: str, upload: Broadcast, number: int, deadline: Deadline
@@ -263,3 +264,11 @@ class Fleet:
         except FoveaError:
             return EncoderStatus(encoder.address, None, False)
         return EncoderStatus(encoder.address, info, info.model == self.expected)
+
+
+async def _one_or_all(copies: Sequence[asyncio.Task[StoredImage]], allowed: Deadline) -> None:
+    """Wait until all have ended; once an attempt should give way, only until one has succeeded."""
+    patience_s = allowed.patience_s
+    _, running = await asyncio.wait(copies, timeout=None if patience_s == inf else patience_s)
+    while running and not any(copy.done() and copy.exception() is None for copy in copies):
+        _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)

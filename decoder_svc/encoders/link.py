@@ -145,8 +145,7 @@ class Link:
             await asyncio.wait({reply, feeding}, return_when=asyncio.FIRST_COMPLETED)
             if feeding.done():
                 feeding.result()
-            waited = _within(self._work, deadline).wait(reply)
-            return self._parsed(await self._answered(waited, deadline), parse)
+            return self._parsed(await self._answered(self._work.wait(reply), deadline), parse)
         finally:
             feeding.cancel()
             call.cancel()
