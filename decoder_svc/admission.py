@@ -3,9 +3,9 @@
 A request is refused when it arrives if it would wait too long, and leaves the queue as soon as it can no
 longer be answered in time. The wait is estimated from recent requests: what they took for their images, their
 prompt and their answer. Past the queue, at most `max_preparing` requests prepare and about `max_running` are
-answered. Where there are several tenants, a tenant prepares at most as many requests as there are free places.
-A request that finds a free place and nobody before it begins whatever its estimate, so that wrong estimates
-cannot last.
+answered. Where there are several tenants, a tenant prepares at most as many requests as there are free
+places. A request that finds a free place and nobody before it begins whatever its estimate, so that wrong
+estimates cannot last.
 Independent of encoders and of how an engine computes.
 """
 

@@ -93,8 +93,7 @@ class EncoderSettings(AccessSettings):
         4,
         ge=1,
         le=MAX_THREADS,
-        description="Images decoded at a time, each in a process of its own; with tokens, a tenant has all but"
-        " one at most",
+        description="Images decoded at a time, each in a process of its own; with tokens, no tenant has all",
     )
     max_decode_s: float = Field(10.0, gt=0, description="Seconds of CPU that decoding an image may take")
     max_decode_memory_bytes: int = Field(

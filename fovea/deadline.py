@@ -19,7 +19,7 @@ SPARED = 0.25
 
 @dataclass(frozen=True)
 class Deadline:
-    """`at` is on the monotonic clock; None is no deadline. From `gives_way` on, an attempt that makes no progress
+    """`at` is on the monotonic clock; None is no deadline. From `gives_way` on, an attempt without progress
     gives way to the next; None for the only or last attempt.
     """
 

@@ -1,7 +1,7 @@
 """How many planted anomalies the decoder's watch finds in heavy-tailed traffic, and how often it is wrong.
 
-- `anomalies_found`: the share of anomalies that are found within 20 requests of their tenant, of every kind in
-  the traffic of 50 seeds.
+- `anomalies_found`: the share of anomalies that are found within 20 requests of their tenant, of every kind
+  in the traffic of 50 seeds.
 - `false_alarms`: the most alarms in 10,000 calm requests, of 50 other seeds.
 
 The statistics in `decoder_svc/ledger/drift.py` were tuned on seeds from TUNING on, never on these.

@@ -1,9 +1,9 @@
-"""Traffic of several tenants as usage records: heavy-tailed, in sessions and bursts, with or without an anomaly.
+"""Traffic of several tenants as usage records, with or without an anomaly: heavy-tailed, in sessions and bursts.
 
-Tenants differ in their kinds of images, and in how often these are new, are hits, or end in answers that run to
-the limit. Requests come in sessions about an image: the first request encodes it, the next ones hit it. Now and
-then a session is a batch of new images of similar size, or asks questions with long answers. Sizes are
-log-normal with a Pareto tail.
+Tenants differ in their kinds of images, and in how often these are new, are hits, or end in answers that run
+to the limit. Requests come in sessions about an image: the first request encodes it, the next ones hit it.
+Now and then a session is a batch of new images of similar size, or asks questions with long answers. Sizes
+are log-normal with a Pareto tail.
 """
 
 from __future__ import annotations

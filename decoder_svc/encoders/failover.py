@@ -114,9 +114,7 @@ class FailoverFetch:
             failure = self.ranking.not_stored(self.wanted.digest, failure)
         raise failure
 
-    async def _chunks_of(
-        self, encoder: RemoteEncoder, deadline: Deadline
-    ) -> AsyncGenerator[RowChunk, None]:
+    async def _chunks_of(self, encoder: RemoteEncoder, deadline: Deadline) -> AsyncGenerator[RowChunk, None]:
         """The chunks that no earlier encoder sent. Raises EncoderChanged if the earlier ones differ."""
         fetch = self.fetch_from(encoder, self.wanted, deadline)
         self.report = fetch.report

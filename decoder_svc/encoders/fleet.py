@@ -149,8 +149,8 @@ class Fleet:
             raise
 
     async def put(self, digest: str, chunks: AsyncIterator[bytes], deadline: Deadline) -> StoredImage:
-        """Store an upload on the first `copies` reachable encoders. Succeeds if any of them stores it; a silent
-        encoder uses up no more time than an attempt may.
+        """Store an upload on the first `copies` reachable encoders. Succeeds if any of them stores it; a
+        silent encoder uses up no more time than an attempt may.
 
         Raises the failure of the first in rank order. Other exceptions of `chunks` propagate.
         """

@@ -1,8 +1,8 @@
 """Finds tenants whose use has changed.
 
 Images became much dearer, many more are new, images that were sent before miss, or answers run to the limit.
-Each series belongs to a tenant; the cost of images has a level for each of their kinds. Anomalies are logged, counted, and
-kept in memory for `ListAnomalies`. Nothing is refused because of them.
+Each series belongs to a tenant; the cost of images has a level for each of their kinds. Anomalies are logged,
+counted, and kept in memory for `ListAnomalies`. Nothing is refused because of them.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Evidence for a shift adds up over values (Page's CUSUM) and is forgotten when values fit the baseline, so that
 a single outlier means nothing. Traffic comes in bursts, whose values are not independent: no value adds more
-than a bounded part of the evidence that an alarm takes. Values reach the baseline after a delay, which is longer
-than a shift takes to be noticed. After an alarm the series learns its new level.
+than a bounded part of the evidence that an alarm takes. Values reach the baseline after a delay, which is
+longer than a shift takes to be noticed. After an alarm the series learns its new level.
 """
 
 from __future__ import annotations
@@ -81,9 +81,7 @@ class Level:
     def _estimate(self) -> None:
         values = self._baseline.values
         self._median = median(values)
-        self._spread = max(
-            self.LEAST_SPREAD, 1.4826 * median(abs(value - self._median) for value in values)
-        )
+        self._spread = max(self.LEAST_SPREAD, 1.4826 * median(abs(value - self._median) for value in values))
 
 
 class LevelDrift:

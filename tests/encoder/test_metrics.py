@@ -35,7 +35,9 @@ def test_a_store_that_fails_leaves_the_page_without_its_samples() -> None:
     assert "partition" not in page
 
 
-@pytest.mark.parametrize(("origin", "images"), [(RowOrigin.ENCODED, 1), (RowOrigin.STORE, 0), (RowOrigin.NONE, 0)])
+@pytest.mark.parametrize(
+    ("origin", "images"), [(RowOrigin.ENCODED, 1), (RowOrigin.STORE, 0), (RowOrigin.NONE, 0)]
+)
 def test_an_image_that_was_encoded_to_place_its_rows_is_counted(origin: RowOrigin, images: int) -> None:
     registry = CollectorRegistry()
     state = SimpleNamespace(description=SimpleNamespace(limits=SimpleNamespace()), store_total=TenantStats)

@@ -86,7 +86,10 @@ def test_a_kind_that_becomes_dearer_is_found_beside_kinds_that_do_not() -> None:
     drift = warm(dice, "a", "b")
     found = []
     for _ in range(2 * WITHIN):
-        found += [drift.push(5 * dice.lognormvariate(5, 0.6), "a"), drift.push(dice.lognormvariate(5, 0.6), "b")]
+        found += [
+            drift.push(5 * dice.lognormvariate(5, 0.6), "a"),
+            drift.push(dice.lognormvariate(5, 0.6), "b"),
+        ]
     assert found.count(True) == 1
 
 

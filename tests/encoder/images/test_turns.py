@@ -101,7 +101,9 @@ async def test_a_caller_that_leaves_gives_its_place_or_its_worker_to_the_next() 
 async def test_images_that_never_end_leave_a_worker_to_other_tenants() -> None:
     decoder = Decoder(ImageLimits(), ChildLimits(600, 1 << 30), 2, FAULTY, several_tenants=True)
     try:
-        loops = [asyncio.create_task(decoder.facts(key(b"LOOP" + end), b"LOOP" + end)) for end in (b"", b" 1")]
+        loops = [
+            asyncio.create_task(decoder.facts(key(b"LOOP" + end), b"LOOP" + end)) for end in (b"", b" 1")
+        ]
         await until(lambda: bool(children(decoder.nursery_pid)), seconds=60)
         async with asyncio.timeout(60):
             assert (await decoder.facts(key(GOOD, "other"), GOOD)).format == "PNG"
