@@ -1,4 +1,4 @@
-"""Traffic of several tenants as usage records, with or without an anomaly: heavy-tailed, in sessions and bursts.
+"""Usage records of several tenants: heavy-tailed, in sessions and bursts, with or without an anomaly.
 
 Tenants differ in their kinds of images, and in how often these are new, are hits, or end in answers that run
 to the limit. Requests come in sessions about an image: the first request encodes it, the next ones hit it.

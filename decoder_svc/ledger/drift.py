@@ -85,8 +85,9 @@ class Level:
 
 
 class LevelDrift:
-    """Values of several kinds that rise. Each kind has its own level; evidence adds up within a kind, and over
-    all kinds. A value close to the one before, such as that of another page of a document, says little new.
+    """Values of several kinds that rise. Each kind has its own level; evidence adds up within a kind, and
+    over all kinds. A value close to the one before, such as that of another page of a document, says little
+    new.
     """
 
     SLACK, CLIP, ALARM = 0.75, 2.5, 9.0
