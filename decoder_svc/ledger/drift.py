@@ -92,7 +92,7 @@ class LevelDrift:
 
     SLACK, CLIP, ALARM = 0.75, 2.5, 9.0
     NEAR, REPEATED = 0.25, 0.25
-    """Difference of logarithms below which a value repeats the one before, and the weight that it has then."""
+    """Difference of logarithms below which a value repeats the one before, and the weight of a repeat."""
 
     def __init__(self) -> None:
         self.usual = 0.0
