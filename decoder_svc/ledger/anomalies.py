@@ -25,8 +25,8 @@ MAX_IMAGES = 16_384
 """Image ids that are remembered, of all tenants."""
 KEPT = 1000
 HITS = (RowOrigin.STORE, RowOrigin.PREFIX)
-LEAST_RUNS = {AnomalyKind.NEW_IMAGES: 15, AnomalyKind.MISSES: 10, AnomalyKind.LENGTH: 10}
-"""Events in a row below which nothing is an anomaly. Tenants send folders of new images now and then."""
+LEAST_RUNS = {AnomalyKind.NEW_IMAGES: 18, AnomalyKind.MISSES: 10, AnomalyKind.LENGTH: 10}
+"""Requests or images in a row below which nothing is an anomaly. Tenants send folders of new images at times."""
 Series = LevelDrift | RateDrift
 S = TypeVar("S", LevelDrift, RateDrift)
 log = structlog.get_logger()
@@ -47,21 +47,23 @@ class AnomalyWatch:
 
     def watch(self, record: UsageRecord) -> None:
         """Only answers and images that were prepared say something about a tenant's use."""
-        for image in record.receipt.images:
-            if image.repeat_of is None:
-                self._watch_image(record, image)
+        distinct = [image for image in record.receipt.images if image.repeat_of is None]
+        are_new = [self._watch_image(record, image) for image in distinct]
+        if distinct:
+            self._push_event(AnomalyKind.NEW_IMAGES, record, any(are_new))
         if record.outcome in (Outcome.OK, Outcome.LENGTH):
             self._push_event(AnomalyKind.LENGTH, record, record.outcome is Outcome.LENGTH)
 
-    def _watch_image(self, record: UsageRecord, image: ImageReceipt) -> None:
-        kind = image.kind.value
+    def _watch_image(self, record: UsageRecord, image: ImageReceipt) -> bool:
+        """Whether the image is new."""
+        kind, before = image.kind.value, self._images.add(record.tenant, image.digest, image.tokens)
         cost = self._of(AnomalyKind.COST, record.tenant, LevelDrift)
-        if cost.push(image.tokens, kind):
+        if cost.push(image.tokens, kind, before):
             self._note(AnomalyKind.COST, record, kind, cost.usual, image.tokens)
-        is_new = self._images.add(record.tenant, image.digest)
-        self._push_event(AnomalyKind.NEW_IMAGES, record, is_new)
-        if not is_new and image.source is not RowOrigin.NONE:  # a new image has no rows that could be hit
+        if before is not None and image.source is not RowOrigin.NONE:
+            # A new image has no rows that could be hit.
             self._push_event(AnomalyKind.MISSES, record, image.source not in HITS)
+        return before is None
 
     def _push_event(self, kind: AnomalyKind, record: UsageRecord, event: bool) -> None:
         series = self._of(kind, record.tenant, partial(RateDrift, LEAST_RUNS[kind]))
@@ -84,24 +86,28 @@ class AnomalyWatch:
 
 
 class KnownImages:
-    """The image ids that tenants have sent. A flood of images by a tenant makes none of another's new."""
+    """The image ids that tenants have sent, with their tokens. A flood of images by a tenant makes none of
+    another's new.
+    """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._count = 0
-        self._by_tenant: defaultdict[str, OrderedDict[str, None]] = defaultdict(OrderedDict)
+        self._by_tenant: defaultdict[str, OrderedDict[str, int]] = defaultdict(OrderedDict)
 
-    def add(self, tenant: str, digest: str) -> bool:
-        """Whether the image is new. Above the capacity, the tenant with the most images loses its oldest."""
+    def add(self, tenant: str, digest: str, tokens: int) -> int | None:
+        """The tokens that the image had last, None if it is new. Above the capacity, the tenant with the most
+        images loses its oldest.
+        """
         own = self._by_tenant[tenant]
-        is_new = digest not in own
-        own[digest] = None
+        before = own.get(digest)
+        own[digest] = tokens
         own.move_to_end(digest)
-        self._count += is_new
+        self._count += before is None
         if self._count > self._capacity:
             max(self._by_tenant.values(), key=len).popitem(last=False)
             self._count -= 1
-        return is_new
+        return before
 
 
 K = TypeVar("K")

@@ -60,7 +60,7 @@ class Level:
 
     def __init__(self) -> None:
         self._baseline = _Baseline()
-        self._median, self._spread = 0.0, self.LEAST_SPREAD
+        self._median, self.spread = 0.0, self.LEAST_SPREAD
         self._count = 0
 
     @property
@@ -74,14 +74,14 @@ class Level:
             if self._count % REFRESH == 0:
                 self._estimate()
             self._count += 1
-            deviation = (logarithm - self._median) / self._spread
+            deviation = (logarithm - self._median) / self.spread
         self._baseline.push(logarithm)
         return deviation
 
     def _estimate(self) -> None:
         values = self._baseline.values
         self._median = median(values)
-        self._spread = max(self.LEAST_SPREAD, 1.4826 * median(abs(value - self._median) for value in values))
+        self.spread = max(self.LEAST_SPREAD, 1.4826 * median(abs(value - self._median) for value in values))
 
 
 class LevelDrift:
@@ -91,26 +91,32 @@ class LevelDrift:
     """
 
     SLACK, CLIP, ALARM = 0.75, 2.5, 9.0
-    NEAR, REPEATED = 0.25, 0.25
+    NEAR, REPEATED = 0.5, 0.25
     """Difference of logarithms below which a value repeats the one before, and the weight of a repeat."""
 
     def __init__(self) -> None:
         self.usual = 0.0
         self._levels: dict[str, Level] = {}
         self._evidence: dict[str, Evidence] = {}
-        self._last: dict[str, float] = {}
         self._of_all = Evidence(self.ALARM)
+        self._last: dict[str, float] = {}
 
-    def push(self, value: float, kind: str = "") -> bool:
-        """Whether values have risen, of this kind or of all kinds."""
+    def push(self, value: float, kind: str = "", before: float | None = None) -> bool:
+        """Whether values have risen, of this kind or of all kinds. `before` is what the same thing had: an
+        equal value is no evidence, and another is compared with it rather than with the level.
+        """
         logarithm = math.log(max(value, 1.0))
         level = self._levels.setdefault(kind, Level())
         deviation, self.usual = level.deviation(logarithm), level.usual
         weight = self.REPEATED if abs(logarithm - self._last.get(kind, math.inf)) < self.NEAR else 1.0
         self._last[kind] = logarithm
-        if deviation is None:
+        if deviation is None or before == value:
             return False
-        gained = weight * (max(-self.CLIP, min(self.CLIP, deviation)) - self.SLACK)
+        if before is not None:
+            deviation, weight = (logarithm - math.log(max(before, 1.0))) / level.spread, 1.0
+        return self._add(weight * (max(-self.CLIP, min(self.CLIP, deviation)) - self.SLACK), kind)
+
+    def _add(self, gained: float, kind: str) -> bool:
         of_kind = self._evidence.setdefault(kind, Evidence(self.ALARM)).add(gained)
         of_all = self._of_all.add(gained)
         if of_all:

@@ -74,6 +74,19 @@ def test_a_batch_of_large_images_of_a_size_is_no_change_of_level() -> None:
     assert not any(drift.push(1500 * dice.uniform(0.95, 1.05), "a") for _ in range(10))
 
 
+def test_many_questions_about_a_large_image_are_no_change_of_level() -> None:
+    drift = warm(random.Random(2), "a")
+    assert not any(drift.push(1e6, "a", 1e6 if number else None) for number in range(100))
+
+
+def test_the_same_images_that_become_dearer_are_found_soon() -> None:
+    """However much the sizes of images differ."""
+    drift, dice = LevelDrift(), random.Random(6)
+    for _ in range(CALM):
+        assert not drift.push(dice.lognormvariate(5, 0.6), "a")
+    assert any(drift.push(5 * size, "a", size) for size in (20, 60, 180, 30, 90, 270))
+
+
 def test_images_that_are_always_of_a_size_and_grow_are_found() -> None:
     drift = LevelDrift()
     for _ in range(CALM):
@@ -112,7 +125,7 @@ def test_a_folder_of_new_images_is_no_flood() -> None:
 def test_a_flood_of_images_makes_no_image_of_another_tenant_new() -> None:
     """Otherwise a tenant's anomalies would tell what others send."""
     known = KnownImages(capacity=100)
-    assert all(known.add("acme", str(number)) for number in range(10))
-    assert all(known.add("flood", str(number)) for number in range(1000))
-    assert not any(known.add("acme", str(number)) for number in range(10))
-    assert known.add("flood", "0")
+    assert {known.add("acme", str(number), 7) for number in range(10)} == {None}
+    assert {known.add("flood", str(number), 7) for number in range(1000)} == {None}
+    assert {known.add("acme", str(number), 7) for number in range(10)} == {7}
+    assert known.add("flood", "0", 7) is None
