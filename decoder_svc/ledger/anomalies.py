@@ -26,7 +26,7 @@ MAX_IMAGES = 16_384
 KEPT = 1000
 HITS = (RowOrigin.STORE, RowOrigin.PREFIX)
 LEAST_RUNS = {AnomalyKind.NEW_IMAGES: 18, AnomalyKind.MISSES: 10, AnomalyKind.LENGTH: 10}
-"""Requests or images in a row below which nothing is an anomaly. Tenants send folders of new images at times."""
+"""Requests or images in a row below which nothing is an anomaly. Tenants send folders of new images."""
 Series = LevelDrift | RateDrift
 S = TypeVar("S", LevelDrift, RateDrift)
 log = structlog.get_logger()
