@@ -9,7 +9,7 @@ bit.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -26,6 +26,8 @@ from fovea.contract.errors import EncoderMismatch, FoveaError, ImageNotStored, R
 from fovea.deadline import Deadline
 
 T = TypeVar("T")
+Candidate = tuple[RemoteEncoder, Deadline]
+"""An encoder, and the deadline of an attempt on it."""
 log = structlog.get_logger()
 
 
@@ -37,26 +39,16 @@ def replaceable(error: FoveaError) -> bool:
     return unavailable or isinstance(error, (EncoderMismatch, EncoderOutdated, RowsMismatch, ImageNotStored))
 
 
-def attempts(
-    encoders: Sequence[RemoteEncoder], deadline: Deadline
-) -> Iterator[tuple[RemoteEncoder, Deadline]]:
-    """Each encoder with the deadline of its attempt."""
-    for encoder in encoders[:-1]:
-        yield encoder, deadline.sparing()
-    yield encoders[-1], deadline
-
-
 async def first_answer(
-    encoders: Sequence[RemoteEncoder],
+    candidates: AsyncIterator[Candidate],
     call: Callable[[RemoteEncoder, Deadline], Awaitable[T]],
-    deadline: Deadline,
     widely: bool = True,
 ) -> T:
     """The answer of the first encoder that does not fail replaceably. Without `widely`, ImageNotStored is an
     answer. Raises ImageNotStored if an encoder answered so, otherwise the first failure.
     """
     failures: list[FoveaError] = []
-    for encoder, allowed in attempts(encoders, deadline):
+    async for encoder, allowed in candidates:
         try:
             return await call(encoder, allowed)
         except FoveaError as error:
@@ -79,7 +71,7 @@ def most_telling(failures: Sequence[FoveaError]) -> FoveaError:
 class Ranking(Protocol):
     """The encoders that may serve an image, in rank order."""
 
-    def reachable(self, digest: str) -> Sequence[RemoteEncoder]: ...
+    def candidates(self, digest: str, deadline: Deadline) -> AsyncIterator[Candidate]: ...
 
     def not_stored(self, digest: str, error: ImageNotStored) -> FoveaError: ...
 
@@ -98,7 +90,7 @@ class FailoverFetch:
 
     async def chunks(self) -> AsyncGenerator[RowChunk, None]:
         failures: list[FoveaError] = []
-        for encoder, allowed in attempts(self.ranking.reachable(self.wanted.digest), self.deadline):
+        async for encoder, allowed in self.ranking.candidates(self.wanted.digest, self.deadline):
             try:
                 async with aclosing(self._chunks_of(encoder, allowed)) as chunks:
                     async for chunk in chunks:

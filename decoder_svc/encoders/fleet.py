@@ -9,7 +9,8 @@ replaces one that fails; `remote` calls them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -18,7 +19,7 @@ import xxhash
 
 from decoder_svc.encoders.broadcast import Broadcast
 from decoder_svc.encoders.cache import RowCache
-from decoder_svc.encoders.failover import FailoverFetch, first_answer
+from decoder_svc.encoders.failover import Candidate, FailoverFetch, first_answer
 from decoder_svc.encoders.known import Known
 from decoder_svc.encoders.link import RETRY_AFTER_S
 from decoder_svc.encoders.remote import EncoderInfo, ExpectedModel, RemoteEncoder
@@ -35,6 +36,9 @@ from fovea.contract.image import StoredImage
 from fovea.contract.row_stream import RowPlacement
 from fovea.contract.rows import RowLayout
 from fovea.deadline import Deadline
+
+GRACE_S = 1.0
+"""A few times the interval of a breaker's probes."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,9 @@ class Fleet:
     """The encoders by address, the model that they must serve, and the setting that names them.
 
     `cache` holds rows of all encoders, across joins and leaves. `same_host` reads rows of encoders on this
-    host from shared memory. `known` substitutes for encoders that do not answer.
+    host from shared memory. `known` substitutes for encoders that do not answer. For `grace_s` after the last
+    of several encoders has failed, calls wait for one that is back: it may serve again before its probe has
+    noticed. Later they fail at once.
     """
 
     encoders: Mapping[str, RemoteEncoder]
@@ -86,6 +92,7 @@ class Fleet:
     same_host: SharedMemoryReader = field(default_factory=SharedMemoryReader)
     known: Known = field(default_factory=Known)
     copies: int = 2
+    grace_s: float = GRACE_S
 
     def ranked(self, digest: str) -> list[RemoteEncoder]:
         """All encoders in the image's rank order. Raises EncoderUnavailable if the DNS name has never been
@@ -99,13 +106,48 @@ class Fleet:
             )
         return [self.encoders[address] for address in ranked(digest, self.encoders)]
 
-    def reachable(self, digest: str) -> list[RemoteEncoder]:
+    async def candidates(
+        self, digest: str, deadline: Deadline, waits: bool = True
+    ) -> AsyncGenerator[Candidate, None]:
+        """The encoders whose breaker is closed, in rank order, to be called until one of them answers, each
+        with a deadline that leaves time for the next; then those that have come back meanwhile or, if it
+        `waits`, come back within the grace. Raises EncoderUnavailable if there is none.
+        """
+        encoders = self.ranked(digest)
+        first = _closed(encoders)
+        for encoder in first:
+            yield encoder, deadline if encoder is first[-1] else deadline.sparing()
+        later = [encoder for encoder in _closed(encoders) if encoder not in first]
+        if not later and waits:
+            later = await self._returned(encoders, deadline)
+        for encoder in later:
+            yield encoder, deadline
+        if not first and not later:
+            raise encoders[0].link.unreachable()
+
+    async def reachable(self, digest: str, deadline: Deadline) -> list[RemoteEncoder]:
         """The encoders whose breaker is closed, in rank order. Raises EncoderUnavailable if there is none."""
         encoders = self.ranked(digest)
-        closed = [encoder for encoder in encoders if not encoder.link.breaker.open]
+        closed = _closed(encoders) or await self._returned(encoders, deadline)
         if not closed:
             raise encoders[0].link.unreachable()
         return closed
+
+    async def _returned(self, encoders: Sequence[RemoteEncoder], deadline: Deadline) -> list[RemoteEncoder]:
+        """If the last of several encoders has just failed, the first that is back within the grace."""
+        breakers = [encoder.link.breaker for encoder in encoders]
+        if len(breakers) < 2 or not all(breaker.open for breaker in breakers):
+            return []
+        left = max(breaker.opened_at for breaker in breakers) + self.grace_s - time.monotonic()
+        if left <= 0:
+            return []
+        returns = [asyncio.create_task(breaker.until_closed()) for breaker in breakers]
+        try:
+            await asyncio.wait(returns, timeout=deadline.timeout(left), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in returns:
+                task.cancel()
+        return _closed(encoders)
 
     async def lookup(self, digest: str, deadline: Deadline) -> StoredImage:
         """The facts of an image that can be uploaded if the first reachable encoder does not hold it: then
@@ -136,10 +178,10 @@ class Fleet:
 
     async def _facts(self, digest: str, deadline: Deadline, widely: bool) -> StoredImage:
         try:
+            waits = self.known.find(digest) is None
             stored = await first_answer(
-                self.reachable(digest),
+                self.candidates(digest, deadline, waits),
                 lambda encoder, allowed: encoder.describe(digest, allowed),
-                deadline,
                 widely,
             )
             return self.known.note(stored)
@@ -154,7 +196,7 @@ class Fleet:
 
         Raises the failure of the first in rank order. Other exceptions of `chunks` propagate.
         """
-        encoders = self.reachable(digest)[: self.copies]
+        encoders = (await self.reachable(digest, deadline))[: self.copies]
         allowed = deadline.sparing() if len(encoders) > 1 else deadline
         upload = Broadcast(chunks, len(encoders))
         running = asyncio.create_task(upload.run())
@@ -208,14 +250,13 @@ class Fleet:
 
     async def _handshake(self, digest: str, deadline: Deadline) -> RowLayout:
         """The agreed layout; the last known if no encoder answers, since the rows may be cached here."""
+        known = [encoder.known.layout for encoder in self.ranked(digest) if encoder.known is not None]
         try:
             return await first_answer(
-                self.reachable(digest),
+                self.candidates(digest, deadline, waits=not known),
                 lambda encoder, allowed: encoder.handshake(self.expected, allowed),
-                deadline,
             )
         except EncoderUnavailable:
-            known = [encoder.known.layout for encoder in self.ranked(digest) if encoder.known is not None]
             if not known:
                 raise
             return known[0]
@@ -224,21 +265,20 @@ class Fleet:
     def all_down(self) -> bool:
         return all(encoder.link.breaker.open for encoder in self.encoders.values())
 
-    def check_reachable(self, wanted: RowRequest) -> None:
+    async def check_reachable(self, wanted: RowRequest, deadline: Deadline) -> None:
         """Raises EncoderUnavailable if no encoder is reachable and the rows are not in the row cache."""
         if not self.cache.holds(wanted):
-            self.reachable(wanted.digest)
+            await self.reachable(wanted.digest, deadline)
 
     async def place(self, wanted: RowRequest, deadline: Deadline, stored_only: bool = False) -> RowPlacement:
         """The rows that the plan of `wanted` selects; `wanted.rows` counts the whole image."""
+        known = self.known.find_placed(wanted)
         try:
             placed = await first_answer(
-                self.reachable(wanted.digest),
+                self.candidates(wanted.digest, deadline, waits=known is None),
                 lambda encoder, allowed: encoder.place(wanted, allowed, stored_only),
-                deadline,
             )
         except EncoderUnavailable:
-            known = self.known.find_placed(wanted)
             if known is None:
                 raise
             return known
@@ -272,3 +312,8 @@ async def _one_or_all(copies: Sequence[asyncio.Task[StoredImage]], allowed: Dead
     _, running = await asyncio.wait(copies, timeout=None if patience_s == inf else patience_s)
     while running and not any(copy.done() and copy.exception() is None for copy in copies):
         _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _closed(encoders: Sequence[RemoteEncoder]) -> list[RemoteEncoder]:
+    """The encoders whose breaker is closed."""
+    return [encoder for encoder in encoders if not encoder.link.breaker.open]

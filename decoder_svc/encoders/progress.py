@@ -1,7 +1,8 @@
 """Progress timeout of a call to an encoder that does not answer yet.
 
 The encoder may be dead, the call may hang, or many images may wait for its tower. A dead encoder gives no
-sign of life either: DEAD_CHECKS in a row that are not answered end the wait. A call that hangs ends after
+sign of life either: DEAD_CHECKS in a row that are not answered end the wait. If another encoder can replace
+it, a single prompt check does, because a wrong verdict then costs little. A call that hangs ends after
 `limit_s`. A long queue shows in the encoder's count of completed images: while that grows, a call that waits
 for the tower keeps waiting, up to LONGEST times the limit. Independent of gRPC.
 """
@@ -20,6 +21,8 @@ CompletedCount = Callable[[], Awaitable[int | None]]
 
 CHECK_S = 1.0
 DEAD_CHECKS = 2
+PROMPT_S = 0.25
+"""Until a check, and for its answer, if another encoder can replace this one."""
 LONGEST = 10
 
 
@@ -33,11 +36,15 @@ class NoProgress(Exception):
 
 @dataclass(frozen=True)
 class ProgressTimeout:
-    """The limit of a wait. With `queues` the limit starts anew whenever the encoder completes an image."""
+    """The limit of a wait. With `queues` the limit starts anew whenever the encoder completes an image.
+
+    `replaceable` tells whether another encoder can serve the call.
+    """
 
     limit_s: float
     completed: CompletedCount
     queues: bool = False
+    replaceable: Callable[[], bool] = lambda: False
 
     async def wait(self, work: Awaitable[T]) -> T:
         """The result of `work`. Raises NoProgress; cancels `work` then, or if the caller is cancelled."""
@@ -51,20 +58,24 @@ class ProgressTimeout:
     async def _until_done(self, task: asyncio.Future[T]) -> None:
         began = progressed = time.monotonic()
         unanswered, last_count = 0, None
-        check_s = min(CHECK_S, self.limit_s / 4)
-        while not (await asyncio.wait({task}, timeout=check_s))[0]:
-            try:
-                async with asyncio.timeout(max(check_s, self.limit_s / 4)):
-                    count = await self.completed()
-                unanswered = unanswered + 1 if count is None else 0
-            except TimeoutError:  # too short a wait to call it dead
-                count = None
+        least_s, most_s = min(PROMPT_S, self.limit_s / 4), min(CHECK_S, self.limit_s / 2)
+        while not (await asyncio.wait({task}, timeout=least_s if self.replaceable() else most_s))[0]:
+            count = await self._count()
+            unanswered = unanswered + 1 if count is None else 0
             if count is not None:
                 if self.queues and last_count is not None and count > last_count:
                     progressed = time.monotonic()
                 last_count = count
             now = time.monotonic()
             late = now - progressed >= self.limit_s or now - began >= LONGEST * self.limit_s
-            dead = unanswered == DEAD_CHECKS
+            dead = unanswered >= (1 if self.replaceable() else DEAD_CHECKS)
             if (dead or late) and not task.done():
                 raise NoProgress(dead)
+
+    async def _count(self) -> int | None:
+        if not self.replaceable():
+            return await self.completed()
+        try:
+            return await asyncio.wait_for(self.completed(), PROMPT_S)
+        except TimeoutError:
+            return None
