@@ -24,7 +24,7 @@ from fovea.images.still import Drawn, Still, eight_bits, flat, guarded, loaded, 
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_CHUNKS = 50_000
-"""A file of 32 MiB has 4,096 IDAT chunks of the usual 8 KiB. Unbounded empty chunks would cost seconds of CPU."""
+"""A file of 32 MiB has 4,096 IDAT chunks of 8 KiB. Unbounded empty chunks would cost seconds of CPU."""
 
 _GREY, _RGB, _PALETTE = 0, 2, 3
 _CHANNELS = {_GREY: 1, _RGB: 3, _PALETTE: 1, 4: 2, 6: 4}
