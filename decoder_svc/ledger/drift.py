@@ -141,7 +141,7 @@ class RateDrift:
 
     def __init__(self, least_run: int = 10) -> None:
         self.usual = 0.0
-        self._most_gained = self.ALARM / (least_run - 1)
+        self._most_gained = self.ALARM / (least_run - 0.5)
         self._baseline = _Baseline()
         self._evidence = Evidence(self.ALARM)
 
