@@ -8,8 +8,7 @@
   requests; `quota_used`: the share of the quota that they could spend. `still_reserved`: reservations and
   days with reserved tokens after the last answer; `reserved_after_kill`: once the leases of a killed decoder
   are over.
-- `anomalies_found`, `false_alarms`: in heavy-tailed traffic of 50 seeds, the share of planted anomalies that
-  are found within 20 requests; the most alarms in 10,000 calm requests, of 3 seeds.
+- `anomalies_found`, `false_alarms`: see `bench.parts.anomalies`.
 
 For all but the last, clients count from outside: they name every request, and read UsageService.
 """
@@ -18,24 +17,19 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import dataclass
 
 from bench import bounds, postgres, runner
 from bench.host import side
+from bench.parts import anomalies
 from bench.parts.budgets import Spent, spend
 from bench.parts.ledger_cpu import cpu_times
 from bench.parts.ledger_kills import killed
-from bench.parts.usage import traffic
 from bench.result import Measure, Result
 from bench.runner import Run
-from decoder_svc.ledger.anomalies import AnomalyWatch
-from fovea.contract.usage import AnomalyKind, UsageRecord
 from standin import model_dir
 
 CPU_TARGET = 1.01
-SEEDS, CALM, WITHIN = 50, 200, 20
 
 
 @dataclass(frozen=True)
@@ -73,8 +67,7 @@ def measure(run: Run) -> Result:
                 times["with"], times["without"], run.seed, CPU_TARGET, "at most", bounds.ratio_of_means
             ),
             **_budgets(spent),
-            "anomalies_found": _found(),
-            "false_alarms": _false_alarms(),
+            **anomalies.measures(run.effort(anomalies.SEEDS, 4)),
         },
         notes=[
             f"{len(tally.kills)} kills; {len(tally.ended) - len(owed)} calls ended within a second of one",
@@ -105,26 +98,6 @@ def _count(value: int, n: int) -> Measure:
     return Measure("count", value, n, value, value, 0, "at most")
 
 
-def _found() -> Measure:
-    """The share of planted anomalies that are found in time."""
-    found = [
-        _alarms(chain(traffic(dice, CALM), traffic(dice, WITHIN, kind)))[kind] > 0
-        for kind in AnomalyKind
-        for dice in map(random.Random, range(SEEDS))
-    ]
-    return Measure.of("share", bounds.share(sum(found), len(found)), 1.0)
-
-
-def _false_alarms() -> Measure:
-    counts = [_alarms(traffic(random.Random(seed), 10_000)).total() for seed in range(3)]
-    return Measure("count", max(counts), len(counts), min(counts), max(counts), 2, "at most")
-
-
-def _alarms(records: Iterable[UsageRecord]) -> Counter[AnomalyKind]:
-    watch = AnomalyWatch()
-    for record in records:
-        watch.watch(record)
-    return watch.counts
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 A request is refused when it arrives if it would wait too long, and leaves the queue as soon as it can no
 longer be answered in time. The wait is estimated from recent requests: what they took for their images, their
 prompt and their answer. Past the queue, at most `max_preparing` requests prepare and about `max_running` are
-answered. A request that finds a free place and an empty queue begins whatever its estimate, so that wrong
+answered. Where there are several tenants, a tenant prepares at most as many requests as there are free
+places. A request that finds a free place and nobody before it begins whatever its estimate, so that wrong
 estimates cannot last.
 Independent of encoders and of how an engine computes.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -188,10 +190,12 @@ class Admission:
             work=work,
             admission=self,
         )
-        if self._has_place and not len(self._queue):
+        may_begin = self._may_begin()
+        if may_begin(tenant) and self._queue.peek(may_begin) is None:
             self._pass(ticket)
             return ticket
-        refusal = self._queue.refusal(ticket, self._free_s(now), max(1, len(self._passed)), self.outside)
+        free_s, workers = self._free_s(now, tenant), max(1, len(self._passed))
+        refusal = self._queue.refusal(ticket, free_s, workers, self.outside)
         if refusal is not None:
             raise EngineBusy(*refusal)
         self._queue.add(ticket)
@@ -223,14 +227,18 @@ class Admission:
         """Requests past the queue beyond `max_running`: they wait in the engine."""
         return max(0, len(self._passed) - self.places.max_running)
 
-    @property
-    def _has_place(self) -> bool:
-        preparing = sum(ticket.first_token is None for ticket in self._passed)
-        return len(self._passed) < self.places.most and preparing < self.places.max_preparing
+    def _may_begin(self) -> Callable[[str], bool]:
+        """Whether a tenant may begin another request now."""
+        preparing = Counter(ticket.tenant for ticket in self._passed if ticket.first_token is None)
+        free = self.places.max_preparing - preparing.total()
+        if free <= 0 or len(self._passed) >= self.places.most:
+            return lambda tenant: False
+        shared = self.places.queue.several_tenants
+        return lambda tenant: preparing[tenant] < free or not shared
 
-    def _free_s(self, now: float) -> float:
-        """Seconds until a place is free, as estimated."""
-        if self._has_place:
+    def _free_s(self, now: float, tenant: str) -> float:
+        """Seconds until a place is free for the tenant, as estimated."""
+        if self._may_begin()(tenant):
             return 0.0
         return max(0.0, min(ticket.started + ticket.seconds for ticket in self._passed) - now)
 
@@ -245,7 +253,7 @@ class Admission:
         now = self._clock()
         for ticket in self._queue.drop_late(now):
             self._drop(ticket, now)
-        while self._has_place and (next_ticket := self._queue.take()) is not None:
+        while (next_ticket := self._queue.take(self._may_begin())) is not None:
             self._pass(next_ticket)
         if self._timer is not None:
             self._timer.cancel()
@@ -256,6 +264,6 @@ class Admission:
 
     def _drop(self, ticket: Ticket, now: float) -> None:
         if not ticket.turn.done():
-            retry_after_s = round(max(1.0, self._free_s(now)), 1)
+            retry_after_s = round(max(1.0, self._free_s(now, ticket.tenant)), 1)
             error = DeadlineUnreachable(ticket.seconds, ticket.deadline - now, retry_after_s)
             ticket.turn.set_exception(error)

@@ -70,7 +70,9 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
     same_host = SharedMemoryReader(chosen.same_host)
     fleet = Fleet({}, model.rows, chosen.encoders, cache, same_host, copies=chosen.upload_copies)
     credentials = chosen.encoder_credentials()
-    pool = EncoderPool(fleet, chosen.encoder_addresses, chosen.encoder_timeout_s, credentials)
+    pool = EncoderPool(
+        fleet, chosen.encoder_addresses, chosen.encoder_timeout_s, credentials, chosen.check_rows_digest
+    )
     registry = CollectorRegistry()
     metrics = DecoderMetrics(registry)
     limits, facts = model.limits, model.facts

@@ -216,6 +216,9 @@ class DecoderSettings(LedgerSettings):
         0, ge=0, description="Capacity of the in-process row cache, in bytes; 0 disables it"
     )
     same_host: bool = Field(True, description="Read rows of encoders on this host from shared memory")
+    check_rows_digest: bool = Field(
+        False, description="Compute the SHA-256 of all received rows, and refuse rows that have another"
+    )
     row_cache_s: int = Field(
         600, ge=1, description="Longest age of cached rows, in seconds: deleting an image does not evict them"
     )

@@ -134,14 +134,18 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
             registry,
         )
 
-        async def load() -> tuple[Encoder, Tower]:
+        async def open_store() -> tuple[LmdbStore, Uploads]:
             store = opened.enter_context(await asyncio.to_thread(_open_store, config))
             if record_crash:
                 store.record_crash()
             uploads = Uploads(store, decoder, UploadPolicy(config.max_image_bytes, config.upload_ttl_s))
             reader = await asyncio.to_thread(_reader, config)
             state.open_store(store, uploads, Texts(store, uploads, reader, permits, metrics.read))
-            tower = await _load_tower(config, state)
+            return store, uploads
+
+        async def load() -> tuple[Encoder, Tower]:
+            # The check of a full store takes a process of its own as long as the tower takes to load.
+            (store, uploads), tower = await asyncio.gather(open_store(), _load_tower(config, state))
             identity = await asyncio.to_thread(_identity, config, description, tower)
             batcher = _start_batcher(config, tower, identity)
             jobs = JobBuilder(identity, uploads, permits, config.max_pixels)
@@ -160,7 +164,13 @@ def _decoder(config: EncoderSettings) -> Decoder:
     child = ChildLimits(config.max_decode_s, config.max_decode_memory_bytes)
     gate = GateSettings(config.gate_confidence, log_form=config.log_form, log_level=config.log_level)
     learned = gate if config.gate == "learned" else None
-    return Decoder(_limits(ImageLimits, config), child, config.decode_workers, gate=learned)
+    return Decoder(
+        _limits(ImageLimits, config),
+        child,
+        config.decode_workers,
+        gate=learned,
+        several_tenants=config.tokens is not None,
+    )
 
 
 def _reader(config: EncoderSettings) -> TextReader | TextReaderMissing:

@@ -90,7 +90,10 @@ class EncoderSettings(AccessSettings):
     max_image_aspect: int = Field(200, ge=1, le=200, description="Longest side over the shortest")
     max_jpeg_scans: int = Field(100, ge=1, description="Most scans of a JPEG; 16 if it has max_image_pixels")
     decode_workers: int = Field(
-        4, ge=1, le=MAX_THREADS, description="Images decoded at a time, each in a process of its own"
+        4,
+        ge=1,
+        le=MAX_THREADS,
+        description="Images decoded at a time, each in a process of its own; with tokens, no tenant has all",
     )
     max_decode_s: float = Field(10.0, gt=0, description="Seconds of CPU that decoding an image may take")
     max_decode_memory_bytes: int = Field(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import mmap
 import time
 from dataclasses import dataclass, fields, replace
 
@@ -83,7 +84,7 @@ class Uploads:
             raise ImageNotStored(digest)
         return bytes(upload.data)
 
-    async def keep(self, tenant: Tenant, digest: str, data: bytes) -> StoredImage:
+    async def keep(self, tenant: Tenant, digest: str, data: bytes | memoryview) -> StoredImage:
         """Decode the image with this digest, so that only complete images are stored, then store it. Raises
         what the decoder raises.
         """
@@ -111,7 +112,7 @@ class Uploads:
     def _expiry(self) -> float:
         return time.time() + self.policy.ttl_s
 
-    async def _write(self, tenant: Tenant, stored: StoredImage, data: bytes) -> None:
+    async def _write(self, tenant: Tenant, stored: StoredImage, data: bytes | memoryview) -> None:
         facts = {
             **vars(stored.facts),
             "expires": stored.expires,
@@ -123,6 +124,26 @@ class Uploads:
             raise StoreFull(str(put.skipped), len(data))
 
 
+class UploadBuffer:
+    """The bytes of an upload as they arrive, in pages that go back to the kernel with it.
+
+    On the heap a large file would stay with the process, which keeps memory that it has freed. Pages without
+    bytes take none.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._pages = mmap.mmap(-1, max_bytes)
+        self._size = 0
+
+    def add(self, piece: bytes) -> None:
+        self._pages[self._size : self._size + len(piece)] = piece
+        self._size += len(piece)
+
+    @property
+    def data(self) -> memoryview:
+        return memoryview(self._pages)[: self._size].toreadonly()
+
+
 class Intake:
     """An upload in progress, message by message."""
 
@@ -130,7 +151,7 @@ class Intake:
         self._uploads = uploads
         self._tenant = tenant
         self._announced = ""
-        self._pieces: list[bytes] = []
+        self._buffer = UploadBuffer(uploads.policy.max_bytes)
         self._size = 0
         self._hash = hashlib.sha256()
 
@@ -151,7 +172,7 @@ class Intake:
         self._size += len(piece)
         self._check_size(self._size)
         await hashing.update(self._hash, piece)
-        self._pieces.append(piece)
+        self._buffer.add(piece)
 
     async def finish(self) -> StoredImage:
         digest = f"sha256:{self._hash.hexdigest()}"
@@ -160,7 +181,7 @@ class Intake:
         stored = await self._uploads.find(self._tenant, digest)
         if stored is not None:
             return await self._uploads.renew(self._tenant, stored)
-        return await self._uploads.keep(self._tenant, digest, b"".join(self._pieces))
+        return await self._uploads.keep(self._tenant, digest, self._buffer.data)
 
     def _check_size(self, size: int) -> None:
         limit = self._uploads.policy.max_bytes

@@ -8,22 +8,40 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fovea.contract.errors import DeadlineExceeded
 
 MARGIN_S = 0.05
+SPARED = 0.25
+"""The share of the time left that an attempt leaves to the next."""
 
 
 @dataclass(frozen=True)
 class Deadline:
-    """`at` is on the monotonic clock; None is no deadline."""
+    """`at` is on the monotonic clock; None is no deadline. From `gives_way` on, an attempt without progress
+    gives way to the next; None for the only or last attempt.
+    """
 
     at: float | None = None
+    gives_way: float | None = None
 
     @classmethod
     def after(cls, seconds: float | None) -> Deadline:
         return cls() if seconds is None else cls(time.monotonic() + seconds)
+
+    def sparing(self) -> Deadline:
+        """The deadline of an attempt that another may follow."""
+        if self.at is None:
+            return self
+        return replace(self, gives_way=self.at - SPARED * max(0.0, self.at - time.monotonic()))
+
+    @property
+    def patience_s(self) -> float:
+        """Seconds without progress, from now, after which an attempt gives way."""
+        if self.at is None or self.gives_way is None:
+            return math.inf
+        return max(self.gives_way - time.monotonic(), (self.at - self.gives_way) / 4)
 
     @property
     def or_never(self) -> float:

@@ -17,6 +17,7 @@ from fovea.contract.image import StoredImage
 from fovea.contract.row_stream import RowHeader, RowPlacement, check_kept, kept_bytes
 from fovea.contract.text import ImageText
 from fovea.finite import first_not_finite
+from fovea.hashing import RunningDigest
 
 CHANGED_RETRY_S = 1.0
 NAME_CHARS = 256
@@ -42,6 +43,12 @@ def check_finite(wanted: RowRequest, first: int, data: bytes | memoryview) -> No
     bad = first_not_finite(rows, wanted.layout)
     if bad is not None:
         raise RowsNotFinite(f"rows of {wanted.digest}", first + bad, wanted.layout.dtype.value)
+
+
+async def check_digest(wanted: RowRequest, received: RunningDigest, announced: str) -> None:
+    """Raises RowsMismatch unless the received rows have the digest that the encoder announces."""
+    if await received.digest() != announced:
+        raise mismatch(wanted, "their digest is not that of the rows received")
 
 
 def changed(encoder: ReplyingEncoder, what: str) -> EncoderChanged:

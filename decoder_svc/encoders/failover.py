@@ -2,7 +2,8 @@
 
 An encoder is replaced if it does not answer, is not ready, serves another model, is too old for the call, or
 sends rows that fail a check. A refusal that another encoder would repeat, such as a damaged image or a full
-queue, is final. Rows that arrived before a failure are kept: the next encoder's rows must repeat them bit by
+queue, is final. An attempt leaves a share of the caller's time to the next encoder, unless it is the last.
+Rows that arrived before a failure are kept: the next encoder's rows must repeat them bit by
 bit.
 """
 
@@ -25,6 +26,8 @@ from fovea.contract.errors import EncoderMismatch, FoveaError, ImageNotStored, R
 from fovea.deadline import Deadline
 
 T = TypeVar("T")
+Candidate = tuple[RemoteEncoder, Deadline]
+"""An encoder, and the deadline of an attempt on it."""
 log = structlog.get_logger()
 _OWN = (EncoderMismatch, EncoderOutdated, RowsMismatch, ImageNotStored, TextReaderMissing)
 """Failures of an encoder that another need not have."""
@@ -39,17 +42,17 @@ def replaceable(error: FoveaError) -> bool:
 
 
 async def first_answer(
-    encoders: AsyncIterator[RemoteEncoder],
-    call: Callable[[RemoteEncoder], Awaitable[T]],
+    candidates: AsyncIterator[Candidate],
+    call: Callable[[RemoteEncoder, Deadline], Awaitable[T]],
     widely: bool = True,
 ) -> T:
     """The answer of the first encoder that does not fail replaceably. Without `widely`, ImageNotStored is an
     answer. Raises ImageNotStored if an encoder answered so, otherwise the first failure.
     """
     failures: list[FoveaError] = []
-    async for encoder in encoders:
+    async for encoder, allowed in candidates:
         try:
-            return await call(encoder)
+            return await call(encoder, allowed)
         except FoveaError as error:
             if not replaceable(error) or (isinstance(error, ImageNotStored) and not widely):
                 raise
@@ -70,7 +73,7 @@ def most_telling(failures: Sequence[FoveaError]) -> FoveaError:
 class Ranking(Protocol):
     """The encoders that may serve an image, in rank order."""
 
-    def candidates(self, digest: str, deadline: Deadline) -> AsyncIterator[RemoteEncoder]: ...
+    def candidates(self, digest: str, deadline: Deadline) -> AsyncIterator[Candidate]: ...
 
     def not_stored(self, digest: str, error: ImageNotStored) -> FoveaError: ...
 
@@ -89,9 +92,9 @@ class FailoverFetch:
 
     async def chunks(self) -> AsyncGenerator[RowChunk, None]:
         failures: list[FoveaError] = []
-        async for encoder in self.ranking.candidates(self.wanted.digest, self.deadline):
+        async for encoder, allowed in self.ranking.candidates(self.wanted.digest, self.deadline):
             try:
-                async with aclosing(self._chunks_of(encoder)) as chunks:
+                async with aclosing(self._chunks_of(encoder, allowed)) as chunks:
                     async for chunk in chunks:
                         yield chunk
                 return
@@ -105,9 +108,9 @@ class FailoverFetch:
             failure = self.ranking.not_stored(self.wanted.digest, failure)
         raise failure
 
-    async def _chunks_of(self, encoder: RemoteEncoder) -> AsyncGenerator[RowChunk, None]:
+    async def _chunks_of(self, encoder: RemoteEncoder, deadline: Deadline) -> AsyncGenerator[RowChunk, None]:
         """The chunks that no earlier encoder sent. Raises EncoderChanged if the earlier ones differ."""
-        fetch = self.fetch_from(encoder, self.wanted, self.deadline)
+        fetch = self.fetch_from(encoder, self.wanted, deadline)
         self.report = fetch.report
         at = 0
         async with aclosing(fetch.chunks()) as chunks:

@@ -12,13 +12,14 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import xxhash
 
 from decoder_svc.encoders.broadcast import Broadcast
 from decoder_svc.encoders.cache import RowCache
-from decoder_svc.encoders.failover import FailoverFetch, first_answer
+from decoder_svc.encoders.failover import Candidate, FailoverFetch, first_answer
 from decoder_svc.encoders.known import Known
 from decoder_svc.encoders.link import RETRY_AFTER_S
 from decoder_svc.encoders.remote import EncoderInfo, ExpectedModel, RemoteEncoder
@@ -108,20 +109,20 @@ class Fleet:
 
     async def candidates(
         self, digest: str, deadline: Deadline, waits: bool = True
-    ) -> AsyncGenerator[RemoteEncoder, None]:
-        """The encoders whose breaker is closed, in rank order, to be called until one of them answers; then
-        those that have come back meanwhile or, if it `waits`, come back within the grace. Raises
-        EncoderUnavailable if there is none.
+    ) -> AsyncGenerator[Candidate, None]:
+        """The encoders whose breaker is closed, in rank order, to be called until one of them answers, each
+        with a deadline that leaves time for the next; then those that have come back meanwhile or, if it
+        `waits`, come back within the grace. Raises EncoderUnavailable if there is none.
         """
         encoders = self.ranked(digest)
         first = _closed(encoders)
         for encoder in first:
-            yield encoder
+            yield encoder, deadline if encoder is first[-1] else deadline.sparing()
         later = [encoder for encoder in _closed(encoders) if encoder not in first]
         if not later and waits:
             later = await self._returned(encoders, deadline)
         for encoder in later:
-            yield encoder
+            yield encoder, deadline
         if not first and not later:
             raise encoders[0].link.unreachable()
 
@@ -181,7 +182,7 @@ class Fleet:
             waits = self.known.find(digest) is None
             stored = await first_answer(
                 self.candidates(digest, deadline, waits),
-                lambda encoder: encoder.describe(digest, deadline),
+                lambda encoder, allowed: encoder.describe(digest, allowed),
                 widely,
             )
             return self.known.note(stored)
@@ -191,30 +192,31 @@ class Fleet:
             raise
 
     async def put(self, digest: str, chunks: AsyncIterator[bytes], deadline: Deadline) -> StoredImage:
-        """Store an upload on the first `copies` reachable encoders. Succeeds if any of them stores it.
+        """Store an upload on the first `copies` reachable encoders. Succeeds if any of them stores it; a
+        silent encoder uses up no more time than an attempt may.
 
         Raises the failure of the first in rank order. Other exceptions of `chunks` propagate.
         """
         encoders = (await self.reachable(digest, deadline))[: self.copies]
+        allowed = deadline.sparing() if len(encoders) > 1 else deadline
         upload = Broadcast(chunks, len(encoders))
         running = asyncio.create_task(upload.run())
+        copies = [
+            asyncio.create_task(self._store(encoder, digest, upload, number, allowed))
+            for number, encoder in enumerate(encoders)
+        ]
         try:
-            results = await asyncio.gather(
-                *(
-                    self._store(encoder, digest, upload, number, deadline)
-                    for number, encoder in enumerate(encoders)
-                ),
-                return_exceptions=True,
-            )
+            await _one_or_all(copies, allowed)
         finally:
-            running.cancel()  # awaited, because two readers of a call's requests would disturb each other
+            # Awaited, because two readers of a call's requests would disturb each other.
+            for task in (running, *copies):
+                task.cancel()
+            results = await asyncio.gather(*copies, return_exceptions=True)
             await asyncio.gather(running, return_exceptions=True)
-        failures: list[BaseException] = []
         for result in results:
             if isinstance(result, StoredImage):
                 return self.known.note(result)
-            failures.append(result)
-        raise failures[0]
+        raise next(each for each in results if isinstance(each, BaseException))
 
     async def _store(
         self, encoder: RemoteEncoder, digest: str, upload: Broadcast, number: int, deadline: Deadline
@@ -260,7 +262,7 @@ class Fleet:
         try:
             return await first_answer(
                 self.candidates(digest, deadline, waits=not known),
-                lambda encoder: encoder.handshake(self.expected, deadline),
+                lambda encoder, allowed: encoder.handshake(self.expected, allowed),
             )
         except EncoderUnavailable:
             if not known:
@@ -282,7 +284,7 @@ class Fleet:
         try:
             placed = await first_answer(
                 self.candidates(wanted.digest, deadline, waits=known is None),
-                lambda encoder: encoder.place(wanted, deadline, stored_only),
+                lambda encoder, allowed: encoder.place(wanted, allowed, stored_only),
             )
         except EncoderUnavailable:
             if known is None:
@@ -310,6 +312,14 @@ class Fleet:
         except FoveaError:
             return EncoderStatus(encoder.address, None, False)
         return EncoderStatus(encoder.address, info, info.model == self.expected)
+
+
+async def _one_or_all(copies: Sequence[asyncio.Task[StoredImage]], allowed: Deadline) -> None:
+    """Wait until all have ended; once an attempt should give way, only until one has succeeded."""
+    patience_s = allowed.patience_s
+    _, running = await asyncio.wait(copies, timeout=None if patience_s == inf else patience_s)
+    while running and not any(copy.done() and copy.exception() is None for copy in copies):
+        _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _closed(encoders: Sequence[RemoteEncoder]) -> list[RemoteEncoder]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import grpc
@@ -128,7 +129,7 @@ class Link:
             )
             reply = _result(call)
             if at_most is None:  # the call that reads the count must not wait for a count
-                reply = (self._work if works else self._silence).wait(reply)
+                reply = _within(self._work if works else self._silence, deadline).wait(reply)
             return self._parsed(await self._answered(reply, deadline), parse)
 
     async def send(
@@ -144,7 +145,7 @@ class Link:
         with self._traced(method) as carried:
             call = make(timeout=deadline.timeout(), metadata=(*self._metadata(), *carried))
             reply = asyncio.ensure_future(_result(call))
-            feeding = asyncio.ensure_future(self._answered(self._feed(call, messages), deadline))
+            feeding = asyncio.ensure_future(self._answered(self._feed(call, messages, deadline), deadline))
             try:
                 await asyncio.wait({reply, feeding}, return_when=asyncio.FIRST_COMPLETED)
                 if feeding.done():
@@ -164,11 +165,11 @@ class Link:
         with self._traced(method) as carried:
             metadata = (*self._metadata(tenant), *carried)
             call = make(request, timeout=deadline.timeout(), metadata=metadata)
-            timeout = self._work
+            timeout = _within(self._work, deadline)
             try:
                 while (data := await self._answered(timeout.wait(call.read()), deadline)) is not grpc.aio.EOF:
                     yield data
-                    timeout = self._silence
+                    timeout = _within(self._silence, deadline)
             finally:
                 call.cancel()  # a no-op if the call has ended
 
@@ -195,14 +196,22 @@ class Link:
         self.trip()
         return self._unavailable(f"has made no progress for {self._limit_s:g} s", limit=f"{self._limit_s:g}")
 
+    def _overdue(self) -> EncoderUnavailable:
+        """The error for an attempt that leaves the rest of the time to another encoder. This encoder may be
+        well: the caller may have little time.
+        """
+        return self._unavailable("has made no progress in its share of the time")
+
     def _unary(self, method: str) -> Any:
         return self._channel.unary_unary(f"{SERVICE}/{method}", request_serializer=_serialized)
 
-    async def _feed(self, call: grpc.aio.StreamUnaryCall, messages: AsyncIterator[Message]) -> None:
+    async def _feed(
+        self, call: grpc.aio.StreamUnaryCall, messages: AsyncIterator[Message], deadline: Deadline
+    ) -> None:
         """Send the messages. Returns early if the call has ended; its status tells the cause."""
         async for message in messages:
             with suppress(*_ENDED):
-                await self._silence.wait(call.write(message))
+                await _within(self._silence, deadline).wait(call.write(message))
             if call.done():
                 return
         with suppress(*_ENDED):
@@ -211,8 +220,9 @@ class Link:
     async def _answered(self, work: Awaitable[T], deadline: Deadline) -> T:
         try:
             return await work
-        except NoProgress:
-            raise self.silent() from None
+        except NoProgress as error:
+            gives_way = not error.dead and _within(self._silence, deadline) is not self._silence
+            raise (self._overdue() if gives_way else self.silent()) from None
         except grpc.aio.AioRpcError as error:
             raise self._failure(error, deadline) from error
 
@@ -276,6 +286,12 @@ class Link:
 
     def _unavailable(self, what: str, **facts: str) -> EncoderUnavailable:
         return EncoderUnavailable(f"an encoder {what}", violations=(), retry_after_s=RETRY_AFTER_S, **facts)
+
+
+def _within(timeout: ProgressTimeout, deadline: Deadline) -> ProgressTimeout:
+    """The timeout itself, unless the attempt must give way sooner."""
+    patience_s = deadline.patience_s
+    return timeout if patience_s >= timeout.limit_s else replace(timeout, limit_s=patience_s)
 
 
 async def _result(call: Awaitable[T]) -> T:

@@ -33,9 +33,11 @@ class EncoderPool:
         addresses: Iterable[str] = (),
         limit_s: float = LIMIT_S,
         credentials: ClientCredentials | None = None,
+        checks_digest: bool = False,
     ) -> None:
         """`fleet` has no encoders yet."""
         self._limit_s = limit_s
+        self._checks_digest = checks_digest
         self._credentials = credentials or ClientCredentials()
         self._fleet = fleet
         self._known = KnownByTenant()
@@ -62,7 +64,11 @@ class EncoderPool:
 
     def _encoder(self, address: str) -> RemoteEncoder:
         return RemoteEncoder(
-            address, self._limit_s, self._credentials, replaceable=lambda: self._others_up(address)
+            address,
+            self._limit_s,
+            self._credentials,
+            replaceable=lambda: self._others_up(address),
+            checks_digest=self._checks_digest,
         )
 
     def _others_up(self, address: str) -> bool:

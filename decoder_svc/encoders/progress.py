@@ -27,7 +27,11 @@ LONGEST = 10
 
 
 class NoProgress(Exception):
-    """No progress within the limit, or no sign of life."""
+    """No progress within the limit, or no sign of life: `dead`."""
+
+    def __init__(self, dead: bool) -> None:
+        super().__init__(f"no progress, dead: {dead}")
+        self.dead = dead
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,8 @@ class ProgressTimeout:
     async def _until_done(self, task: asyncio.Future[T]) -> None:
         began = progressed = time.monotonic()
         unanswered, last_count = 0, None
-        check_s = min(CHECK_S, self.limit_s / 2)
-        while not (await asyncio.wait({task}, timeout=PROMPT_S if self.replaceable() else check_s))[0]:
+        least_s, most_s = min(PROMPT_S, self.limit_s / 4), min(CHECK_S, self.limit_s / 2)
+        while not (await asyncio.wait({task}, timeout=least_s if self.replaceable() else most_s))[0]:
             count = await self._count()
             unanswered = unanswered + 1 if count is None else 0
             if count is not None:
@@ -66,7 +70,7 @@ class ProgressTimeout:
             late = now - progressed >= self.limit_s or now - began >= LONGEST * self.limit_s
             dead = unanswered >= (1 if self.replaceable() else DEAD_CHECKS)
             if (dead or late) and not task.done():
-                raise NoProgress
+                raise NoProgress(dead)
 
     async def _count(self) -> int | None:
         if not self.replaceable():

@@ -18,6 +18,7 @@ from functools import partial
 from google.protobuf.message import DecodeError
 
 from decoder_svc.encoders.checks import (
+    check_digest,
     check_finite,
     check_header,
     check_placement,
@@ -50,6 +51,7 @@ from fovea.contract.rows import RowLayout, layout_from_proto
 from fovea.contract.text import ImageText, text_from_proto
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2 as pb
+from fovea.hashing import RunningDigest
 
 UPLOAD_CHUNK = 1024 * 1024
 HANDSHAKE_S = 5.0
@@ -98,8 +100,10 @@ class RemoteEncoder:
         limit_s: float = LIMIT_S,
         credentials: ClientCredentials | None = None,
         replaceable: Callable[[], bool] = lambda: False,
+        checks_digest: bool = False,
     ) -> None:
         self.address = address
+        self.checks_digest = checks_digest
         access = credentials or ClientCredentials()
         self.link = Link(address, limit_s, self._completed, self._serves, self.forget, access, replaceable)
         self.known: EncoderInfo | None = None
@@ -304,6 +308,7 @@ class WireFetch:
         self._wanted = wanted
         self._deadline = deadline
         self._stream = RowStream(partial(mismatch, wanted))
+        self._received = RunningDigest()
         self._opened = self._started = 0.0
 
     async def chunks(self) -> AsyncGenerator[RowChunk, None]:
@@ -316,6 +321,8 @@ class WireFetch:
                     yield chunk
                 last = chunk or last  # the last chunk waits for the summary, so that the report is complete
         self._stream.end()
+        if self._encoder.checks_digest:
+            await check_digest(self._wanted, self._received, self.report.rows_digest)
         if last is not None:
             yield last
 
@@ -340,6 +347,8 @@ class WireFetch:
         elif event is not None:
             check_finite(self._wanted, event.first_row, event.data)
             self.report.wire_bytes += len(event.data)
+            if self._encoder.checks_digest:
+                self._received.add(event.data)
             return RowChunk(event.first_row, event.rows, event.data, event.xxh3)
         return None
 

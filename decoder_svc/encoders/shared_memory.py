@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import structlog
 import xxhash
 
-from decoder_svc.encoders.checks import changed, check_finite, mismatch
+from decoder_svc.encoders.checks import changed, check_digest, check_finite, mismatch
 from decoder_svc.encoders.remote import RemoteEncoder, WireFetch
 from decoder_svc.encoders.source import FetchReport, LeasedRows, RowFetch, RowRequest
 from decoder_svc.engine.protocol import RowChunk
@@ -26,6 +26,7 @@ from fovea.arena import ArenaUnusable, OpenArena
 from fovea.contract.errors import ArenaFull, EncoderUnavailable, NotServed, RowsMismatch
 from fovea.contract.rows import RowOrigin
 from fovea.deadline import Deadline
+from fovea.hashing import RunningDigest
 
 PAUSE_S = 30.0
 """Pause after an arena could not be read."""
@@ -85,6 +86,7 @@ class SharedMemoryFetch:
     deadline: Deadline
     report: FetchReport = field(default_factory=FetchReport)
     _next: int = 0
+    _received: RunningDigest = field(default_factory=RunningDigest)
 
     async def chunks(self) -> AsyncGenerator[RowChunk, None]:
         arena = self.same_host.arena_of(self.encoder)
@@ -120,7 +122,11 @@ class SharedMemoryFetch:
             self.report.asked, self.report.received = leased.asked, started
             for check in leased.checks:
                 chunk = self._copied(arena, leased, check)
+                if self.encoder.checks_digest:
+                    self._received.add(chunk.data)
                 if self._next == self.wanted.rows:
+                    if self.encoder.checks_digest:
+                        await check_digest(self.wanted, self._received, leased.summary.rows_digest)
                     self.report.transfer_ms = (time.monotonic() - started) * 1000
                     self.same_host.reads += 1
                     self.encoder.release(leased.lease, self.wanted.tenant)

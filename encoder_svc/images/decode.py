@@ -22,7 +22,7 @@ from fovea.images import Drawn, Still, shown
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 """(height, width, 3), oriented as a viewer shows it."""
 
-PIXELS_REVISION = 2
+PIXELS_REVISION = 3
 """Raise it when files decode to other pixels or when other files are refused. Facts of images stored under an
 older revision are then ignored. Rows stay valid, because their keys name the pixels.
 """

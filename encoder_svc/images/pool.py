@@ -7,11 +7,10 @@ earlier image may have damaged it. For a single event loop.
 
 from __future__ import annotations
 
-import asyncio
-
 from encoder_svc.errors import DecodingUnavailable, ReadingUnavailable
 from encoder_svc.images.refused import LIMITED, RefusedImages
 from encoder_svc.images.replies import Reply, Value
+from encoder_svc.images.turns import WorkerTurns
 from encoder_svc.store.keys import UploadKey
 from fovea.nursery.frames import FrameInvalid
 from fovea.nursery.process import Child, ChildDied, NurseryProcess
@@ -24,17 +23,17 @@ Unavailable = type[DecodingUnavailable] | type[ReadingUnavailable]
 
 
 class WorkerPool:
-    """Runs up to `workers` workers of a nursery. Callers beyond that wait in order.
+    """Runs workers of a nursery, as many as there are `turns`.
 
     `unavailable` is raised if the nursery has died twice, or is closed.
     """
 
     def __init__(
-        self, nursery: NurseryProcess, workers: int, refused: RefusedImages, unavailable: Unavailable
+        self, nursery: NurseryProcess, turns: WorkerTurns, refused: RefusedImages, unavailable: Unavailable
     ) -> None:
         self._nursery = nursery
         self._idle: list[Child] = []
-        self._turns = asyncio.Semaphore(workers)
+        self._turns = turns
         self._refused = refused
         self._unavailable = unavailable
         self._closed = False
@@ -50,17 +49,17 @@ class WorkerPool:
             child.close()
         self._nursery.close()
 
-    async def run(self, key: UploadKey, data: bytes, reply: Reply[Value]) -> Value:
+    async def run(self, key: UploadKey, data: bytes | memoryview, reply: Reply[Value]) -> Value:
         """The reply of a worker about the image. Raises what the reply raises, and the error of an image that
         ends workers.
         """
-        async with self._turns:
+        async with self._turns.turn(key.tenant.hex(), len(data)):
             try:
                 return await self._attempted(key, data, reply)
             except ChildDied:  # the nursery died, with all of its children
                 return await self._attempted(key, data, reply, last=True)
 
-    async def _attempted(self, key: UploadKey, data: bytes, reply: Reply[Value], last: bool = False) -> Value:
+    async def _attempted(self, key: UploadKey, data: bytes | memoryview, reply: Reply[Value], last: bool = False) -> Value:
         """Try until a worker replies or the image is refused. Raises ChildDied if the nursery died."""
         while True:
             self._refused.check(key)
@@ -80,7 +79,7 @@ class WorkerPool:
             if status in LIMITED:
                 raise self._refused.error(key)
 
-    async def _turn(self, data: bytes, reply: Reply[Value]) -> Value:
+    async def _turn(self, data: bytes | memoryview, reply: Reply[Value]) -> Value:
         worker = self._worker()
         header = await worker.ask({"task": reply.task}, data, reply.receive)
         try:

@@ -8,6 +8,7 @@ from encoder_svc.errors import ReadingUnavailable
 from encoder_svc.images.limits import ImageLimits
 from encoder_svc.images.pool import WorkerPool
 from encoder_svc.images.refused import Deaths, RefusedImages
+from encoder_svc.images.turns import WorkerTurns
 from encoder_svc.reading.engine import ReaderIdentity
 from encoder_svc.reading.replies import TextReply
 from encoder_svc.store.keys import UploadKey
@@ -42,7 +43,8 @@ class TextReader(WorkerPool):
     ) -> None:
         settings = {"reader": identity.name, "max_bytes": limits.max_bytes, "images": asdict(images)}
         nursery = NurseryProcess(module, settings, child)
-        super().__init__(nursery, limits.workers, RefusedImages(child, deaths=_DEATHS), ReadingUnavailable)
+        turns = WorkerTurns(limits.workers, several_tenants=False)  # the queue is shared between tenants before
+        super().__init__(nursery, turns, RefusedImages(child, deaths=_DEATHS), ReadingUnavailable)
         self.identity = identity
         self.limits = limits
 

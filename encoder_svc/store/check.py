@@ -1,9 +1,10 @@
 """The check of a data file, in a process of its own: see `inspection`.
 
 `python -m encoder_svc.store.check FILE LIMITS NICENESS` prints nothing for a sound file and a line for a
-damaged file. First py-lmdb's verifier walks the tree and free-list pages and the header of each
-overflow extent, not the values, and never passes the file to LMDB. Only a file that is sound so far is opened
-and audited. The process sets its own limits, so that nothing outlives a killed parent for long.
+damaged file. It exits with 1 if the check itself is defective, which says nothing of the file. First
+py-lmdb's verifier walks the tree and free-list pages and the header of each overflow extent, not the values,
+and never passes the file to LMDB. Only a file that is sound so far is opened and audited. The process sets
+its own limits, so that nothing outlives a killed parent for long.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import resource
 import signal
+import struct
 import sys
 from pathlib import Path
 
@@ -25,13 +27,30 @@ from encoder_svc.store.partition import Partition
 from fovea.nursery.limits import ChildLimits, limit_memory
 
 PARTITIONS = ("rows", "uploads")
+_RAISED_BY_CONTENT = (
+    MemoryError,
+    RecursionError,
+    ArithmeticError,
+    LookupError,
+    ValueError,
+    struct.error,
+    OSError,
+)
 
 
 def main(file: Path, limits: ChildLimits, niceness: int) -> None:
     os.nice(niceness)
     signal.setitimer(signal.ITIMER_REAL, limits.patience_s)
     limits.impose()
-    print(_structure(file) or _audit(file), end="")
+    print(_damage(file), end="")
+
+
+def _damage(file: Path) -> str:
+    """Raises what no content of a file explains, such as an ImportError: a defect of the check."""
+    try:
+        return _structure(file) or _audit(file)
+    except _RAISED_BY_CONTENT as error:
+        return f"{type(error).__name__} while it was read"
 
 
 def _structure(file: Path) -> str:

@@ -31,6 +31,9 @@ _PAGE_BYTES_AT_LEAST = 256
 _CPU_S = 5.0
 _CPU_S_PER_GIB = 30.0
 
+# Signals that LMDB raises on damaged pages. Others, such as SIGKILL, come from outside.
+_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
+
 _log = structlog.get_logger(__name__)
 
 
@@ -46,8 +49,9 @@ class Inspection:
     def find_damage(self, data_file: Path, serving: bool = False, niceness: int = 0) -> str | None:
         """Why the file is unusable; None if it is sound, empty or absent, or if the check was stopped.
 
-        A check above its CPU time counts as damage. So does a check that hangs, except while serving: the
-        file is in use already. OSError if no child starts.
+        A check that crashes or takes more than its CPU time counts as damage. So does a check that hangs,
+        except while serving: the file is in use already. A check that ends by a defect of its own, or is
+        killed, is logged and says nothing: a sound cache must not be lost to it. OSError if no child starts.
         """
         if not data_file.exists():
             return None
@@ -77,7 +81,7 @@ class Inspection:
                 return None
             self._stopped = False
             self._running = _start(data_file, json.dumps(asdict(limits)), niceness)
-        output, _ = self._running.communicate()
+        output, errors = self._running.communicate()
         with self._lock:
             status, self._running = self._running.returncode, None
         if self._stopped:
@@ -86,8 +90,11 @@ class Inspection:
             return f"the data file is damaged: {output.strip()}" if output else None
         if status == -signal.SIGPROF:
             return f"the check of the data file took more than {limits.cpu_s:.0f} s of CPU"
+        if -status in _CRASHES:
+            return f"the check of the data file was ended by {signal.Signals(-status).name}"
         if status != -signal.SIGALRM:
-            return f"the check of the data file ended with status {status}"
+            _log.error("store_check_failed", status=status, detail=errors.strip().rpartition("\n")[2])
+            return None
         if serving:
             _log.warning("store_check_unfinished", limit_s=limits.patience_s)
             return None
@@ -99,7 +106,7 @@ def _start(*arguments: object) -> subprocess.Popen[str]:
         [sys.executable, "-P", "-m", _MODULE, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
         errors="replace",
         # This process may have found the package by other means than the installation.

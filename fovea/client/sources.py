@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, Union
 
-from fovea.contract.errors import InvalidArgument
+from fovea.contract.errors import ImageFormatNotSupported, InvalidArgument
 from fovea.contract.ids import is_digest
 from fovea.images.orientation import of_exif, turned
 
@@ -52,6 +52,18 @@ class ImageFileTooLarge(ImageSourceInvalid):
     def __init__(self, name: Path | str) -> None:
         super().__init__(
             f"{name} has more than {MOST_BYTES:,} bytes, the limit for an image", limit=MOST_BYTES
+        )
+
+
+class PdfIsNoImage(ImageSourceInvalid):
+    """A PDF in place of an image. The reason is that of the services, which have no reader of PDFs."""
+
+    reason = ImageFormatNotSupported.reason
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name or 'the file'} is a PDF, not an image: fovea.client.pdf.pages(...) draws its pages,"
+            " and `fovea ask` does so by itself"
         )
 
 
@@ -102,12 +114,9 @@ def is_source(value: object) -> bool:
 
 
 def refuse_pdf(first_bytes: bytes, name: str) -> None:
-    """Raises ImageSourceInvalid if the bytes begin like a PDF."""
+    """Raises PdfIsNoImage if the bytes begin like a PDF."""
     if first_bytes.lstrip().startswith(_PDF):
-        raise ImageSourceInvalid(
-            f"{name or 'the file'} is a PDF, not an image: fovea.client.pdf.pages(...) draws its pages,"
-            " and `fovea ask` does so by itself"
-        )
+        raise PdfIsNoImage(name)
 
 
 def path_of(text: str) -> Path:

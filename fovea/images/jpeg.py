@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -21,7 +22,7 @@ from fovea.contract.errors import ImageCorrupt
 from fovea.images import metadata
 from fovea.images.still import Drawn, Still, flat, loaded
 
-MOST_SEGMENTS = 100_000
+MOST_SEGMENTS = 20_000
 """A file of 32 MiB holds 512 full segments; unbounded empty segments would cost seconds of CPU."""
 
 _START, _END, _SCAN, _TEMPORARY = 0xD8, 0xD9, 0xDA, 0x01
@@ -45,8 +46,7 @@ Coefficient = tuple[int, int]
 """A component id, and an index in zigzag order; 0 stands for all in sequential scans."""
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """`body` excludes the length. For a scan, `data` is the entropy-coded data after it."""
 
     marker: int
@@ -179,7 +179,7 @@ def _segments(data: bytes) -> Iterator[Segment]:
 
 def _filled(scan: Segment) -> Segment:
     """Append filler to the data of each restart interval."""
-    return replace(scan, data=_END_OF_DATA.sub(lambda end: _FILLER + end[0], scan.data))
+    return scan._replace(data=_END_OF_DATA.sub(lambda end: _FILLER + end[0], scan.data))
 
 
 def _file(segments: Sequence[Segment]) -> bytes:

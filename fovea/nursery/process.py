@@ -54,7 +54,7 @@ class Child:
         data.setblocking(False)
         status.setblocking(False)
 
-    async def ask(self, header: Header, body: bytes, receive: Receive) -> Header:
+    async def ask(self, header: Header, body: bytes | memoryview, receive: Receive) -> Header:
         """The header of the child's reply. Its raw bytes are where `receive` put them.
 
         Raises ChildDied, and FrameInvalid for a reply that is no message. Whatever ends the call closes the
@@ -90,7 +90,7 @@ class Child:
         self._data.close()
         self._status.close()
 
-    async def _exchange(self, header: Header, body: bytes, receive: Receive) -> Header:
+    async def _exchange(self, header: Header, body: bytes | memoryview, receive: Receive) -> Header:
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(self._data, frames.packed(header, len(body)))
         await loop.sock_sendall(self._data, body)

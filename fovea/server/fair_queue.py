@@ -12,12 +12,14 @@ import heapq
 import itertools
 import math
 from collections import deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 W = TypeVar("W", bound="Waiter")
+MayBegin = Callable[[str], bool]
+"""Whether a tenant may have another call past the queue."""
 MIN_RETRY_S, MAX_RETRY_S = 0.5, 60.0
 LEFT = 16  # calls that have left and are kept, besides as many as wait
 EDGE = 0.5
@@ -121,6 +123,10 @@ class _Tenant(Generic[W]):
         return sum(len(line.waiters) for line in self.lines.values())
 
 
+def _always(tenant: str) -> bool:
+    return True
+
+
 class FairQueue(Generic[W]):
     """Calls that wait. Every method is quick, also with thousands of calls."""
 
@@ -204,16 +210,17 @@ class FairQueue(Generic[W]):
             self._by_start = [entry for entry in self._by_start if entry[2].line is not None]
             heapq.heapify(self._by_start)
 
-    def peek(self) -> W | None:
-        """The call that `take` returns next. Drop late calls first."""
-        if not self._tenants:
+    def peek(self, may_begin: MayBegin = _always) -> W | None:
+        """The call that `take` returns next, of the tenants that may begin. Drop late calls first."""
+        tenants = [name for name in self._tenants if may_begin(name)]
+        if not tenants:
             return None
-        tenant = self._tenants[self._turns.next(self._tenants)]
+        tenant = self._tenants[self._turns.next(tenants)]
         return tenant.lines[tenant.turns.next(tenant.lines)].waiters[0]
 
-    def take(self) -> W | None:
+    def take(self, may_begin: MayBegin = _always) -> W | None:
         """The next call, which leaves the queue."""
-        waiter = self.peek()
+        waiter = self.peek(may_begin)
         if waiter is not None and waiter.line is not None:
             self._turns.charge(waiter.tenant, waiter.cost)
             self._tenants[waiter.tenant].turns.charge(waiter.line, waiter.cost)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import mmap
+import os
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from bench.economics.rescue import PeakMemory
 from bench.parts import raw_socket
 from bench.parts.photo import photo, photos
 from bench.serving import endless
 from bench.turns import time_in_turns, turns
+from decoder_svc.engine.protocol import Delta, EngineTimings, Usage
 from standin import model_dir
 
 
@@ -66,3 +71,29 @@ def test_an_endless_checkpoint_differs_in_its_end_token_alone(tmp_path: Path) ->
     assert differing == ["generation_config.json"]
     generation = json.loads((folder / "generation_config.json").read_text())
     assert generation["eos_token_id"] == json.loads((folder / "config.json").read_text())["video_token_id"]
+
+
+async def deltas(*token_ids: tuple[int, ...]) -> AsyncGenerator[Delta, None]:
+    for ids in token_ids:
+        yield Delta(ids, "", Usage(1, 0, len(ids)), EngineTimings())
+
+
+async def test_the_first_token_of_a_bench_is_not_the_admission() -> None:
+    in_process = pytest.importorskip("bench.parts.in_process")
+    assert (await in_process.first_token(deltas((), (7,), (8,)))).token_ids == (7,)
+    with pytest.raises(RuntimeError):
+        await in_process.first_token(deltas(()))
+
+
+def test_a_peak_of_memory_is_one_since_its_measure_began() -> None:
+    """Not that of an earlier phase of the bench."""
+
+    def take(size: int) -> None:
+        with mmap.mmap(-1, size) as memory:
+            memory[:] = b"\1" * size
+
+    take(256 << 20)
+    peak = PeakMemory([os.getpid()])
+    assert peak.bytes() < 128 << 20
+    take(192 << 20)
+    assert peak.bytes() > 150 << 20

@@ -104,3 +104,29 @@ async def test_a_service_that_is_stopped_while_it_loads_ends(
     await first.stop()
     assert first.task.done()
     assert second.task.done()
+
+
+async def test_the_tower_loads_while_the_store_is_checked(
+    checkpoint: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the start of an encoder takes the time of both."""
+    from encoder_svc import app
+    from encoder_svc.vision.tower import Tower
+
+    loaded, load, open_store = threading.Event(), Tower.load, app._open_store
+
+    def noted_load(*args: Any) -> Any:
+        loaded.set()
+        return load(*args)
+
+    def late_open_store(config: Any) -> Any:
+        assert loaded.wait(60), "the tower does not load before the store is open"
+        return open_store(config)
+
+    monkeypatch.setattr(Tower, "load", noted_load)
+    monkeypatch.setattr(app, "_open_store", late_open_store)
+    service = encoder(checkpoint("moe"), tmp_path)
+    try:
+        await service.until_ready()
+    finally:
+        await service.stop()

@@ -217,6 +217,36 @@ async def test_at_most_max_preparing_requests_prepare_and_the_first_token_frees_
     await third
 
 
+async def test_a_tenant_prepares_at_most_as_many_requests_as_there_are_free_places() -> None:
+    """Otherwise requests that prepare for minutes keep the requests of other tenants from being begun."""
+    stage = Stage(Places(max_running=8, max_preparing=4, queue=QueueLimits(calls=20, several_tenants=True)))
+    flood = [stage.ask(f"flood {number}", tenant="flood") for number in range(4)]
+    await settled()
+    assert stage.begun == ["flood 0", "flood 1"]
+    others = [stage.ask(name, tenant=name) for name in ("acme", "other")]
+    await settled()
+    assert stage.begun[2:] == ["acme", "other"]
+    stage.ends["acme"].set()
+    await settled()
+    assert len(stage.begun) == 4, "one place is left to yet another tenant"
+    stage.ends["flood 0"].set()
+    await settled()
+    assert stage.begun[4:] == ["flood 2"]
+    for end in stage.ends.values():
+        end.set()
+    await asyncio.gather(*flood, *others)
+
+
+async def test_a_tenant_alone_has_every_preparing_place_where_there_are_no_tokens() -> None:
+    stage = Stage(Places(max_running=8, max_preparing=4, queue=QueueLimits(calls=20)))
+    flood = [stage.ask(f"flood {number}", tenant="flood") for number in range(5)]
+    await settled()
+    assert len(stage.begun) == 4
+    for end in stage.ends.values():
+        end.set()
+    await asyncio.gather(*flood)
+
+
 async def test_a_computed_answer_that_is_not_read_holds_no_place() -> None:
     stage = Stage(Places(max_running=1, max_preparing=1, queue=QueueLimits(calls=10)))
     async with stage.admission.turn("t", WORK, Deadline()) as unread:

@@ -20,7 +20,7 @@ import pytest
 import xxhash
 
 from decoder_svc.admission import Admission, Places, Work
-from decoder_svc.answer import Answerer, ModelFacts
+from decoder_svc.answer import THINNED_AT_ONCE, Answerer, ModelFacts
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.cost import PrefillCost
 from decoder_svc.budget.pressure import Pressure
@@ -341,6 +341,30 @@ async def test_a_call_that_is_cut_while_it_compares_images_has_spent_their_rows(
     assert [image.wire_bytes > 0 for image in used.receipt.images] == [True, False]
 
 
+async def test_few_requests_at_once_hold_the_rows_of_all_their_images(stage: Stage) -> None:
+    """Thinning needs every row of a request. The second image of each of these never arrives."""
+    asked = ask("a", "b", near_repeats=0.4)
+    stage.encoder.stuck_digest = asked.images[1].digest
+
+    async def use(fleet: Fleet) -> list[str]:
+        async def answer(asked: ChatRequest) -> None:
+            async for _ in stage.answerer.answer(asked, fleet, Deadline.after(60), RequestUsage()):
+                pass
+
+        held = [asyncio.create_task(answer(asked)) for _ in range(THINNED_AT_ONCE + 2)]
+        async with asyncio.timeout(30):
+            while stage.encoder.calls.count("encode") < 2 * THINNED_AT_ONCE:
+                await asyncio.sleep(0.01)
+            await answer(ask("c"))
+        for task in held:
+            task.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
+        return stage.encoder.calls
+
+    calls = await stage._with_fleet(use)
+    assert calls.count("encode") == 2 * THINNED_AT_ONCE + 1
+
+
 async def test_a_full_queue_refuses_before_any_encode(stage: Stage) -> None:
     async with AsyncExitStack() as held:
         for _ in range(stage.admission.places.most):
@@ -575,6 +599,7 @@ async def test_a_size_can_be_counted_and_what_depends_on_pixels_has_bounds(stage
 async def test_a_stored_image_is_counted_exactly_or_within_bounds(stage: Stage) -> None:
     counted = await stage.count(ask("a", flat_tolerance=0))
     assert (counted.visual_tokens, counted.exact) == (24, True)
+    assert counted.row_bytes == 24 * LAYOUT.row_bytes, "in the dtype of the encoder, not in bf16"
     stage.encoder.known = False
     bounded = await stage.count(ask("a", flat_tolerance=0))
     assert (bounded.visual_tokens, bounded.visual_tokens_min) == (48, 1)

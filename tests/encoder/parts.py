@@ -47,11 +47,11 @@ class CountingDecoder(Decoder):
 
     decodes = 0
 
-    async def facts(self, key: UploadKey, data: bytes) -> ImageFacts:
+    async def facts(self, key: UploadKey, data: bytes | memoryview) -> ImageFacts:
         self.decodes += 1
         return await super().facts(key, data)
 
-    async def pixels(self, key: UploadKey, data: bytes) -> Pixels:
+    async def pixels(self, key: UploadKey, data: bytes | memoryview) -> Pixels:
         self.decodes += 1
         return await super().pixels(key, data)
 

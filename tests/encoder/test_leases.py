@@ -105,6 +105,21 @@ async def test_only_its_tenant_releases_a_lease(leases: Any, encoder: FakeEncode
     assert leases.release(Tenant.of("t"), [leased.lease]) == 1
 
 
+async def test_a_slot_that_is_dropped_while_it_is_filled_is_not_reused_before_its_lease_ends(
+    leases: Any, encoder: FakeEncoder
+) -> None:
+    first = asyncio.create_task(leases.lease(make_job(b"t")))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    leases.drop(lambda key: key.tenant == b"t" * 16)
+    second = asyncio.create_task(leases.lease(make_job(b"u")))
+    encoder.go.set()
+    dropped, other = await first, await second
+    assert dropped.offset != other.offset
+    assert leases.release(Tenant.of("t"), [dropped.lease]) == 1
+    assert leases.use() == ArenaUse(len(DATA), 1)
+
+
 async def test_rows_of_an_image_that_was_deleted_meanwhile_leave_their_slot(
     leases: Any, encoder: FakeEncoder
 ) -> None:

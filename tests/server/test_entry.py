@@ -135,6 +135,29 @@ run(serve(), "encoder", ())
 """
 
 
+IMPORTING = """
+import os, runpy, signal, sys, types
+
+def prepare(name):
+    os.kill(os.getpid(), signal.SIGINT)  # in the middle of the imports
+    for _ in range(1000):
+        pass
+    print("went on")
+
+entry = types.ModuleType("fovea.server.entry")
+entry.prepare = prepare
+sys.modules["fovea.server.entry"] = entry
+runpy.run_module(sys.argv[1], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_an_interrupt_while_a_service_imports_its_modules_leaves_no_traceback(module: str) -> None:
+    command = [sys.executable, "-c", IMPORTING, f"{module}.__main__"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
 def test_a_process_that_is_stopped_while_it_loads_does_not_wait_for_the_weights() -> None:
     done = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "closed", "")

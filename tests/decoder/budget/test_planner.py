@@ -18,6 +18,7 @@ from fovea.contract.plan import Reducer
 from fovea.geometry import DEFAULT_MAX_PIXELS, MAX_ASPECT, Geometry
 from fovea.planning.detail import ImageTraits
 from fovea.planning.sizes import largest_for_all as largest_max_pixels
+from fovea.planning.sizes import stands
 
 PUBLISHED = Geometry()
 SMALL = Geometry(min_pixels=4 * 1024, max_pixels=64 * 1024)
@@ -118,6 +119,31 @@ def test_a_budget_counts_sent_rows_and_every_occurrence() -> None:
     assert (once.planned.tokens, once.sent) == (775, 388)
     (twice,) = plan([ImageTraits(1000, 800, times=2)], half, PUBLISHED)
     assert 190 <= twice.sent <= 200
+
+
+def test_frames_of_a_size_are_planned_alike_so_that_near_repeats_are_found() -> None:
+    """A split of a budget gives some of them more than others."""
+    frames = [ImageTraits(1280, 720)] * 7
+
+    def grids(**budget: Any) -> set[tuple[int, int, int]]:
+        return {each.planned.grid_thw for each in planned(*frames, max_visual_tokens=900, **budget)}
+
+    assert len(grids()) > 1
+    assert len(grids(near_repeats=0.9)) == 1
+
+
+@given(images=small_sizes, limit=st.integers(1, 60))
+def test_the_size_that_an_exceeded_budget_names_is_not_changed_by_the_processor(
+    images: list[tuple[int, int]], limit: int
+) -> None:
+    refuse = ServerBudget(SMALL.max_pixels, max_visual_tokens=limit, on_over_budget=OnOverBudget.REFUSE)
+    try:
+        plan([ImageTraits(*size) for size in images], refuse, SMALL)
+    except VisualBudgetExceeded as error:
+        fits = int(error.metadata["fits"])
+        planned = [SMALL.plan(*size, fits) for size in images if fits]
+        assert all(stands(each, SMALL) for each in planned)
+        assert sum(each.tokens for each in planned) <= limit
 
 
 def test_over_budget_can_be_refused_and_says_what_fits() -> None:

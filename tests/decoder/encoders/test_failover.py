@@ -14,7 +14,13 @@ import xxhash
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.pool import EncoderPool
 from decoder_svc.errors import EncoderChanged, EncoderOutdated
-from fovea.contract.errors import EncoderUnavailable, ImageNotStored, ImageTooLarge, StoreFull
+from fovea.contract.errors import (
+    DeadlineExceeded,
+    EncoderUnavailable,
+    ImageNotStored,
+    ImageTooLarge,
+    StoreFull,
+)
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
 from fovea.server.status import abort
@@ -130,8 +136,8 @@ async def stream(*parts: bytes) -> AsyncIterator[bytes]:
         yield part
 
 
-async def rows_of(fleet: Fleet) -> bytes:
-    return b"".join([bytes(part.data) async for part in fleet.fetch(WANTED, DEADLINE).chunks()])
+async def rows_of(fleet: Fleet, deadline: Deadline = DEADLINE) -> bytes:
+    return b"".join([bytes(part.data) async for part in fleet.fetch(WANTED, deadline).chunks()])
 
 
 async def test_an_upload_is_stored_by_the_first_two() -> None:
@@ -204,6 +210,49 @@ async def test_rows_lost_in_the_middle_come_from_the_next_encoder(sent: int) -> 
         assert [part.first_row for part in chunks] == [0, 2, 4]
         assert fetch.report.rows_digest
     assert first.encodes == 1
+
+
+class Hung(Encoder):
+    """Gives signs of life, but its tower hangs: no image, no placement and no upload is ever answered."""
+
+    async def _hang(self, context) -> None:
+        await asyncio.Event().wait()
+
+    async def DescribeImage(self, request, context):
+        await self._hang(context)
+
+    async def PutImage(self, requests, context):
+        async for _ in requests:
+            pass
+        await self._hang(context)
+
+    async def Encode(self, request, context):
+        self.encodes += 1
+        for message in self.messages:
+            yield message
+        await self._hang(context)
+
+
+@pytest.mark.parametrize("sent", [0, 2])
+async def test_an_encoder_that_hangs_leaves_the_next_a_share_of_the_deadline(
+    sent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fovea.deadline.SPARED", 0.9)
+    first, second = Hung("a"), Encoder("b")
+    first.messages = good()[:sent]
+    second.stored[WANTED.digest] = b"x"
+    async with fleet_of(first, second) as fleet:
+        assert await rows_of(fleet, Deadline.after(8)) == DATA[:SIZE]
+        assert (await fleet.describe(WANTED.digest, Deadline.after(8))).encoder == second.address
+        assert (await fleet.put(WANTED.digest, stream(b"x"), Deadline.after(8))).encoder == second.address
+        assert not any(each.link.breaker.open for each in fleet.encoders.values()), "it may be well"
+
+
+async def test_without_another_encoder_the_whole_deadline_is_waited_and_the_error_is_ours() -> None:
+    async with fleet_of(Hung("a")) as fleet:
+        for ask in (rows_of(fleet, Deadline.after(1)), fleet.describe(WANTED.digest, Deadline.after(1))):
+            with pytest.raises(DeadlineExceeded):
+                await ask
 
 
 async def test_rows_that_differ_from_those_that_came_before_are_refused() -> None:

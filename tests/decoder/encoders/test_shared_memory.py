@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import xxhash
@@ -15,7 +19,8 @@ from decoder_svc.encoders.remote import RemoteEncoder
 from decoder_svc.encoders.shared_memory import PAUSE_S, SharedMemoryReader
 from decoder_svc.errors import EncoderChanged
 from fovea.arena import PAGE, Arena
-from fovea.contract.errors import ArenaFull, FoveaError, ImageNotStored
+from fovea.contract.errors import ArenaFull, FoveaError, ImageNotStored, RowsMismatch
+from fovea.contract.rows import digest
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
 from fovea.server.status import abort
@@ -100,6 +105,24 @@ async def fetched(encoder: Sharing, times: int = 1, same_host: SharedMemoryReade
         finally:
             await peer.close()
     return found
+
+
+@pytest.mark.parametrize("truth", [True, False])
+async def test_shared_rows_of_another_digest_are_refused_if_the_setting_says_so(
+    encoder: Sharing, truth: bool
+) -> None:
+    if truth:
+        encoder.lease.summary.rows_digest = digest(DATA[:SIZE])
+    async with served([encoder]):
+        peer = RemoteEncoder(encoder.address, checks_digest=True)
+        try:
+            await peer.info(Deadline.after(30))
+            fetch = SharedMemoryReader().fetch(peer, WANTED, Deadline.after(30))
+            with nullcontext() if truth else pytest.raises(RowsMismatch, match="digest is not that"):
+                assert b"".join([bytes(part.data) async for part in fetch.chunks()]) == DATA[:SIZE]
+        finally:
+            await peer.close()
+    assert encoder.released == ["lease"]
 
 
 async def test_rows_are_read_from_the_arena_and_the_lease_is_released(encoder: Sharing) -> None:
@@ -197,3 +220,23 @@ async def test_a_typed_error_of_a_lease_is_not_retried_over_grpc(encoder: Sharin
     with pytest.raises(FoveaError) as raised:
         await fetched(encoder)
     assert raised.value.reason == "IMAGE_NOT_STORED"
+
+
+def test_the_memory_of_an_arena_whose_encoder_has_restarted_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the encoder has another arena now, or none."""
+    monkeypatch.setattr(fovea.arena, "folder", lambda: tmp_path)
+    same_host, arenas = SharedMemoryReader(), [Arena(SIZE) for _ in range(2)]
+    encoder: Any = SimpleNamespace(address="e")
+    opened = []
+    for told in (arenas[0].id, arenas[1].id, ""):
+        encoder.arena = told
+        arena = same_host.arena_of(encoder)
+        assert (arena is not None) == bool(told)
+        del arena
+        gc.collect()
+        opened.append([each.id for each in gc.get_objects() if isinstance(each, fovea.arena.OpenArena)])
+    assert opened == [[arenas[0].id], [arenas[1].id], []]
+    for each in arenas:
+        each.close()

@@ -16,7 +16,7 @@ from fovea.contract.errors import EncoderMismatch, RowsMismatch, RowsNotFinite
 from fovea.contract.frames import ChunkFrame
 from fovea.contract.plan import EncodePlan
 from fovea.contract.row_stream import UNKNOWN_EVENTS, RowHeader, RowSummary, read_event
-from fovea.contract.rows import layout_to_proto
+from fovea.contract.rows import digest, layout_to_proto
 from fovea.deadline import Deadline
 from fovea.encoder.v1 import encoder_pb2
 from fovea.vision.v1 import rows_pb2
@@ -64,10 +64,10 @@ def good() -> Messages:
     ]
 
 
-async def fetched(messages: Messages) -> tuple[bytes, WireFetch]:
+async def fetched(messages: Messages, checks_digest: bool = False) -> tuple[bytes, WireFetch]:
     encoder = Streaming(messages)
     async with served([encoder]):
-        peer = RemoteEncoder(encoder.address)
+        peer = RemoteEncoder(encoder.address, checks_digest=checks_digest)
         try:
             fetch = peer.fetch(WANTED, Deadline.after(30))
             return b"".join([bytes(part.data) async for part in fetch.chunks()]), fetch
@@ -83,6 +83,18 @@ async def test_a_valid_stream_is_read_with_its_report() -> None:
     assert (report.origin, report.encoder, report.wire_bytes, report.row_bytes) == (
         "rows", "streaming", size, size,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("truth", [True, False])
+async def test_rows_of_another_digest_are_refused_if_the_setting_says_so(truth: bool) -> None:
+    messages = good()
+    if truth:
+        messages[-1].summary.rows_digest = digest(DATA[: ROWS * LAYOUT.row_bytes])
+        data, fetch = await fetched(messages, checks_digest=True)
+        assert (data, fetch.report.rows_digest) == (DATA[: len(data)], messages[-1].summary.rows_digest)
+        return
+    with pytest.raises(RowsMismatch, match="digest is not that of the rows"):
+        await fetched(messages, checks_digest=True)
 
 
 def _flipped(messages: Messages) -> None:

@@ -55,6 +55,18 @@ def test_lazy_greedy_is_greedy_to_the_last_bit(seed: int, count: int) -> None:
     assert (order.tolist(), gains.tolist()) == greedy(similar, saliency)
 
 
+@given(SEEDS, st.integers(2, 40))
+def test_uniform_patches_rank_last_however_much_attention_they_received(seed: int, count: int) -> None:
+    random = np.random.default_rng(seed)
+    uniform = np.arange(count) % 3 == 1
+    saliency = np.where(uniform, 1000, 1).astype(np.float32)
+    rows = random.normal(size=(count, 64)).astype(np.float32)
+    ranking = rankers.by_content(
+        Reducer.SCOPE, RankerInput(np.arange(count, dtype=np.int32), rows, saliency, uniform)
+    )
+    assert uniform[ranking.order].tolist() == sorted(uniform.tolist())
+
+
 @given(SEEDS, st.integers(1, 40))
 def test_divprune_takes_the_row_farthest_from_those_it_has(seed: int, count: int) -> None:
     rows, _ = drawn(seed, count)

@@ -444,6 +444,9 @@ def hang(*_, **__):
 def fail(*_, **__):
     raise MemoryError
 
+def crash(*_, **__):
+    limits.signal.raise_signal(limits.signal.SIGSEGV)
+
 check.verify = {what}
 limits._PATIENCE_S, limits._PATIENCE = {patience}, 0
 check.main(Path(sys.argv[1]), limits.ChildLimits(0.2, 2**30), 0)
@@ -455,7 +458,8 @@ check.main(Path(sys.argv[1]), limits.ChildLimits(0.2, 2**30), 0)
     [
         ("loop", 600, "more than 5 s of CPU", True),
         ("hang", 0.2, "longer than 80 s", False),
-        ("fail", 600, "status 1", True),
+        ("fail", 600, "MemoryError while it was read", True),
+        ("crash", 600, "ended by SIGSEGV", True),
     ],
 )
 def test_a_check_that_does_not_end_counts_as_damage(
@@ -475,6 +479,40 @@ def test_a_check_that_does_not_end_counts_as_damage(
     monkeypatch.setattr("encoder_svc.store.inspection._MODULE", "faulty_check")
     assert damage in (Inspection().find_damage(data_file) or "")
     assert (Inspection().find_damage(data_file, serving=True) is not None) == while_serving
+
+
+@pytest.mark.parametrize(
+    ("check", "status", "detail"),
+    [
+        ("import no_such_module", 1, "No module named 'no_such_module'"),
+        (CHECK.format(what="undefined", patience=600), 1, "name 'undefined' is not defined"),
+        (CHECK.format(what="lambda *_, **__: None.items", patience=600), 1, "no attribute 'items'"),
+        ("import signal\nsignal.raise_signal(signal.SIGKILL)", -9, ""),
+    ],
+)
+def test_a_check_that_fails_by_itself_costs_no_sound_store(
+    open_store: Opener,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    check: str,
+    status: int,
+    detail: str,
+) -> None:
+    """Such as a package that is replaced during an upgrade, or a kernel that is out of memory."""
+    store = open_store(LIMITS)
+    store.put(row_key(1), FIELDS, rows(1))
+    store.close()
+    (tmp_path / "defective_check.py").write_text(check)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("encoder_svc.store.inspection._MODULE", "defective_check")
+    with capture_logs() as lines:
+        store = open_store(LIMITS)
+    assert not store.stats().quarantined
+    assert same(store.get(row_key(1), FIELDS), rows(1))
+    (line,) = [line for line in lines if line["event"] == "store_check_failed"]
+    assert line["log_level"] == "error"
+    assert line["status"] == status
+    assert detail in line["detail"]
 
 
 def test_a_closed_inspection_starts_no_check(open_store: Opener, data_file: Path) -> None:

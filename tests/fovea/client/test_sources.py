@@ -12,7 +12,8 @@ import pytest
 from PIL import Image as Pillow
 
 from fovea.client import Image, Message, fit
-from fovea.client.sources import MOST_BYTES, ImageFileTooLarge, ImageSourceInvalid, content
+from fovea.client.sources import MOST_BYTES, ImageFileTooLarge, ImageSourceInvalid, PdfIsNoImage, content
+from fovea.contract.errors import ImageFormatNotSupported
 from fovea.images import opened, shown
 from tests.fovea.client.papers import pdf
 
@@ -144,6 +145,13 @@ def test_paths_that_are_not_images_get_advice(client, decoder, name):
     for given in (source, [source]):
         with pytest.raises(ImageSourceInvalid, match=words):
             client.ask("?", given)
+    assert decoder.calls == []
+
+
+def test_a_pdf_has_the_reason_of_the_services(client, decoder):
+    with pytest.raises(PdfIsNoImage) as caught:
+        client.put(pdf())
+    assert caught.value.reason == ImageFormatNotSupported.reason
     assert decoder.calls == []
 
 
