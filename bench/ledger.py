@@ -15,9 +15,7 @@ For all but the last, clients count from outside: they name every request, and r
 
 from __future__ import annotations
 
-import random
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench import bounds, postgres, runner
 from bench.host import side
@@ -96,8 +94,6 @@ def _exact(measure: Measure) -> Measure:
 
 def _count(value: int, n: int) -> Measure:
     return Measure("count", value, n, value, value, 0, "at most")
-
-
 
 
 if __name__ == "__main__":

@@ -230,7 +230,7 @@ class Fleet:
         """The text of an image by the first encoder in rank order that can read it."""
         return await first_answer(
             self.candidates(digest, deadline, waits=False),
-            lambda encoder: encoder.read_text(digest, deadline, stored_only),
+            lambda encoder, allowed: encoder.read_text(digest, allowed, stored_only),
         )
 
     async def layout(self, digests: Sequence[str], deadline: Deadline) -> RowLayout | None:

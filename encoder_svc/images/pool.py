@@ -59,7 +59,9 @@ class WorkerPool:
             except ChildDied:  # the nursery died, with all of its children
                 return await self._attempted(key, data, reply, last=True)
 
-    async def _attempted(self, key: UploadKey, data: bytes | memoryview, reply: Reply[Value], last: bool = False) -> Value:
+    async def _attempted(
+        self, key: UploadKey, data: bytes | memoryview, reply: Reply[Value], last: bool = False
+    ) -> Value:
         """Try until a worker replies or the image is refused. Raises ChildDied if the nursery died."""
         while True:
             self._refused.check(key)
