@@ -62,6 +62,7 @@ def test_every_locked_package_stands_in_the_bill_of_materials(boms: Path, lock: 
     assert listed == locked(lock)
 
 
+@pytest.mark.long
 def test_a_bill_of_materials_is_reproducible(boms: Path, tmp_path: Path) -> None:
     make_sbom(tmp_path)
     for name in LOCKS.values():

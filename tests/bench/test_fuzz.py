@@ -27,6 +27,7 @@ METHODS = fuzz._methods(encoder_pb2, decoder_pb2, health_pb2)
 CHECK = health_pb2.DESCRIPTOR.services_by_name["Health"].methods_by_name["Check"]
 
 
+@pytest.mark.long
 def test_every_rpc_gets_valid_and_malformed_requests() -> None:
     seen: dict[str, set[bool]] = {method.full_name: set() for method in METHODS}
 

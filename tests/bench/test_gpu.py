@@ -83,6 +83,7 @@ def test_a_token_that_the_reference_would_not_choose_is_seen(
     assert min(first.behind, second.behind) > gpu_run.TIES[torch.float32] * 100
 
 
+@pytest.mark.long
 def test_gpu_bench_imports_neither_services_nor_client_nor_store() -> None:
     listing = "import sys, bench.gpu; print(*sys.modules)"
     run = subprocess.run(

@@ -163,6 +163,7 @@ def test_a_process_that_is_stopped_while_it_loads_does_not_wait_for_the_weights(
     assert (done.returncode, done.stdout, done.stderr) == (0, "closed", "")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("module", MODULES)
 def test_a_log_of_json_is_json_to_its_last_line(module: str, signum: int, tmp_path: Path) -> None:

@@ -216,6 +216,7 @@ def test_the_next_pixel_would_not_fit(images: list[tuple[int, int]], tokens: int
                 assert cost(images, more, PUBLISHED) > tokens
 
 
+@pytest.mark.long
 @given(images=small_sizes, tokens=st.integers(1, 150))
 @settings(deadline=None, max_examples=10)
 def test_the_named_value_is_the_largest_of_all(images: list[tuple[int, int]], tokens: int) -> None:

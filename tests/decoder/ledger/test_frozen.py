@@ -77,6 +77,7 @@ async def test_a_question_to_a_frozen_database_fails_and_the_ledger_closes(
     monkeypatch.setattr(postgres, "SILENCE_S", FOR_EVER)
     monkeypatch.setattr(ledgers, "READ_S", 0.3)
     monkeypatch.setattr(writers, "CLOSE_S", 0.2)
+    before = threading.enumerate()
     ledger = Ledger(database, KEPT, 100)
     ledger.start()
     assert await ledger.summarize(UsageFilter(), None) == []
@@ -90,7 +91,13 @@ async def test_a_question_to_a_frozen_database_fails_and_the_ledger_closes(
             await ledger.close()
     assert {"event": "ledger_records_lost", "records": 1, "log_level": "error"} in lines
     assert ledger.writer.dropped == 1
-    until(lambda: not any(thread.name.startswith("ledger") for thread in threading.enumerate()))
+    until(
+        lambda: (
+            not any(
+                thread.name.startswith("ledger") for thread in set(threading.enumerate()).difference(before)
+            )
+        )
+    )
 
 
 async def test_a_frozen_database_delays_a_request_by_its_wait_only_and_the_next_not_at_all(
