@@ -191,7 +191,7 @@ class Answerer:
                 prepared, fetches = await thin(prepared, fetches, layout, request.budget.near_repeats)
         prompt = self._preparer.prompt(prepared, layout)
         used.prepared, used.prompt, used.fetches = prepared, prompt, fetches
-        await self._check_reachable(prepared, prompt, layout, encoders)
+        await self._check_reachable(prepared, prompt, layout, encoders, deadline)
         used.submitted_ms = used.elapsed_ms()
         # Callers may reuse a request id to group calls in the logs; the engine needs unique ids.
         unique = f"{request.id} {next(self._numbers)}"
@@ -210,7 +210,12 @@ class Answerer:
         yield self._finished(request, used)
 
     async def _check_reachable(
-        self, prepared: PreparedRequest, prompt: Prompt, layout: RowLayout | None, encoders: Fleet
+        self,
+        prepared: PreparedRequest,
+        prompt: Prompt,
+        layout: RowLayout | None,
+        encoders: Fleet,
+        deadline: Deadline,
     ) -> None:
         """Refuse before Started if rows are needed and no encoder is reachable."""
         if layout is None or not encoders.all_down:
@@ -219,7 +224,8 @@ class Answerer:
         for number, span in zip(prepared.draft.image_indexes, prompt.images, strict=True):
             image = prepared.distinct[number]
             if span.end > cached and image.thinned is None:  # rows of thinned images are already buffered
-                encoders.check_reachable(self._preparer.row_request(prepared.request.tenant, image, layout))
+                wanted = self._preparer.row_request(prepared.request.tenant, image, layout)
+                await encoders.check_reachable(wanted, deadline)
 
     def _check(self, request: ChatRequest) -> None:
         if len(request.images) > self._max_images:

@@ -1,6 +1,7 @@
 """SIGSTOP of one of two encoders under load: it keeps its connections, and answers nothing.
 
-The calls that wait until the silence is detected are counted apart: the target is that of the calls after it.
+Calls that run while a silence is not yet detected are left out of `p99_ratio`: the target is that of the calls
+after the detection.
 """
 
 from __future__ import annotations
@@ -88,5 +89,7 @@ async def _until(decoder: Member, encoder: Member, up: bool) -> None:
 
 
 def detected(outcomes: list[Outcome], silences: list[Silence]) -> list[Outcome]:
-    """The calls that were not due between the beginning of a silence and its detection."""
-    return [call for call in outcomes if not any(began <= call.due < end for began, end in silences)]
+    """The calls that did not run at any time between the beginning of a silence and its detection."""
+    return [
+        call for call in outcomes if not any(began < call.ended and call.due < end for began, end in silences)
+    ]

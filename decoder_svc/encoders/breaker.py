@@ -7,6 +7,8 @@ go to the next encoder. A background probe closes it as soon as the encoder serv
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -26,6 +28,8 @@ class Breaker:
         self._probe = probe
         self._probing: asyncio.Task[None] | None = None
         self._closed = False
+        self.opened_at = -math.inf
+        """On the monotonic clock."""
 
     @property
     def open(self) -> bool:
@@ -35,7 +39,13 @@ class Breaker:
         """Open, and probe until the encoder serves. No effect while open, or once closed for good."""
         if self._probing is None and not self._closed:
             log.warning("encoder_down", encoder=self._name)
+            self.opened_at = time.monotonic()
             self._probing = asyncio.create_task(self._probe_until_up())
+
+    async def until_closed(self) -> None:
+        """Wait until the encoder serves, or is given up."""
+        if self._probing is not None:
+            await asyncio.wait([self._probing])
 
     async def close(self) -> None:
         """Stop probing for good, when the encoder is given up."""

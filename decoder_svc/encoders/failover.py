@@ -8,7 +8,7 @@ bit.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -37,13 +37,15 @@ def replaceable(error: FoveaError) -> bool:
 
 
 async def first_answer(
-    encoders: Sequence[RemoteEncoder], call: Callable[[RemoteEncoder], Awaitable[T]], widely: bool = True
+    encoders: AsyncIterator[RemoteEncoder],
+    call: Callable[[RemoteEncoder], Awaitable[T]],
+    widely: bool = True,
 ) -> T:
     """The answer of the first encoder that does not fail replaceably. Without `widely`, ImageNotStored is an
     answer. Raises ImageNotStored if an encoder answered so, otherwise the first failure.
     """
     failures: list[FoveaError] = []
-    for encoder in encoders:
+    async for encoder in encoders:
         try:
             return await call(encoder)
         except FoveaError as error:
@@ -66,7 +68,7 @@ def most_telling(failures: Sequence[FoveaError]) -> FoveaError:
 class Ranking(Protocol):
     """The encoders that may serve an image, in rank order."""
 
-    def reachable(self, digest: str) -> Sequence[RemoteEncoder]: ...
+    def candidates(self, digest: str, deadline: Deadline) -> AsyncIterator[RemoteEncoder]: ...
 
     def not_stored(self, digest: str, error: ImageNotStored) -> FoveaError: ...
 
@@ -85,7 +87,7 @@ class FailoverFetch:
 
     async def chunks(self) -> AsyncGenerator[RowChunk, None]:
         failures: list[FoveaError] = []
-        for encoder in self.ranking.reachable(self.wanted.digest):
+        async for encoder in self.ranking.candidates(self.wanted.digest, self.deadline):
             try:
                 async with aclosing(self._chunks_of(encoder)) as chunks:
                     async for chunk in chunks:

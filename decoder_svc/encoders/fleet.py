@@ -9,7 +9,8 @@ replaces one that fails; `remote` calls them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +35,10 @@ from fovea.contract.image import StoredImage
 from fovea.contract.row_stream import RowPlacement
 from fovea.contract.rows import RowLayout
 from fovea.deadline import Deadline
+
+
+GRACE_S = 1.0
+"""A few times the interval of a breaker's probes."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,9 @@ class Fleet:
     """The encoders by address, the model that they must serve, and the setting that names them.
 
     `cache` holds rows of all encoders, across joins and leaves. `same_host` reads rows of encoders on this
-    host from shared memory. `known` substitutes for encoders that do not answer.
+    host from shared memory. `known` substitutes for encoders that do not answer. For `grace_s` after the last
+    of several encoders has failed, calls wait for one that is back: it may serve again before its probe has
+    noticed. Later they fail at once.
     """
 
     encoders: Mapping[str, RemoteEncoder]
@@ -85,6 +92,7 @@ class Fleet:
     same_host: SharedMemoryReader = field(default_factory=SharedMemoryReader)
     known: Known = field(default_factory=Known)
     copies: int = 2
+    grace_s: float = GRACE_S
 
     def ranked(self, digest: str) -> list[RemoteEncoder]:
         """All encoders in the image's rank order. Raises EncoderUnavailable if the DNS name has never been
@@ -98,13 +106,47 @@ class Fleet:
             )
         return [self.encoders[address] for address in ranked(digest, self.encoders)]
 
-    def reachable(self, digest: str) -> list[RemoteEncoder]:
+    async def candidates(
+        self, digest: str, deadline: Deadline, waits: bool = True
+    ) -> AsyncGenerator[RemoteEncoder, None]:
+        """The encoders whose breaker is closed, in rank order, to be called until one of them answers; then,
+        if it `waits`, those that come back within the grace. Raises EncoderUnavailable if there is none.
+        """
+        encoders = self.ranked(digest)
+        closed = _closed(encoders)
+        for encoder in closed:
+            yield encoder
+        returned = await self._returned(encoders, deadline) if waits else []
+        for encoder in returned:
+            yield encoder
+        if not closed and not returned:
+            raise encoders[0].link.unreachable()
+
+    async def reachable(self, digest: str, deadline: Deadline) -> list[RemoteEncoder]:
         """The encoders whose breaker is closed, in rank order. Raises EncoderUnavailable if there is none."""
         encoders = self.ranked(digest)
-        closed = [encoder for encoder in encoders if not encoder.link.breaker.open]
+        closed = _closed(encoders) or await self._returned(encoders, deadline)
         if not closed:
             raise encoders[0].link.unreachable()
         return closed
+
+    async def _returned(self, encoders: Sequence[RemoteEncoder], deadline: Deadline) -> list[RemoteEncoder]:
+        """If the last of several encoders has just failed, the first that is back within the grace."""
+        breakers = [encoder.link.breaker for encoder in encoders]
+        if len(breakers) < 2 or not all(breaker.open for breaker in breakers):
+            return []
+        left = max(breaker.opened_at for breaker in breakers) + self.grace_s - time.monotonic()
+        if left <= 0:
+            return []
+        returns = [asyncio.create_task(breaker.until_closed()) for breaker in breakers]
+        try:
+            await asyncio.wait(
+                returns, timeout=deadline.timeout(left), return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for task in returns:
+                task.cancel()
+        return _closed(encoders)
 
     async def lookup(self, digest: str, deadline: Deadline) -> StoredImage:
         """The facts of an image that can be uploaded if the first reachable encoder does not hold it: then
@@ -135,8 +177,11 @@ class Fleet:
 
     async def _facts(self, digest: str, deadline: Deadline, widely: bool) -> StoredImage:
         try:
+            waits = self.known.find(digest) is None
             stored = await first_answer(
-                self.reachable(digest), lambda encoder: encoder.describe(digest, deadline), widely
+                self.candidates(digest, deadline, waits),
+                lambda encoder: encoder.describe(digest, deadline),
+                widely,
             )
             return self.known.note(stored)
         except EncoderUnavailable:
@@ -149,7 +194,7 @@ class Fleet:
 
         Raises the failure of the first in rank order. Other exceptions of `chunks` propagate.
         """
-        encoders = self.reachable(digest)[: self.copies]
+        encoders = (await self.reachable(digest, deadline))[: self.copies]
         upload = Broadcast(chunks, len(encoders))
         running = asyncio.create_task(upload.run())
         try:
@@ -203,12 +248,13 @@ class Fleet:
 
     async def _handshake(self, digest: str, deadline: Deadline) -> RowLayout:
         """The agreed layout; the last known if no encoder answers, since the rows may be cached here."""
+        known = [encoder.known.layout for encoder in self.ranked(digest) if encoder.known is not None]
         try:
             return await first_answer(
-                self.reachable(digest), lambda encoder: encoder.handshake(self.expected, deadline)
+                self.candidates(digest, deadline, waits=not known),
+                lambda encoder: encoder.handshake(self.expected, deadline),
             )
         except EncoderUnavailable:
-            known = [encoder.known.layout for encoder in self.ranked(digest) if encoder.known is not None]
             if not known:
                 raise
             return known[0]
@@ -217,19 +263,20 @@ class Fleet:
     def all_down(self) -> bool:
         return all(encoder.link.breaker.open for encoder in self.encoders.values())
 
-    def check_reachable(self, wanted: RowRequest) -> None:
+    async def check_reachable(self, wanted: RowRequest, deadline: Deadline) -> None:
         """Raises EncoderUnavailable if no encoder is reachable and the rows are not in the row cache."""
         if not self.cache.holds(wanted):
-            self.reachable(wanted.digest)
+            await self.reachable(wanted.digest, deadline)
 
     async def place(self, wanted: RowRequest, deadline: Deadline, stored_only: bool = False) -> RowPlacement:
         """The rows that the plan of `wanted` selects; `wanted.rows` counts the whole image."""
+        known = self.known.find_placed(wanted)
         try:
             placed = await first_answer(
-                self.reachable(wanted.digest), lambda encoder: encoder.place(wanted, deadline, stored_only)
+                self.candidates(wanted.digest, deadline, waits=known is None),
+                lambda encoder: encoder.place(wanted, deadline, stored_only),
             )
         except EncoderUnavailable:
-            known = self.known.find_placed(wanted)
             if known is None:
                 raise
             return known
@@ -255,3 +302,8 @@ class Fleet:
         except FoveaError:
             return EncoderStatus(encoder.address, None, False)
         return EncoderStatus(encoder.address, info, info.model == self.expected)
+
+
+def _closed(encoders: Sequence[RemoteEncoder]) -> list[RemoteEncoder]:
+    """The encoders whose breaker is closed."""
+    return [encoder for encoder in encoders if not encoder.link.breaker.open]

@@ -71,7 +71,7 @@ class Link:
     """A channel to an encoder.
 
     `completed` reads its count of completed images, `serves` whether it could serve now. `lost` is called
-    each time it fails to answer.
+    each time it fails to answer. `replaceable` tells whether another encoder can take its calls.
     """
 
     def __init__(
@@ -82,12 +82,13 @@ class Link:
         serves: Probe,
         lost: Callable[[], None],
         credentials: ClientCredentials,
+        replaceable: Callable[[], bool],
     ) -> None:
         self.address = address
         self.breaker = Breaker(address, serves)
         self._limit_s = limit_s
-        self._silence = ProgressTimeout(limit_s, self._shared_count)
-        self._work = ProgressTimeout(limit_s, self._shared_count, queues=True)
+        self._silence = ProgressTimeout(limit_s, self._shared_count, replaceable=replaceable)
+        self._work = ProgressTimeout(limit_s, self._shared_count, queues=True, replaceable=replaceable)
         self._completed = completed
         self._counting: asyncio.Task[int | None] | None = None
         self._lost = lost

@@ -56,7 +56,13 @@ class EncoderPool:
         self._release(old.values())
 
     def _encoder(self, address: str) -> RemoteEncoder:
-        return RemoteEncoder(address, self._limit_s, self._credentials)
+        return RemoteEncoder(
+            address, self._limit_s, self._credentials, replaceable=lambda: self._others_up(address)
+        )
+
+    def _others_up(self, address: str) -> bool:
+        """Whether an encoder at another address answers calls."""
+        return any(up for other, up in self.up().items() if other != address)
 
     @contextmanager
     def held(self, tenant: str = DEFAULT_TENANT) -> Iterator[Fleet]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -85,14 +85,21 @@ class EncoderInfo:
 
 
 class RemoteEncoder:
-    """Client of an encoder. Cheap to create; connects on first use and reconnects after a loss."""
+    """Client of an encoder. Cheap to create; connects on first use and reconnects after a loss.
+
+    `replaceable` tells whether another encoder can take its calls.
+    """
 
     def __init__(
-        self, address: str, limit_s: float = LIMIT_S, credentials: ClientCredentials | None = None
+        self,
+        address: str,
+        limit_s: float = LIMIT_S,
+        credentials: ClientCredentials | None = None,
+        replaceable: Callable[[], bool] = lambda: False,
     ) -> None:
         self.address = address
         access = credentials or ClientCredentials()
-        self.link = Link(address, limit_s, self._completed, self._serves, self.forget, access)
+        self.link = Link(address, limit_s, self._completed, self._serves, self.forget, access, replaceable)
         self.known: EncoderInfo | None = None
         self._info: EncoderInfo | None = None
         self._released: defaultdict[str, list[str]] = defaultdict(list)

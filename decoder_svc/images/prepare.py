@@ -23,7 +23,7 @@ from decoder_svc.images.epochs import DeletionEpochs
 from decoder_svc.images.repeats import RepeatedImages
 from decoder_svc.prompt.builder import PromptBuilder, PromptDraft
 from decoder_svc.request import ChatRequest, ImageInput, TokenCost
-from fovea.contract.errors import ImageNotStored, about_image
+from fovea.contract.errors import EncoderUnavailable, ImageNotStored, about_image
 from fovea.contract.image import StoredImage
 from fovea.contract.row_stream import RowPlacement, kept_bytes
 from fovea.contract.rows import RowLayout
@@ -213,7 +213,15 @@ async def _stored(image: ImageInput, encoders: Fleet, deadline: Deadline) -> Sto
     try:
         return await encoders.lookup(image.digest, deadline)
     except ImageNotStored:
-        return await encoders.put(image.digest, as_stream(image.data), deadline)
+        return await _upload(image.digest, image.data, encoders, deadline)
+
+
+async def _upload(digest: str, data: bytes, encoders: Fleet, deadline: Deadline) -> StoredImage:
+    """Upload an image; once more if every encoder that took it has failed, since another may be back."""
+    try:
+        return await encoders.put(digest, as_stream(data), deadline)
+    except EncoderUnavailable:
+        return await encoders.put(digest, as_stream(data), deadline)
 
 
 async def _about(image: PlannedImage, call: Awaitable[T]) -> T:

@@ -89,17 +89,30 @@ class Down(Dying):
     """An encoder whose breaker is open and stays open."""
 
 
+class Absent(Encoder):
+    """An encoder whose breaker is open until `back` is set."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.back = asyncio.Event()
+
+    async def GetServerInfo(self, request, context):
+        if not self.back.is_set():
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "")
+        return await super().GetServerInfo(request, context)
+
+
 @asynccontextmanager
-async def fleet_of(*encoders: Encoder) -> AsyncIterator[Fleet]:
+async def fleet_of(*encoders: Encoder, grace_s: float = 0.0) -> AsyncIterator[Fleet]:
     """A fleet whose rank order for WANTED.digest is the order of `encoders`."""
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(served(encoders))
-        absent = [encoder for encoder in encoders if isinstance(encoder, Down)]
+        absent = [encoder for encoder in encoders if isinstance(encoder, (Down, Absent))]
         pool = EncoderPool(Fleet({}, EXPECTED, ""), [encoder.address for encoder in encoders])
         stack.push_async_callback(pool.close)
         with pool.held() as fleet:
             order = {encoder.address: fleet.encoders[encoder.address] for encoder in encoders}
-            ranked = Ranked(**{**vars(fleet), "encoders": order})
+            ranked = Ranked(**{**vars(fleet), "encoders": order, "grace_s": grace_s})
             for encoder in absent:
                 ranked.encoders[encoder.address].link.trip()
             yield ranked
@@ -232,6 +245,26 @@ async def test_with_every_encoder_down_a_call_fails_at_once_with_advice() -> Non
                 assert raised.value.retry_after_s
             with pytest.raises(EncoderUnavailable):
                 await rows_of(fleet)
+
+
+async def test_a_call_waits_for_an_encoder_that_is_back_before_its_probe_has_noticed() -> None:
+    """The last reachable encoder dies just after another has returned."""
+    first, second = Dying("a"), Absent("b")
+    async with fleet_of(first, second, grace_s=60) as fleet:
+        rows = asyncio.create_task(rows_of(fleet))
+        while not first.encodes:
+            await asyncio.sleep(0.01)
+        second.back.set()
+        assert await rows == DATA[:SIZE]
+    assert (first.encodes, second.encodes) == (1, 1)
+
+
+async def test_an_upload_waits_for_an_encoder_that_is_back_before_its_probe_has_noticed() -> None:
+    first, second = Down("a"), Absent("b")
+    async with fleet_of(first, second, grace_s=60) as fleet:
+        upload = asyncio.create_task(fleet.put(WANTED.digest, stream(b"x"), DEADLINE))
+        second.back.set()
+        assert (await upload).encoder == second.address
 
 
 async def test_facts_that_were_known_stand_in_while_every_encoder_is_down() -> None:

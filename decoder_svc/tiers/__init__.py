@@ -1,0 +1,1 @@
+"""Tiers: ways to answer a request, from the cheapest to the dearest."""
