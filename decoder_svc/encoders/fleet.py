@@ -109,17 +109,20 @@ class Fleet:
     async def candidates(
         self, digest: str, deadline: Deadline, waits: bool = True
     ) -> AsyncGenerator[RemoteEncoder, None]:
-        """The encoders whose breaker is closed, in rank order, to be called until one of them answers; then,
-        if it `waits`, those that come back within the grace. Raises EncoderUnavailable if there is none.
+        """The encoders whose breaker is closed, in rank order, to be called until one of them answers; then
+        those that have come back meanwhile or, if it `waits`, come back within the grace. Raises
+        EncoderUnavailable if there is none.
         """
         encoders = self.ranked(digest)
-        closed = _closed(encoders)
-        for encoder in closed:
+        first = _closed(encoders)
+        for encoder in first:
             yield encoder
-        returned = await self._returned(encoders, deadline) if waits else []
-        for encoder in returned:
+        later = [encoder for encoder in _closed(encoders) if encoder not in first]
+        if not later and waits:
+            later = await self._returned(encoders, deadline)
+        for encoder in later:
             yield encoder
-        if not closed and not returned:
+        if not first and not later:
             raise encoders[0].link.unreachable()
 
     async def reachable(self, digest: str, deadline: Deadline) -> list[RemoteEncoder]:

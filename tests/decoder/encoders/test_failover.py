@@ -259,6 +259,29 @@ async def test_a_call_waits_for_an_encoder_that_is_back_before_its_probe_has_not
     assert (first.encodes, second.encodes) == (1, 1)
 
 
+async def test_an_encoder_that_has_come_back_during_a_call_replaces_the_next_that_fails() -> None:
+    """Its breaker was open when the call began, and is closed when the other encoder fails."""
+
+    class Slow(Dying):
+        async def Encode(self, request, context) -> AsyncIterator[encoder_pb2.EncodeResponse]:
+            self.encodes += 1
+            async with asyncio.timeout(30):
+                while fleet.encoders[second.address].link.breaker.open:
+                    await asyncio.sleep(0.01)
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "")
+            yield
+
+        GetServerInfo = FakeEncoder.GetServerInfo
+
+    first, second = Slow("a"), Absent("b")
+    async with fleet_of(first, second) as fleet:
+        rows = asyncio.create_task(rows_of(fleet))
+        while not first.encodes:
+            await asyncio.sleep(0.01)
+        second.back.set()
+        assert await rows == DATA[:SIZE]
+
+
 async def test_an_upload_waits_for_an_encoder_that_is_back_before_its_probe_has_noticed() -> None:
     first, second = Down("a"), Absent("b")
     async with fleet_of(first, second, grace_s=60) as fleet:
