@@ -16,6 +16,8 @@ import argparse
 from collections.abc import Iterator
 
 from bench import runner
+from bench.gating import measure as gating
+from bench.parts.ocr import measure_ocr
 from bench.result import Measure, Result
 from bench.runner import Run
 from bench.tiers import alone, mixed
@@ -23,6 +25,7 @@ from bench.tiers.labelled import write_questions
 from bench.tiers.part import Part
 from bench.tiers.sides import CALLERS, Sides
 from bench.tiers.traffic import CASCADE, traffic
+from fovea.contract.errors import TextReaderMissing
 from standin import model_dir, small_dir
 
 PARTS = ("mixed", "cascade", "calibration", "ocr", "gate")
@@ -57,6 +60,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def measure(run: Run) -> Result:
     wanted = set(PARTS) if run.flags.part == "all" else {run.flags.part}
     taken = list(_by_tiers(run, wanted)) if wanted & BY_TIERS else []
+    taken += [part(run) for name, part in ALONE.items() if name in wanted]
     config = {
         "model": model_dir().name,
         "small": small_dir().name,
@@ -80,6 +84,31 @@ def _by_tiers(run: Run, wanted: set[str]) -> Iterator[Part]:
         yield alone.measure(run, sides, accuracy)
     if "mixed" in wanted:
         yield mixed.measure(run, sides)
+
+
+def _ocr(run: Run) -> Part:
+    """Text instead of pixels; owed where no reader is installed."""
+    try:
+        read = measure_ocr(run)
+    except TextReaderMissing as missing:
+        return Part({}, notes=[str(missing)])
+    names = {
+        "ocr_saved": "tokens_saved",
+        "ocr_loss": "answers_text_less_pixels",
+        "ocr_cpu_s": "cpu_s",
+        "ocr_break_even_price": "break_even_price",
+    }
+    measures = {name: read.measures[own] for name, own in names.items()}
+    return Part(measures, notes=[*read.facts, *read.notes])
+
+
+def _gate(run: Run) -> Part:
+    judged = gating.measure(run)
+    return Part(dict(judged.measures), notes=list(judged.notes))
+
+
+ALONE = {"ocr": _ocr, "gate": _gate}
+"""The parts that start no service."""
 
 
 if __name__ == "__main__":
