@@ -155,6 +155,7 @@ async def test_a_tier_has_a_context_of_its_own(pair: Pair) -> None:
             assert (await client.ask(long, sampling=SHORT)).model == "moe"
 
 
+@pytest.mark.long
 async def test_a_calibration_keeps_escalates_and_is_compared(pair: Pair) -> None:
     """Labels are the small model's own answers for the questions that it is surest of."""
     questions, calibration = pair.folder / "questions.jsonl", pair.folder / "small.json"

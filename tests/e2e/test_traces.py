@@ -162,6 +162,7 @@ async def test_calls_that_no_caller_made_are_not_traced(
     assert names <= {f"{ENCODER}/GetServerInfo", f"{DECODER}/GetServerInfo"}
 
 
+@pytest.mark.long
 async def test_a_collector_that_is_absent_costs_no_answer_and_does_not_hold_up_the_end(
     checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -170,6 +171,7 @@ async def test_a_collector_that_is_absent_costs_no_answer_and_does_not_hold_up_t
             assert (await house.ask(request("?", max_new_tokens=2))).finished
 
 
+@pytest.mark.long
 def test_without_the_setting_opentelemetry_is_not_imported() -> None:
     script = (
         "import sys, decoder_svc.app, encoder_svc.app; from fovea.server.tracing import open_traces;"

@@ -96,6 +96,7 @@ async def test_a_circle_of_decoders_ends_with_the_hop_limit(
             assert last.split("/") == ["far"] * (hops - 1) + ["own"]
 
 
+@pytest.mark.long
 async def test_a_decoder_that_died_is_replaced_or_the_request_fails_by_setting(
     house: House, checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:

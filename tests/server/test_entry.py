@@ -57,6 +57,7 @@ def test_a_listen_port_in_use_fails_the_start_with_its_address(module: str, tmp_
     assert address in line
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", MODULES)
 def test_a_device_that_is_not_there_ends_the_start_with_its_name(module: str, tmp_path: Path) -> None:
     status, line = refused(module, tmp_path, "--device", "cuda:99", "--dtype", "fp32")
@@ -72,6 +73,7 @@ def test_a_model_hub_id_is_explained(module: str, tmp_path: Path) -> None:
     assert "fetch the checkpoint first" in line
 
 
+@pytest.mark.long
 def test_a_cache_folder_that_is_a_file_ends_the_start_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     status, line = refused("encoder_svc", tmp_path / "file")

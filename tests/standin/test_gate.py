@@ -75,6 +75,7 @@ def test_pictures_that_are_on_disk_are_not_drawn_again(
     assert first.kinds.tolist() == [place for place in range(len(KINDS)) for _ in range(3)]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("small_shards")
 def test_training_that_was_stopped_resumes(tmp_path: Path) -> None:
     stage = GateStage(steps=1, batch=6, shards=ONE_EACH, held_out=ONE_EACH)

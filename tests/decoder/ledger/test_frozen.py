@@ -44,6 +44,7 @@ def database(server: PostgresServer) -> Iterator[Database]:
         opened.close()
 
 
+@pytest.mark.long
 def test_a_frozen_database_loses_what_the_queue_could_not_hold_and_says_how_much(
     server: PostgresServer, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

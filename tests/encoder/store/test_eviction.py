@@ -79,7 +79,7 @@ class Recency(RuleBasedStateMachine):
 
 TestRecency = Recency.TestCase
 TestRecency.settings = settings(
-    max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=8, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
