@@ -43,9 +43,8 @@ class TextReader(WorkerPool):
     ) -> None:
         settings = {"reader": identity.name, "max_bytes": limits.max_bytes, "images": asdict(images)}
         nursery = NurseryProcess(module, settings, child)
-        turns = WorkerTurns(
-            limits.workers, several_tenants=False
-        )  # the queue is shared between tenants before
+        # The queue of `Texts` bounds each tenant already.
+        turns = WorkerTurns(limits.workers, several_tenants=False)
         super().__init__(nursery, turns, RefusedImages(child, deaths=_DEATHS), ReadingUnavailable)
         self.identity = identity
         self.limits = limits
