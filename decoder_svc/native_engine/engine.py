@@ -173,7 +173,7 @@ class NativeEngine(BaseEngine[NativeCall]):
         """The grammar of the request's format, compiled off the event loop."""
         if sampling.response_format is None:
             return None
-        check_sampling(sampling, self.limits)
+        check_sampling(sampling, self.limits, self.shape.vocab_size)
         return await self._running().formats.compile(sampling.response_format, tenant)
 
     def _fetch(self, request_id: str, number: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,10 +22,15 @@ from fovea.cli.options import (
     takes_route,
 )
 from fovea.cli.output import clean, console, emit, reported
+from fovea.cli.sampling import biases
 from fovea.cli.visual import PANEL, Visual, takes_visual
+from fovea.contract.errors import FoveaError
 
 if TYPE_CHECKING:
-    from fovea.client import Answer
+    from fovea.client import Answer, Client
+
+NOTICE_S = 5.0
+"""Seconds for GetServerInfo, once the answer is complete."""
 
 
 @takes_access
@@ -59,6 +65,19 @@ def ask(
         float | None, typer.Option(help="Drop tokens less likely than this share of the likeliest.")
     ] = None,
     repetition_penalty: Annotated[float | None, typer.Option(help="Above 1 avoids repeating.")] = None,
+    presence_penalty: Annotated[
+        float | None, typer.Option(help="Above 0 avoids tokens that the answer has already. -2 to 2.")
+    ] = None,
+    frequency_penalty: Annotated[
+        float | None, typer.Option(help="Above 0 avoids tokens the more often the answer has them. -2 to 2.")
+    ] = None,
+    logit_bias: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID:BIAS", help="Make a token likelier, or less likely; may be repeated."),
+    ] = None,
+    checkpoint_defaults: Annotated[
+        bool, typer.Option("--checkpoint-defaults", help="Sample as the checkpoint's makers do by default.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(min=0, max=UINT32, help="Makes sampling repeatable.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; may be repeated.")] = None,
     json_schema: Annotated[
@@ -73,7 +92,18 @@ def ask(
     from fovea.client import Client, Image, Message, Sampling
 
     sampling = Sampling.of(
-        temperature, top_p, top_k, min_p, repetition_penalty, seed, stop or None, max_new_tokens
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        presence_penalty=presence_penalty,
+        frequency_penalty=frequency_penalty,
+        logit_bias=biases(logit_bias) if logit_bias else None,
+        checkpoint_defaults=checkpoint_defaults or None,
+        seed=seed,
+        stop=stop or None,
+        max_new_tokens=max_new_tokens,
     )
     with reported(as_json, DECODER_HINT), Client(decoder, access.token, tls=access.tls()) as client:
         budget = visual.budget()
@@ -88,7 +118,11 @@ def ask(
             **vars(route),
             on_text=_silent if as_json else _live,
         )
-        _print(answer, [name for name, _ in sources], as_json)
+    notice = _notice(Client(decoder, access.token, timeout_s=NOTICE_S, tls=access.tls()))
+    if as_json:
+        _emit(answer, notice)
+    else:
+        _print_receipt(answer, [name for name, _ in sources], notice)
 
 
 def _silent(text: str) -> None:
@@ -100,25 +134,26 @@ def _live(text: str) -> None:
     sys.stdout.flush()
 
 
-def _print(answer: Answer, names: list[str], as_json: bool) -> None:
-    if as_json:
-        _emit(answer)
-    else:
-        _print_receipt(answer, names)
+def _notice(client: Client) -> str:
+    """What the decoder's model wants readers to know. The answer is complete without it."""
+    with client, suppress(FoveaError):
+        return str(client.info().details.get("model_notice", ""))
+    return ""
 
 
-def _emit(answer: Answer) -> None:
+def _emit(answer: Answer, notice: str) -> None:
     emit(
         request_id=answer.request_id,
         answer=answer.text,
         finish_reason=answer.finish_reason,
         matched_stop=answer.matched_stop,
         model=answer.model,
+        model_notice=notice,
         receipt=answer.receipt.as_json(),
     )
 
 
-def _print_receipt(answer: Answer, names: list[str]) -> None:
+def _print_receipt(answer: Answer, names: list[str], notice: str) -> None:
     from fovea.cli.receipts import lines
 
     sys.stdout.write("\n")
@@ -127,6 +162,8 @@ def _print_receipt(answer: Answer, names: list[str]) -> None:
     for line in lines(answer.receipt, names):
         out.print(line, style="dim")
     out.print(f"model   {answer.model}{_ended(answer)}, request {answer.request_id}", style="dim")
+    if notice:
+        out.print(f"note    {clean(notice)}")
 
 
 def _ended(answer: Answer) -> str:
