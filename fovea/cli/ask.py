@@ -13,7 +13,6 @@ from fovea.cli.images import Pages, named
 from fovea.cli.options import (
     DECODER,
     DECODER_HINT,
-    UINT32,
     Access,
     DecoderAddress,
     Json,
@@ -22,7 +21,7 @@ from fovea.cli.options import (
     takes_route,
 )
 from fovea.cli.output import clean, console, emit, reported
-from fovea.cli.sampling import biases
+from fovea.cli.sampling import SamplingFlags, takes_sampling
 from fovea.cli.visual import PANEL, Visual, takes_visual
 from fovea.contract.errors import FoveaError
 
@@ -35,6 +34,7 @@ NOTICE_S = 5.0
 
 @takes_access
 @takes_route
+@takes_sampling
 @takes_visual
 def ask(
     images: Annotated[
@@ -45,41 +45,13 @@ def ask(
     ],
     question: Annotated[str, typer.Option("--question", "-q", metavar="TEXT", help="The question.")],
     visual: Visual,
+    flags: SamplingFlags,
     route: Route,
     access: Access,
     pages: Pages = "",
     fit: Annotated[
         bool, typer.Option("--fit", rich_help_panel=PANEL, help="Shrink files before they are uploaded.")
     ] = False,
-    max_new_tokens: Annotated[
-        int | None, typer.Option(min=1, max=UINT32, metavar="N", help="The longest answer, in tokens.")
-    ] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 takes the likeliest token.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Sample from the likeliest tokens up to this total probability.")
-    ] = None,
-    top_k: Annotated[
-        int | None, typer.Option(min=0, max=UINT32, help="Sample from this many likeliest tokens.")
-    ] = None,
-    min_p: Annotated[
-        float | None, typer.Option(help="Drop tokens less likely than this share of the likeliest.")
-    ] = None,
-    repetition_penalty: Annotated[float | None, typer.Option(help="Above 1 avoids repeating.")] = None,
-    presence_penalty: Annotated[
-        float | None, typer.Option(help="Above 0 avoids tokens that the answer has already. -2 to 2.")
-    ] = None,
-    frequency_penalty: Annotated[
-        float | None, typer.Option(help="Above 0 avoids tokens the more often the answer has them. -2 to 2.")
-    ] = None,
-    logit_bias: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ID:BIAS", help="Make a token likelier, or less likely; may be repeated."),
-    ] = None,
-    checkpoint_defaults: Annotated[
-        bool, typer.Option("--checkpoint-defaults", help="Sample as the checkpoint's makers do by default.")
-    ] = False,
-    seed: Annotated[int | None, typer.Option(min=0, max=UINT32, help="Makes sampling repeatable.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; may be repeated.")] = None,
     json_schema: Annotated[
         str | None, typer.Option(metavar="FILE|JSON", help="Answer with JSON that is valid by this schema.")
     ] = None,
@@ -89,22 +61,9 @@ def ask(
     decoder: DecoderAddress = DECODER,
 ) -> None:
     """Ask about images. The answer goes to standard output as it comes, its receipt to standard error."""
-    from fovea.client import Client, Image, Message, Sampling
+    from fovea.client import Client, Image, Message
 
-    sampling = Sampling.of(
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        presence_penalty=presence_penalty,
-        frequency_penalty=frequency_penalty,
-        logit_bias=biases(logit_bias) if logit_bias else None,
-        checkpoint_defaults=checkpoint_defaults or None,
-        seed=seed,
-        stop=stop or None,
-        max_new_tokens=max_new_tokens,
-    )
+    sampling = flags.sampling()
     with reported(as_json, DECODER_HINT), Client(decoder, access.token, tls=access.tls()) as client:
         budget = visual.budget()
         sources = named(images, pages, budget)

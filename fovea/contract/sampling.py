@@ -121,8 +121,12 @@ def sampling_to_proto(sampling: Sampling) -> decoder_pb2.Sampling:
         for name in decoder_pb2.Sampling.DESCRIPTOR.fields_by_name
         if (value := getattr(sampling, name)) not in (None, getattr(DEFAULT_SAMPLING, name))
     }
-    kept = sampling.explicit - changed.keys() if sampling.checkpoint_defaults else ()
-    neutral = {name: _NEUTRAL_AS_SENT.get(name, getattr(sampling, name)) for name in kept}
+    wins = sampling.explicit if sampling.checkpoint_defaults else frozenset()
+    neutral = {
+        name: _NEUTRAL_AS_SENT.get(name, getattr(sampling, name))
+        for name in decoder_pb2.Sampling.DESCRIPTOR.fields_by_name
+        if name in wins and name not in changed
+    }
     return decoder_pb2.Sampling(**changed, **neutral)
 
 
