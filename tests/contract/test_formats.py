@@ -48,7 +48,9 @@ async def test_the_likeliest_tokens_come_with_their_bytes_where_they_are_asked_f
     for token_id, logprob, top in zip(whole.token_ids, whole.logprobs, whole.top_logprobs, strict=True):
         best = top.tokens[0]  # greedy takes it
         assert (best.token_id, best.logprob) == (token_id, pytest.approx(logprob))
-        assert [token.logprob for token in top.tokens] == sorted((t.logprob for t in top.tokens), reverse=True)
+        assert [token.logprob for token in top.tokens] == sorted(
+            (t.logprob for t in top.tokens), reverse=True
+        )
     streamed = [top for delta in deltas for top in delta.top_logprobs]
     assert [[t.token_id for t in top.tokens] for top in streamed] == [
         [t.token_id for t in top.tokens] for top in whole.top_logprobs
