@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from decoder_svc.admission import Admission, Ticket, Work
@@ -54,13 +54,18 @@ THINNED_AT_ONCE = 2
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Facts about the checkpoint that do not need its weights."""
+    """Facts about the checkpoint that do not need its weights.
+
+    `sampling_defaults` are for requests that ask for them. `notice` is for readers of the answers.
+    """
 
     name: str
     fingerprint: str
     geometry: Geometry
     kv_bytes_per_token: int
     prefill: PrefillCost
+    sampling_defaults: Mapping[str, float] = field(default_factory=dict)
+    notice: str = ""
 
 
 class Answerer:
@@ -151,7 +156,7 @@ class Answerer:
         """
         try:
             self._check(request)
-            check_sampling(request.sampling, self._engine.limits)
+            check_sampling(request.sampling, self._engine.limits, self._engine.shape.vocab_size)
             work = Work.of(request, self._model.geometry, self._engine.limits.max_context)
             async with (
                 self._admission.turn(request.tenant, work, deadline) as ticket,
@@ -229,7 +234,9 @@ class Answerer:
                 used.last = delta
                 ticket.progressed(delta)
                 if delta.text or delta.token_ids:
-                    yield Text(delta.text, delta.token_ids, delta.logprobs)
+                    yield Text(
+                        delta.text, delta.token_ids, delta.logprobs, delta.token_bytes, delta.top_logprobs
+                    )
                 delta = await anext(deltas, None)
         yield self._finished(request, used)
 

@@ -5,7 +5,7 @@ A field that is set but not served is refused by name; no field that a caller se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from decoder_svc.budget.budget import ServerBudget
@@ -24,6 +24,13 @@ SENT = frozenset({"data", "digest"})
 """Image sources of a request to answer."""
 COUNTED = SENT | {"size"}
 """Image sources of a request to count."""
+_NOT_SERVED = frozenset(
+    {
+        "tools", "tool_choice", "parallel_tool_calls", "thinking", "continue_final_message",
+        "tool_calls", "tool_call_id", "reasoning",
+    }
+)  # fmt: skip
+"""Fields of a request and of its messages."""
 _ROLES = {
     decoder_pb2.ROLE_SYSTEM: "system",
     decoder_pb2.ROLE_USER: "user",
@@ -33,21 +40,30 @@ _ROLES = {
 
 def refuse_unserved(request: decoder_pb2.GenerateRequest) -> None:
     """Raises NotServed with the path of every field that is set but not served."""
-    unserved = [f"logprobs.{field.name}" for field, _ in request.logprobs.ListFields()]
+    unserved = [field.name for field, _ in request.ListFields() if field.name in _NOT_SERVED]
+    for at, message in enumerate(request.messages):
+        fields = (field.name for field, _ in message.ListFields())
+        unserved += [f"messages[{at}].{name}" for name in fields if name in _NOT_SERVED]
     if unserved:
         raise NotServed(*unserved)
 
 
-def sampling(request: decoder_pb2.GenerateRequest, default_max_new_tokens: int) -> Sampling:
-    """Raises InvalidArgument for an empty response_format; the engine checks everything else."""
+def sampling(
+    request: decoder_pb2.GenerateRequest, default_max_new_tokens: int, defaults: Mapping[str, float]
+) -> Sampling:
+    """`defaults` are the checkpoint's, for a request that asks for them.
+
+    Raises InvalidArgument for an empty response_format; the engine checks everything else.
+    """
     given = sampling_from_proto(request.sampling)
     return replace(
-        given,
+        given.over(defaults),
         max_new_tokens=default_max_new_tokens if given.max_new_tokens is None else given.max_new_tokens,
         response_format=format_from_proto(request.response_format)
         if request.HasField("response_format")
         else None,
         logprobs=request.HasField("logprobs"),
+        top_logprobs=request.logprobs.top,
     )
 
 
@@ -137,6 +153,7 @@ def chat_request(
     tenant: str,
     limits: DecoderLimits,
     defaults: ServerBudget,
+    sampling_defaults: Mapping[str, float],
     sources: frozenset[str] = SENT,
 ) -> ChatRequest:
     """The request, with defaults for what it leaves unset. The prompt builder checks the conversation.
@@ -151,7 +168,7 @@ def chat_request(
         request_id,
         messages,
         tuple(reader.images),
-        sampling(request, limits.default_max_new_tokens),
+        sampling(request, limits.default_max_new_tokens, sampling_defaults),
         budget.from_proto(request.visual).over(defaults),
         tenant,
         request.tier,

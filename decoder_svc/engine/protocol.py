@@ -14,11 +14,16 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fovea.contract.answer import TopLogprobs
 from fovea.contract.errors import FoveaError
 from fovea.contract.rows import RowLayout
 from fovea.contract.sampling import DEFAULT_SAMPLING
+from fovea.contract.sampling import MAX_BIAS as MAX_BIAS
+from fovea.contract.sampling import MAX_BIASES as MAX_BIASES
+from fovea.contract.sampling import MAX_COUNT_PENALTY as MAX_COUNT_PENALTY
 from fovea.contract.sampling import MAX_PENALTY as MAX_PENALTY
 from fovea.contract.sampling import MAX_TEMPERATURE as MAX_TEMPERATURE
+from fovea.contract.sampling import MAX_TOP_LOGPROBS as MAX_TOP_LOGPROBS
 from fovea.contract.sampling import MIN_PENALTY as MIN_PENALTY
 from fovea.contract.sampling import MIN_TEMPERATURE as MIN_TEMPERATURE
 from fovea.contract.sampling import ResponseFormat as ResponseFormat
@@ -182,6 +187,7 @@ class Delta:
     """A step of the answer. The last delta has a `finish_reason`. Each has the current `usage` and `timings`.
 
     `text` never ends inside a UTF-8 character. It lags behind `token_ids` while it may begin a stop string.
+    The last three fields are parallel to `token_ids`, and empty unless the request wants them.
     """
 
     token_ids: tuple[int, ...]
@@ -190,7 +196,9 @@ class Delta:
     timings: EngineTimings
     finish_reason: FinishReason | None = None
     matched_stop: str | None = None
-    logprobs: tuple[float, ...] = ()  # natural, parallel to `token_ids`; empty unless the request wants them
+    logprobs: tuple[float, ...] = ()  # natural
+    token_bytes: tuple[bytes, ...] = ()
+    top_logprobs: tuple[TopLogprobs, ...] = ()
 
 
 @dataclass(frozen=True)

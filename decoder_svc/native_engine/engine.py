@@ -172,7 +172,7 @@ class NativeEngine(BaseEngine[NativeCall]):
         """The grammar that the answer is held to, compiled off the event loop."""
         if request.wanted is None:
             return None
-        check_sampling(request.sampling, self.limits)
+        check_sampling(request.sampling, self.limits, self.shape.vocab_size)
         return await self._running().formats.compile(request.wanted, request.tenant)
 
     def _fetch(self, request_id: str, number: int) -> None:

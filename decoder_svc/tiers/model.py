@@ -32,7 +32,7 @@ from decoder_svc.tiers.values import Prices
 from fovea.address import called
 from fovea.calibration.band import ErrorBand
 from fovea.calibration.calibration import Calibration, load_calibration
-from fovea.contract.answer import Event, Finished, FinishReason, Started, Text
+from fovea.contract.answer import Event, Finished, FinishReason, Started, Text, joined
 from fovea.contract.budget import Detail
 from fovea.contract.errors import FoveaError
 from fovea.deadline import Deadline
@@ -304,9 +304,11 @@ def _as_wanted(answer: BufferedAnswer, request: ChatRequest) -> Iterator[Event]:
     """The events of a whole answer, with log-probabilities only if the caller wants them."""
     if answer.started is not None:
         yield answer.started
-    token_ids = tuple(token for piece in answer.pieces for token in piece.token_ids)
-    if answer.text or token_ids:
-        yield Text(answer.text, token_ids, answer.logprobs if request.sampling.logprobs else ())
+    text = joined(answer.pieces)
+    if not request.sampling.logprobs:
+        text = replace(text, logprobs=(), token_bytes=(), top_logprobs=())
+    if text != Text(""):
+        yield text
     if answer.finished is not None:
         yield answer.finished
 

@@ -146,7 +146,7 @@ class VllmEngine(BaseEngine[VllmCall]):
     async def _admit(self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None) -> VllmCall:
         from decoder_svc.vllm_engine.submission import check_images
 
-        check_sampling(request.sampling, self.limits)
+        check_sampling(request.sampling, self.limits, self.shape.vocab_size)
         grammar = await self._source(request.wanted, request.tenant)
         check_request(request, rows, layout, self.limits, self.shape)
         check_images(request.prompt, self._checkpoint.config.vision_config.spatial_merge_size)

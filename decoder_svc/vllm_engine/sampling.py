@@ -21,11 +21,14 @@ def sampling_params(
         top_k=sampling.top_k,
         min_p=sampling.min_p,
         repetition_penalty=sampling.repetition_penalty,
+        presence_penalty=sampling.presence_penalty,
+        frequency_penalty=sampling.frequency_penalty,
+        logit_bias=dict(sampling.logit_bias) or None,
         seed=sampling.seed,
         max_tokens=sampling.token_limit,
         ignore_eos=sampling.ignore_eos,
         stop_token_ids=[] if sampling.ignore_eos else sorted(eos_ids),
-        logprobs=0,  # of the chosen token only: they reveal values that are not finite
+        logprobs=sampling.top_logprobs,  # the chosen token's always: it reveals values that are not finite
         structured_outputs=_structured(wanted or sampling.response_format, grammar),
         detokenize=False,
         output_kind=RequestOutputKind.DELTA,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fovea.contract.answer import Answer, Event, Finished, Started, Text
+from fovea.contract.answer import Answer, Event, Finished, Started, Text, joined
 from fovea.contract.errors import AnswerIncomplete
 
 
@@ -32,12 +32,10 @@ class AnswerBuilder:
         if started is None or finished is None:
             raise AnswerIncomplete("the answer ended without its closing message")
         return Answer(
-            text="".join(piece.text for piece in self._pieces),
+            **vars(joined(self._pieces)),
             finish_reason=finished.finish_reason,
             matched_stop=finished.matched_stop,
             model=started.model,
             request_id=started.request_id,
             receipt=finished.receipt,
-            token_ids=tuple(token for piece in self._pieces for token in piece.token_ids),
-            logprobs=tuple(value for piece in self._pieces for value in piece.logprobs),
         )
