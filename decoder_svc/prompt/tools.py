@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from decoder_svc.prompt.errors import ToolsInvalid, ToolsTooLarge, TooManyTools
@@ -20,13 +21,21 @@ MAX_DEPTH = 128
 NO_ARGUMENTS = {"type": "object", "properties": {}}
 
 
-def check_tools(use: ToolUse, max_tools: int, max_bytes: int) -> None:
+@dataclass(frozen=True)
+class ToolLimits:
+    """The most tools of a request, and the most bytes of their names, descriptions and schemas together."""
+
+    max_tools: int = 128
+    max_tool_bytes: int = 128 << 10
+
+
+def check_tools(use: ToolUse, limits: ToolLimits) -> None:
     """Raises TooManyTools, ToolsTooLarge or ToolsInvalid, which names the field."""
-    if len(use.tools) > max_tools:
-        raise TooManyTools(max_tools, len(use.tools))
+    if len(use.tools) > limits.max_tools:
+        raise TooManyTools(limits.max_tools, len(use.tools))
     size = sum(len(text.encode("utf-8", "surrogatepass")) for text in tool_texts(use.tools))
-    if size > max_bytes:
-        raise ToolsTooLarge(max_bytes, size)
+    if size > limits.max_tool_bytes:
+        raise ToolsTooLarge(limits.max_tool_bytes, size)
     names = [tool.name for tool in use.tools]
     for at, tool in enumerate(use.tools):
         check_name(tool.name, f"tools[{at}].name")
