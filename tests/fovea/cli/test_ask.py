@@ -20,9 +20,6 @@ from tests.fovea.client.fakes import png
 from tests.fovea.client.papers import A4, pdf
 
 
-ID = "sha256:" + 64 * "0"
-
-
 def test_the_answer_alone_goes_to_stdout_and_its_receipt_to_stderr(fovea, decoder_address, picture):
     result = fovea("ask", picture, "-q", "How many?", "--decoder", decoder_address)
     assert (result.exit_code, result.stdout) == (0, "forty two\n")
@@ -55,12 +52,12 @@ def test_options_and_variables_reach_the_server(fovea, decoder, decoder_address,
     assert decoder.metadata["authorization"] == "Bearer secret"
 
 
-def test_sampling_options_reach_the_server(fovea, decoder, decoder_address):
+def test_sampling_options_reach_the_server(fovea, decoder, decoder_address, picture):
     said = (
         "--temperature 0 --top-k 0 --presence-penalty 1.5 --frequency-penalty -0.5 --logit-bias 7:-100"
         " --logit-bias 151645:0.5 --checkpoint-defaults --seed 0"
     )
-    argv = ("ask", ID, "-q", "?", "--decoder", decoder_address)
+    argv = ("ask", picture, "-q", "?", "--decoder", decoder_address)
     assert fovea(*argv, *said.split()).exit_code == 0
     sampling = decoder.requests[0].sampling
     assert (sampling.presence_penalty, sampling.frequency_penalty, sampling.seed) == (1.5, -0.5, 0)
@@ -73,8 +70,8 @@ def test_sampling_options_reach_the_server(fovea, decoder, decoder_address):
     assert len(decoder.requests) == 1
 
 
-def test_the_models_notice_is_printed_once(fovea, decoder, decoder_address):
-    argv = ("ask", ID, "-q", "?", "--decoder", decoder_address)
+def test_the_models_notice_is_printed_once(fovea, decoder, decoder_address, picture):
+    argv = ("ask", picture, "-q", "?", "--decoder", decoder_address)
     assert "note " not in fovea(*argv).output
     decoder.notice = "Reads only\x1b charts."
     said = fovea(*argv)

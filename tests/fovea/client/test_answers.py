@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
 
 from fovea.client import Finished, Format, Image, Message, Sampling, Started, Text, fit
+from fovea.contract.answer import TokenLogprob
 from fovea.contract.errors import AnswerIncomplete, ImageNotStored
 from fovea.contract.rows import digest
+from fovea.contract.sampling import sampling_from_proto
 from fovea.decoder.v1 import decoder_pb2
 from tests.fovea.client.fakes import png
 
