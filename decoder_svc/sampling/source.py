@@ -48,7 +48,8 @@ def _expression(kind: str, source: Sequence[str]) -> str:
 
 
 def _json(schema: Mapping[str, Any]) -> str:
-    return LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=JSON_RULES)  # type: ignore[arg-type]
+    text = json.dumps(schema)
+    return LLMatcher.grammar_from_json_schema(text, overrides=JSON_RULES)  # type: ignore[arg-type]
 
 
 def parts(kind: str, source: Sequence[str]) -> Iterator[tuple[str, str]]:
