@@ -14,8 +14,8 @@ from fovea.client.fitting import fit
 from fovea.client.sources import ACCEPTED, File, is_source, name_of
 from fovea.client.upload import FileUpload
 from fovea.contract import budget as budget_codec
-from fovea.contract.budget import UNDECIDED, Budget
 from fovea.contract.answer import Answer
+from fovea.contract.budget import UNDECIDED, Budget
 from fovea.contract.count import Quote
 from fovea.contract.ids import is_digest
 from fovea.contract.sampling import (

@@ -186,7 +186,9 @@ async def test_an_answer_continues_a_prefilled_turn(client: AsyncClient) -> None
     counted = await client.count(turns, continue_final_message=True)
     closed = await client.count([Message("user", "?")])
     assert counted.prompt_tokens > closed.prompt_tokens
-    answer = await client.ask(turns, continue_final_message=True, response_format=Format.choice(" red", " blue"))
+    answer = await client.ask(
+        turns, continue_final_message=True, response_format=Format.choice(" red", " blue")
+    )
     assert answer.text in (" red", " blue")
 
 
@@ -230,7 +232,9 @@ async def test_a_format_holds_what_follows_the_reasoning(thinker: AsyncClient) -
     """The template opens the reasoning, the model closes it, the format holds the text."""
     wanted = Format.choice("red", "blue")
     answers = [await thought(thinker, seed, response_format=wanted) for seed in range(8)]
-    ended = [(answer, reasoning) for answer, reasoning in answers if answer.finish_reason is FinishReason.STOP]
+    ended = [
+        (answer, reasoning) for answer, reasoning in answers if answer.finish_reason is FinishReason.STOP
+    ]
     assert ended
     assert {answer.text for answer, _ in ended} <= {"red", "blue"}
     assert any(reasoning for _, reasoning in ended)
