@@ -1,6 +1,6 @@
 """Converts the messages of DecoderService to the decoder's own values.
 
-A field that is set but not served is refused by name; no field that a caller sets is ignored.
+No field that a caller sets is ignored.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from decoder_svc.prompt.messages import ChatMessage, ImagePart, Part, TextPart
 from decoder_svc.request import ChatRequest, ImageInput
 from decoder_svc.settings import DecoderLimits
 from fovea.contract import budget
-from fovea.contract.errors import ImageTooLarge, InvalidArgument, NotServed, about_image
+from fovea.contract.errors import ImageTooLarge, InvalidArgument, about_image
 from fovea.contract.ids import is_digest
 from fovea.contract.rows import digest
 from fovea.contract.sampling import Sampling, format_from_proto, sampling_from_proto
+from fovea.contract.tools import calls_from_proto, read_tools
 from fovea.decoder.v1 import decoder_pb2
 
 ID_CHARS = 128
@@ -24,28 +25,12 @@ SENT = frozenset({"data", "digest"})
 """Image sources of a request to answer."""
 COUNTED = SENT | {"size"}
 """Image sources of a request to count."""
-_NOT_SERVED = frozenset(
-    {
-        "tools", "tool_choice", "parallel_tool_calls", "thinking", "continue_final_message",
-        "tool_calls", "tool_call_id", "reasoning",
-    }
-)  # fmt: skip
-"""Fields of a request and of its messages."""
 _ROLES = {
     decoder_pb2.ROLE_SYSTEM: "system",
     decoder_pb2.ROLE_USER: "user",
     decoder_pb2.ROLE_ASSISTANT: "assistant",
+    decoder_pb2.ROLE_TOOL: "tool",
 }
-
-
-def refuse_unserved(request: decoder_pb2.GenerateRequest) -> None:
-    """Raises NotServed with the path of every field that is set but not served."""
-    unserved = [field.name for field, _ in request.ListFields() if field.name in _NOT_SERVED]
-    for at, message in enumerate(request.messages):
-        fields = (field.name for field, _ in message.ListFields())
-        unserved += [f"messages[{at}].{name}" for name in fields if name in _NOT_SERVED]
-    if unserved:
-        raise NotServed(*unserved)
 
 
 def sampling(
@@ -94,7 +79,13 @@ class _MessageReader:
         self._max_image_bytes = max_image_bytes
 
     def message(self, message: decoder_pb2.Message, path: str) -> ChatMessage:
-        return ChatMessage(_ROLES.get(message.role, ""), tuple(self._parts(message, path)))
+        return ChatMessage(
+            _ROLES.get(message.role, ""),
+            tuple(self._parts(message, path)),
+            calls_from_proto(message.tool_calls),
+            message.tool_call_id,
+            message.reasoning,
+        )
 
     def _parts(self, message: decoder_pb2.Message, path: str) -> Iterator[Part]:
         for at, part in enumerate(message.parts):
@@ -158,9 +149,8 @@ def chat_request(
 ) -> ChatRequest:
     """The request, with defaults for what it leaves unset. The prompt builder checks the conversation.
 
-    Raises NotServed or InvalidArgument.
+    Raises InvalidArgument.
     """
-    refuse_unserved(request)
     budget.check(request.visual)
     reader = _MessageReader(sources, limits.max_image_bytes)
     messages = tuple(reader.message(m, f"messages[{at}]") for at, m in enumerate(request.messages))
@@ -174,4 +164,7 @@ def chat_request(
         request.tier,
         request.hop_limit,
         allow_text_substitution=request.allow_text_substitution,
+        tool_use=read_tools(request),
+        thinking=request.thinking if request.HasField("thinking") else None,
+        continue_final=request.continue_final_message,
     )

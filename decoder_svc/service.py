@@ -22,8 +22,7 @@ from fovea.contract.answer import (
     Text,
     event_to_proto,
     finished_to_proto,
-    joined,
-    text_fields,
+    whole_to_proto,
 )
 from fovea.contract.cache import deletion_to_proto
 from fovea.contract.count import count_to_proto
@@ -127,7 +126,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
                     response.finish_reason = end.finish_reason
                     response.matched_stop = end.matched_stop
                     response.receipt.CopyFrom(end.receipt)
-        response.MergeFrom(decoder_pb2.CompleteResponse(**text_fields(joined(texts))))
+        response.MergeFrom(whole_to_proto(texts))
         return response
 
     async def CountTokens(

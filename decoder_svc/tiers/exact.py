@@ -79,7 +79,9 @@ class KeptAnswer:
         others = sum(map(len, text.top_logprobs))
         tokens = len(text.token_ids) + len(text.logprobs) + len(text.token_bytes) + OTHER_TOKENS * others
         images = len(self.finished.receipt.images)
-        return ENTRY_BYTES + len(self.text.text.encode()) + TOKEN_BYTES * tokens + IMAGE_BYTES * images
+        calls = "".join(call.name + call.arguments for call in text.tool_calls)
+        said = len((text.text + text.reasoning + calls).encode())
+        return ENTRY_BYTES + said + TOKEN_BYTES * tokens + IMAGE_BYTES * images
 
 
 @dataclass(eq=False)

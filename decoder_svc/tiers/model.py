@@ -187,8 +187,10 @@ class ModelTier(Tier):
     ) -> AsyncGenerator[Event, None]:
         if request.tier == self.name:
             answers = self._own(request, encoders, deadline, used)
-        elif self._calibration is None:
-            hop = Hop(self.name, "not calibrated")
+        elif self._calibration is None or not request.is_plain:
+            hop = Hop(
+                self.name, "not calibrated" if self._calibration is None else "not calibrated for tools"
+            )
             answers = pass_on(hop, request, encoders, deadline, used, following)
         else:
             answers = self._weighed(self._calibration, request, encoders, deadline, used, following)
@@ -271,7 +273,7 @@ class ModelTier(Tier):
 
     async def most(self, request: ChatRequest, encoders: Fleet, deadline: Deadline) -> Spend:
         """Nothing if the tier will not be asked, or cannot prepare the request."""
-        if self._calibration is None and request.tier != self.name:
+        if (self._calibration is None or not request.is_plain) and request.tier != self.name:
             return Spend()
         asked = self._limit.applied(request, self.model.facts.geometry.within)
         with self._fleet(request.tenant, encoders) as fleet, suppress(FoveaError):

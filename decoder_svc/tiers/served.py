@@ -19,6 +19,7 @@ from decoder_svc.engine.protocol import Engine, EngineLimits
 from decoder_svc.native_engine.build import NativeSettings
 from decoder_svc.native_engine.engine import NativeEngine
 from decoder_svc.prompt.builder import PromptBuilder
+from decoder_svc.prompt.tools import ToolLimits
 from decoder_svc.settings import DecoderLimits, DecoderSettings
 from decoder_svc.tiers.timing import DummyEngine
 from decoder_svc.vllm_engine.engine import VllmEngine
@@ -113,5 +114,6 @@ def build_model(chosen: DecoderSettings, progress: Progress) -> ServedModel:
         chosen.tariff,
         Admission(Places.of(limits, several_tenants=chosen.tokens is not None)),
         chosen.shared_rows,
+        ToolLimits(limits.max_tools, limits.max_tool_bytes),
     )
     return ServedModel(facts, rows, limits, dtype, engine, dummy, answerer)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from fovea.contract.answer import Answer, Event, Finished, Started, Text, joined
 from fovea.contract.errors import AnswerIncomplete
+from fovea.contract.tools import whole_calls
 
 
 class AnswerBuilder:
@@ -31,8 +32,9 @@ class AnswerBuilder:
         started, finished = self._started, self._finished
         if started is None or finished is None:
             raise AnswerIncomplete("the answer ended without its closing message")
+        text = joined(self._pieces)
         return Answer(
-            **vars(joined(self._pieces)),
+            **vars(text) | {"tool_calls": whole_calls(text.tool_calls)},
             finish_reason=finished.finish_reason,
             matched_stop=finished.matched_stop,
             model=started.model,

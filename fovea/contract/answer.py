@@ -10,11 +10,22 @@ from typing import Any
 
 from fovea.contract.codec import EnumCodec
 from fovea.contract.receipt import Receipt, receipt_from_proto, receipt_to_proto
+from fovea.contract.tools import (
+    ToolCall,
+    ToolCallDelta,
+    calls_to_proto,
+    deltas_from_proto,
+    deltas_to_proto,
+    merge_calls,
+    whole_calls,
+)
 from fovea.decoder.v1 import decoder_pb2
 
 
 class FinishReason(StrEnum):
-    """Why an answer ended. With STOP it is complete; with LENGTH it was cut at `max_new_tokens`."""
+    """Why an answer ended. With STOP it is complete; with TOOL_CALLS it is complete and calls tools; with LENGTH
+    it was cut at `max_new_tokens`.
+    """
 
     STOP = "stop"
     LENGTH = "length"
@@ -49,10 +60,10 @@ TopLogprobs = tuple[TokenLogprob, ...]
 
 @dataclass(frozen=True)
 class Text:
-    """A delta of the answer. The last three fields are parallel to `token_ids`, if requested.
+    """A delta of the answer. `token_ids` are those of its reasoning and its tool calls too.
 
-    `logprobs` holds each token's natural log-probability, `token_bytes` its bytes, `top_logprobs` the most
-    likely tokens at its position.
+    Three fields are parallel to `token_ids`, if requested: `logprobs` holds each token's natural
+    log-probability, `token_bytes` its bytes, `top_logprobs` the most likely tokens at its position.
     """
 
     text: str
@@ -60,6 +71,11 @@ class Text:
     logprobs: tuple[float, ...] = ()
     token_bytes: tuple[bytes, ...] = ()
     top_logprobs: tuple[TopLogprobs, ...] = ()
+    reasoning: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+
+
+_APPENDED = ("text", "reasoning")
 
 
 def joined(texts: Sequence[Text]) -> Text:
@@ -67,9 +83,11 @@ def joined(texts: Sequence[Text]) -> Text:
     parallel = {
         field.name: tuple(chain.from_iterable(getattr(text, field.name) for text in texts))
         for field in fields(Text)
-        if field.name != "text"
+        if field.name not in _APPENDED
     }
-    return Text("".join(text.text for text in texts), **parallel)
+    appended = {name: "".join(getattr(text, name) for text in texts) for name in _APPENDED}
+    calls = merge_calls(parallel.pop("tool_calls"))
+    return Text(**appended, **parallel, tool_calls=calls)
 
 
 @dataclass(frozen=True)
@@ -93,7 +111,7 @@ class Answer:
 
     If `finish_reason` is LENGTH, the answer was cut and may not match its response format. `matched_stop` is
     the stop string that ended the answer, if any; a stop string can cut structured output too. `logprobs`,
-    `token_bytes` and `top_logprobs` are those of `Text`, if requested.
+    `token_bytes` and `top_logprobs` are those of `Text`, if requested. `reasoning` came before the text.
     """
 
     text: str
@@ -106,19 +124,31 @@ class Answer:
     matched_stop: str = ""
     token_bytes: tuple[bytes, ...] = ()
     top_logprobs: tuple[TopLogprobs, ...] = ()
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 def event_to_proto(event: Event) -> decoder_pb2.GenerateResponse:
     if isinstance(event, Started):
         return decoder_pb2.GenerateResponse(started=decoder_pb2.Started(**vars(event)))
     if isinstance(event, Text):
-        return decoder_pb2.GenerateResponse(delta=decoder_pb2.Delta(**text_fields(event)))
+        calls = deltas_to_proto(event.tool_calls)
+        delta = decoder_pb2.Delta(**_text_fields(event), tool_calls=calls)
+        return decoder_pb2.GenerateResponse(delta=delta)
     return decoder_pb2.GenerateResponse(finished=finished_to_proto(event))
 
 
-def text_fields(event: Text) -> dict[str, Any]:
+def whole_to_proto(texts: Sequence[Text]) -> decoder_pb2.CompleteResponse:
+    """All deltas of an answer, as they stand in a response."""
+    text = joined(texts)
+    calls = calls_to_proto(whole_calls(text.tool_calls))
+    return decoder_pb2.CompleteResponse(**_text_fields(text), tool_calls=calls)
+
+
+def _text_fields(event: Text) -> dict[str, Any]:
     """The fields that Delta and CompleteResponse share."""
-    return {**vars(event), "top_logprobs": [_top_to_proto(top) for top in event.top_logprobs]}
+    shared = {name: value for name, value in vars(event).items() if name != "tool_calls"}
+    return {**shared, "top_logprobs": [_top_to_proto(top) for top in event.top_logprobs]}
 
 
 def _top_to_proto(top: TopLogprobs) -> decoder_pb2.TopLogprobs:
@@ -151,6 +181,8 @@ def event_from_proto(message: decoder_pb2.GenerateResponse) -> Event | None:
             tuple(delta.logprobs),
             tuple(delta.token_bytes),
             tuple(map(_top_from_proto, delta.top_logprobs)),
+            delta.reasoning,
+            deltas_from_proto(delta.tool_calls),
         )
     if kind == "finished":
         end = message.finished
