@@ -37,7 +37,9 @@ def user(text: str) -> ChatMessage:
 
 
 def spoken(text: str, *calls: ToolCall, reasoning: str = "") -> ChatMessage:
-    return ChatMessage("assistant", (TextPart(text),) if text or not calls else (), calls, reasoning=reasoning)
+    return ChatMessage(
+        "assistant", (TextPart(text),) if text or not calls else (), calls, reasoning=reasoning
+    )
 
 
 def result(id: str, text: str) -> ChatMessage:
