@@ -23,8 +23,8 @@ from fovea.decoder.v1 import decoder_pb2
 
 
 class FinishReason(StrEnum):
-    """Why an answer ended. With STOP it is complete; with TOOL_CALLS it is complete and calls tools; with LENGTH
-    it was cut at `max_new_tokens`.
+    """Why an answer ended. With STOP it is complete; with TOOL_CALLS it is complete and calls tools; with
+    LENGTH it was cut at `max_new_tokens`.
     """
 
     STOP = "stop"
