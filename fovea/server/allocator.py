@@ -12,7 +12,7 @@ import atexit
 import ctypes
 import gc
 
-KEPT_BYTES = 64 * 1024 * 1024
+KEPT_BYTES = 32 * 1024 * 1024
 LARGE_BYTES = 32 * 1024 * 1024  # the maximum of glibc
 # Constants of malloc.h.
 _M_TRIM_THRESHOLD = -1
