@@ -95,7 +95,7 @@ def _of_field(field: str) -> Iterator[None]:
 def _inline(source: str) -> str:
     """A grammar as an expression of a Lark grammar."""
     (grammar,) = json.loads(source)["grammars"]
-    if "json_schema" in grammar:
+    expression: str | None = grammar.get("lark_grammar")
+    if expression is None:
         return f"%json {json.dumps(grammar['json_schema'])}"
-    expression: str = grammar["lark_grammar"]
     return expression.strip().removeprefix(START)

@@ -158,7 +158,7 @@ def draft_request(
     parent_request_id: str = "",
     allow_text_substitution: bool = False,
     tools: Sequence[Tool] = (),
-    tool_choice: ToolChoice | str = ToolChoice(),
+    tool_choice: ToolChoice | str = "auto",
     parallel_tool_calls: bool = True,
     thinking: bool | None = None,
     continue_final_message: bool = False,
