@@ -152,6 +152,13 @@ def test_explicit_parameters_win_over_the_checkpoints(client, decoder, sampling,
     assert (resolved.presence_penalty == 1.5) is ("presence_penalty" not in sent)
 
 
+def test_a_parameter_that_differs_from_its_default_is_set():
+    defaults = {"temperature": 0.7, "top_k": 20}
+    given = Sampling(temperature=0.5, checkpoint_defaults=True)
+    assert given.over(defaults) == Sampling(temperature=0.5, top_k=20)
+    assert Sampling(temperature=0.5).over(defaults) == Sampling(temperature=0.5)
+
+
 def test_an_evicted_image_is_uploaded_again(client, decoder, picture):
     decoder.forgets = 1
     assert client.ask("How many?", [picture]).text == "forty two"
