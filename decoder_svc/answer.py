@@ -91,6 +91,7 @@ class Answerer:
     async def count(self, request: ChatRequest, encoders: Fleet, deadline: Deadline) -> Count:
         """Count the cost of a request without submitting it, even of a request longer than the context."""
         self._check(request)
+        encoders = encoders.bringing(request.inline)
         planned = await self._preparer.prepare(request, request.budget, encoders, deadline)
         digests = [image.digest for image in planned.distinct if image.digest]
         layout = await encoders.layout(digests, deadline)
@@ -167,6 +168,7 @@ class Answerer:
         self, request: ChatRequest, encoders: Fleet, deadline: Deadline, used: RequestUsage, ticket: Ticket
     ) -> AsyncGenerator[Event, None]:
         """Prepare and run a request whose turn it is."""
+        encoders = encoders.bringing(request.inline)
         if request.sampling.response_format is not None:
             await self._engine.check_format(request.sampling.response_format, request.tenant)
         prepared = await self._preparer.prepare(request, self._budget(request), encoders, deadline)

@@ -46,6 +46,11 @@ class ChatRequest:
     allow_text_substitution: bool = False
     read_images: tuple[str, ...] = ()
 
+    @property
+    def inline(self) -> dict[str, bytes]:
+        """The files that the request brings, by id."""
+        return {image.digest: image.data for image in self.images if image.data is not None}
+
 
 @dataclass(frozen=True)
 class TokenCost:
