@@ -68,7 +68,7 @@ LAYERS = {
         "budget encoders prompt model",
         "sampling",
         "native_engine vllm_engine request settings",
-        "images convert admission",
+        "images convert admission parsing",
         "count receipt",
         "stages",
         "ledger",
@@ -87,7 +87,7 @@ LAYERS = {
         "finite geometry",
         "fingerprint planning server",
         "architecture",
-        "client",
+        "client generation",
         "cli",
     ),
 }
