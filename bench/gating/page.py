@@ -80,5 +80,5 @@ def draw_confusion(path: Path, drawn: Confusion) -> None:
     axes.set_yticks(range(len(KINDS)), [kind.lower() for kind in KINDS])
     axes.set_xlabel("judged")
     axes.set_ylabel("drawn")
-    axes.set_title(f"Held-out pictures, {max(totals.values())} of each kind, %")
+    axes.set_title("Judged kinds of held-out pictures, % of each drawn kind")
     figure.savefig(path, dpi=120)
