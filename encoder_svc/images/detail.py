@@ -46,9 +46,9 @@ BLANK_RANGE = 2
 COVERED = 0.1
 """Share of a page's pixels that text covers."""
 LEAST_COVERED, FILLED = 0.01, 0.15
-"""Text that covers less of an image still makes it TEXT if it covers FILLED of what uniform cells leave, as on
-a screen with a few paragraphs. Lines of text cover half of their cells, a chart's labels a tenth of what is
-drawn.
+"""Text that covers less of an image still makes it TEXT if it covers FILLED of what uniform cells leave, as
+on a screen with a few paragraphs. Lines of text cover half of their cells, a chart's labels a tenth of what
+is drawn.
 """
 RULED = 0.25
 """Straight edges beside such text may be as long as this share of it. Axes, boxes and grids are longer."""
