@@ -30,13 +30,13 @@ class GateStage:
     `falling`. The first `half_size` steps see views of half the size, which cost a quarter.
     """
 
-    steps: int = 2000
-    half_size: int = 1400
-    falling: int = 500
-    batch: int = 64
-    rate: float = 2.5e-3
+    steps: int = 2400
+    half_size: int = 1600
+    falling: int = 600
+    batch: int = 32
+    rate: float = 2e-3
     decay: float = 0.02
-    warm_up: int = 60
+    warm_up: int = 100
     smoothing: float = 0.05
     seed: int = 11
     shards: dict[str, int] = field(default_factory=lambda: SHARDS)
@@ -99,7 +99,7 @@ def _train(network: GateNetwork, optimiser: Adam, pool: Pool, stage: GateStage, 
                 f"gate {time.time() - started:6.0f}s step {step + 1} loss {loss.item():.3f} right {share:.3f}",
                 flush=True,
             )
-        if step % 200 == 199 or step == stage.steps - 1:
+        if step % 100 == 99 or step == stage.steps - 1:
             save_state(checkpoint, network, optimiser, step + 1)
 
 

@@ -17,7 +17,7 @@ from standin.gate import pool as pool_module
 from standin.gate.export import write_onnx
 from standin.gate.network import GateNetwork, normalised
 from standin.gate.pictures import KINDS, SPLITS, cut, draw
-from standin.gate.pool import Pool
+from standin.gate.pool import Pool, as_pixels
 from standin.gate.sheet import HELD_OUT, PLAIN, TRAINED
 from standin.gate.train import GateStage, train_gate
 
@@ -70,13 +70,13 @@ def test_the_exported_model_judges_as_the_network_does(tmp_path: Path) -> None:
     pictures = torch.randint(0, 256, (24, HEIGHT, WIDTH, 3), dtype=torch.uint8)
     network.train()
     for _ in range(5):  # statistics of the normalisations that are not those of a new network
-        network(normalised(pictures))
+        network(normalised(as_pixels(pictures)))
     network.eval()
     write_onnx(network, tmp_path / "model.onnx")
     assert (tmp_path / "model.onnx").stat().st_size < MAX_BYTES
     gate = Gate.load(GateSettings(path=str(tmp_path / "model.onnx")))
     with torch.no_grad():
-        expected = network(normalised(pictures)).softmax(1)
+        expected = network(normalised(as_pixels(pictures))).softmax(1)
     for picture, shares in zip(pictures, expected, strict=True):
         seen = gate.judge(picture.numpy())
         assert seen.confidence == pytest.approx(shares.max().item(), abs=0.012)
