@@ -76,12 +76,8 @@ class Confusion:
         right = sum(count for (drawn, judged), count in self.counts.items() if drawn == judged)
         return Measure.of("share", bounds.share(right, self.counts.total()), target)
 
-    def by_kind(self) -> str:
-        """The share of each kind that is judged right."""
-        totals = {kind: sum(self.counts[kind, judged] for judged in self.judged) for kind in KINDS}
-        return ", ".join(
-            f"{kind.lower()} {self.counts[kind, kind]} of {total}" for kind, total in totals.items()
-        )
+    def total(self, kind: str) -> int:
+        return sum(self.counts[kind, judged] for judged in self.judged)
 
     def rules_accuracy(self) -> Measure:
         return Measure.of("share", bounds.share(self.by_rules[True], self.by_rules.total()))
@@ -115,10 +111,11 @@ def measure(run: Run) -> Result:
     taken["gate_unseen_accuracy"] = by_split["unseen"].accuracy()
     if rows:
         taken["gate_real_accuracy"] = real.accuracy()
-    notes = [drawn.by_kind(), f"{len(rows)} of {len(SAMPLES)} real pictures are installed"]
+    notes = [f"{len(rows)} of {len(SAMPLES)} real pictures are installed"]
     whole = not run.quick and run.seed == 0 and len(rows) == len(SAMPLES)
     path = ROOT / ("docs/gate.md" if whole else "build/gate/gate.md")
-    page.write(path, whole, {**per_kind, "seed": run.seed}, drawn, rows, taken)
+    facts = {**per_kind, "seed": run.seed, **page.trained(), "by_kind": page.by_kind(by_split)}
+    page.write(path, whole, facts, drawn, rows, taken)
     notes.append(f"written: {path}")
     config = {"per_kind": per_kind, "size": list(SIZE), "real": len(rows)}
     return Result(config, {"ours": side("fovea"), "onnxruntime": side("onnxruntime")}, taken, notes=notes)
