@@ -112,7 +112,7 @@ def test_a_view_has_the_busiest_and_the_calmest_cell_at_full_scale() -> None:
     image = np.broadcast_to(np.arange(0, 200, 200 / 640)[None, :, None], (320, 640, 3)).astype(np.uint8)
     image[64:128, 512:576] = rng.integers(0, 256, (CELL, CELL, 3))
     image[192:256, 64:128] = rng.integers(90, 110, (CELL, CELL, 3))
-    image[256:320, 320:384] = 77
+    image[256:320, 320:384] = 100  # as the ramp has it there
     seen = view(image)
     assert np.array_equal(seen[SIDE:, :CELL], image[64:128, 512:576])
     assert np.array_equal(seen[SIDE:, CELL:], image[256:320, 320:384])
