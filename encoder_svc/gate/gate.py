@@ -38,7 +38,7 @@ class GateUnavailable(Exception):
 class GateSettings:
     """The confidence below which rules decide, the model's file, and how its failure is logged."""
 
-    least_confidence: float = 0.7
+    least_confidence: float = 0.5
     path: str = str(WEIGHTS)
     log_form: str = "console"
     log_level: str = "info"
