@@ -30,7 +30,7 @@ class PlannedCount:
     """The planned changes to an image of a request, and the bounds of its visual tokens.
 
     `repeat_of` is the index of the earlier image that this image repeats. `kept` are the kept indices in
-    raster order; empty if all tokens are kept, and while the bounds differ.
+    raster order; empty if all tokens are kept, and while only the vision tower can tell which.
     """
 
     steps: tuple[Step, ...]

@@ -63,12 +63,13 @@ export function fillSteps(view, plan) {
 }
 
 function knowledge(plan) {
-  if (!isExact(plan)) {
-    return (
-      "Which tokens stay is known only after asking, because the vision tower ranks them. Until then these are bounds."
-    );
-  }
   const gone = plan.cells - plan.tokens;
-  const dropped = gone ? ` ${plural(gone, "token")} of ${count(plan.cells)} are dropped (${percent(gone / plan.cells)}), hatched in the picture.` : "";
-  return `Exact: an answer costs these tokens.${dropped}`;
+  if (!isExact(plan)) {
+    return "Bounds: how many tokens stay depends on pixels, and is known once the vision tower has read them. Ask first.";
+  }
+  if (!gone) return "Exact: an answer costs these tokens.";
+  if (!plan.kept.length) {
+    return `Exact: ${count(plan.tokens)} of ${count(plan.cells)} tokens stay. Which ones is known after asking, because the vision tower ranks them.`;
+  }
+  return `Exact: ${count(plan.tokens)} of ${count(plan.cells)} tokens stay, ${percent(gone / plan.cells)} are dropped. These are hatched in the picture.`;
 }
