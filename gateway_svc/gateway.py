@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from fovea.client import AsyncClient, ServerInfo
+from gateway_svc.fetch import Fetcher
 from gateway_svc.settings import GatewaySettings
 
 INFO_S = 10.0
@@ -21,6 +22,9 @@ class Gateway:
 
     config: GatewaySettings
     decoder: AsyncClient
+    fetcher: Fetcher | None = None
+    """None while no host of images is allowed."""
+    draining: bool = False
     _info: ServerInfo | None = None
     _info_until: float = 0.0
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
