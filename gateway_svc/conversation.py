@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from fovea.client import Image, Message, ToolCall
+from fovea.client import Image, Message
 from fovea.contract.budget import Detail
+from fovea.contract.tools import ToolCall
 from gateway_svc.fields import wrong
 
 Role = Literal["system", "user", "assistant", "tool"]

@@ -118,6 +118,10 @@ def as_text(value: object, path: str) -> str:
     return value
 
 
+def as_texts(values: list[Any], path: str) -> tuple[str, ...]:
+    return tuple(as_text(value, f"{path}[{at}]") for at, value in enumerate(values))
+
+
 def as_number(value: object, path: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise wrong(path, "must be a number")

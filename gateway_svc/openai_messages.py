@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fovea.client import ToolCall
+from fovea.contract.tools import ToolCall
 from gateway_svc.conversation import DETAILS, Conversation, Picture, Role, Turn, merged_system
 from gateway_svc.errors import not_served
 from gateway_svc.fields import Fields, as_text, wrong

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fovea.client import Tool, ToolChoice
+from fovea.contract.tools import Tool, ToolChoice, ToolMode
 from gateway_svc.errors import not_served
 from gateway_svc.fields import Fields, wrong
 
 ONLY_FUNCTIONS = "only tools of type function are served"
-MODES = ("none", "auto", "required")
+MODES = tuple(ToolMode)
 
 
 def tools_of(body: Fields) -> list[Tool]:
@@ -58,13 +58,13 @@ def choice_of(body: Fields) -> ToolChoice | None:
     if isinstance(value, str):
         if value not in MODES:
             raise wrong("tool_choice", f"must be {', '.join(MODES)}, or a function")
-        return ToolChoice(mode=value)
+        return ToolChoice(ToolMode(value))
     fields = Fields(value, "tool_choice")
     kind = fields.required("type")
     if kind != "function":
         raise not_served("tool_choice.type", f"{kind}: name a function, or use {', '.join(MODES)}")
     function = fields.object("function") or fields
-    choice = ToolChoice(name=function.required("name"))
+    choice = ToolChoice.named(function.required("name"))
     if function is not fields:
         function.close()
     fields.close()
@@ -94,8 +94,8 @@ def anthropic_choice_of(body: Fields) -> tuple[ToolChoice | None, bool | None]:
     disabled = fields.flag("disable_parallel_tool_use")
     parallel = None if disabled is None else not disabled
     if kind == "tool":
-        choice = ToolChoice(name=fields.required("name"))
+        choice = ToolChoice.named(fields.required("name"))
     else:
-        choice = ToolChoice(mode={"any": "required"}.get(kind or "auto", kind or "auto"))
+        choice = ToolChoice(ToolMode.REQUIRED if kind == "any" else ToolMode(kind or "auto"))
     fields.close()
     return choice, parallel
