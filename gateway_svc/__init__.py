@@ -1,7 +1,8 @@
 """The gateway: HTTP for clients of the OpenAI API, and a page for people. A gRPC client of a decoder.
 
-`app.create_app(config, decoder)` builds the Starlette application; `app.serve(config)` runs it until a signal.
-`python -m gateway_svc` and `fovea gateway` start it. `routes()` of a module lists its endpoints.
+`app.create_app(gateway, registry)` builds the Starlette application around a `Gateway`; `Gateway.open(config)` makes
+that, and `app.serve(config)` runs both until a signal. `python -m gateway_svc` and `fovea gateway` start it.
+`routes()` of a module lists its endpoints; `endpoint.route` and `endpoint.json_route` make them.
 
 A handler reads the process as `gateway.of(request)`: a `Gateway` with `config` (GatewaySettings), `decoder` (an
 AsyncClient without credentials) and `info` (a cached GetServerInfo). `Gateway.calling(request)` is the AsyncClient

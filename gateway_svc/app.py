@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -14,7 +12,6 @@ from starlette.routing import BaseRoute
 
 from fovea import logs, settings
 from fovea.address import Address
-from fovea.client import AsyncClient
 from fovea.contract.errors import FoveaError
 from fovea.server.entry import run
 from fovea.server.metrics_server import MetricsServer
@@ -49,33 +46,33 @@ def routes(config: GatewaySettings) -> list[BaseRoute]:
     return [route for module in modules for route in module.routes()]
 
 
-def create_app(config: GatewaySettings, decoder: AsyncClient, registry: CollectorRegistry) -> Starlette:
+def create_app(gateway: Gateway, registry: CollectorRegistry) -> Starlette:
     """The application. Raises CredentialsInvalid for a token file that cannot be used."""
-    metrics = GatewayMetrics(registry)
-    layers = Middleware(Layers, config=config, tokens=config.accepted_tokens(), metrics=metrics)
+    config = gateway.config
+    layers = Middleware(
+        Layers, config=config, tokens=config.accepted_tokens(), metrics=GatewayMetrics(registry)
+    )
     app = Starlette(
         routes=routes(config), middleware=[layers], exception_handlers=dict(EXCEPTION_HANDLERS)
     )
-    app.state.gateway = Gateway(config, decoder)
+    app.state.gateway = gateway
     return app
 
 
 async def serve(config: GatewaySettings) -> None:
     """Serve until a signal arrives, whether the decoder answers or not: `/readyz` tells."""
     registry = CollectorRegistry()
-    decoder = AsyncClient(config.decoder, timeout_s=config.timeout_s, tls=config.decoder_credentials())
-    async with decoder:
-        app = create_app(config, decoder, registry)
-        server = HttpServer(app, config)
+    async with Gateway.open(config) as gateway:
+        server = HttpServer(create_app(gateway, registry), config)
+        metrics: MetricsServer | None = None
         await server.start()
         log.info("listening", address=server.address, decoder=config.decoder)
-        metrics: MetricsServer | None = None
         try:
             if config.metrics_listen:
                 metrics = await MetricsServer.start(Address.parse(config.metrics_listen), registry)
             await server.until_stopped()
         finally:
-            app.state.gateway.draining = True
+            gateway.draining = True
             log.info("draining", grace_s=config.grace_s)
             await server.drain()
             if metrics is not None:
