@@ -153,7 +153,7 @@ async def _body(request: Request) -> bytes:
 
 def _question(fields: Fields) -> PlanQuestion:
     """Raises InvalidArgument for the first field that is not as described."""
-    reduction = fields.choice("reduction", "", *ReductionMode)
+    reduction = fields.choice("reduction", *ReductionMode)
     asked = PlanQuestion(
         _source(fields),
         fields.text("question") or "",

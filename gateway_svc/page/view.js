@@ -39,7 +39,7 @@ export class View {
   }
 
   get dropping() {
-    return { flat: this.find(".flat").checked, reduction: this.find(".reduction").value };
+    return { flat: this.find(".flat").checked, reduction: this.find(".reduction").value || null };
   }
 
   // The first plan needs the size alone, so it is on the screen while the file is still on its way.

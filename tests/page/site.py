@@ -16,6 +16,7 @@ from bench.services import free_address, pair, started
 from fovea.client import Client
 from fovea.server.tokens import checked_identity, entry, new_token
 from standin import model_dir
+from tests.page import history
 
 START_S = 120.0
 TARIFF = (
@@ -45,6 +46,7 @@ def running(folder: Path) -> Iterator[Site]:
     file.write_text(
         "\n".join(entry(tokens[tenant], checked_identity(tenant, role, "")) for tenant, role in ROLES.items())
     )
+    history.write(folder / "ledger")
     _, decoder = launched = pair(model_dir(), folder, decoder_flags=["--tokens", str(file), *TARIFF])
     with started(launched), _gateway(decoder.address, folder) as url:
         yield Site(url, decoder.address, tokens)
