@@ -74,19 +74,17 @@ def _report(logprobs: Tensor, states: Sequence[SamplerState], tokens: Sequence[i
 
 def _most_likely(logprobs: Tensor, counts: Sequence[int]) -> list[tuple[tuple[int, float], ...]]:
     """So many tokens of each row, the most likely first, of equals the lower id first."""
-    if not any(counts):
+    size = logprobs.shape[-1]
+    most = min(max(counts), size)
+    if not most:
         return [()] * len(counts)
-    wanted = torch.tensor(counts, device=logprobs.device).clamp(1, logprobs.shape[-1])
-    ranked = logprobs.topk(int(wanted.max())).values
-    least = ranked.gather(-1, wanted[:, None] - 1)
-    rows, ids = (logprobs >= least).nonzero(as_tuple=True)
-    values = logprobs[rows, ids]
-    found: list[list[tuple[float, int]]] = [[] for _ in counts]
-    for row, token, value in zip(rows.tolist(), ids.tolist(), values.tolist(), strict=True):
-        found[row].append((-value, token))
+    # No log-probability is above 0, so the bits of its magnitude order as integers; below them stands the id.
+    keys = (logprobs.abs().view(torch.int32).long() << 32) | torch.arange(size, device=logprobs.device)
+    ids = keys.topk(most, largest=False).values & 0xFFFFFFFF
+    values = logprobs.gather(-1, ids)
     return [
-        tuple((token, -negative) for negative, token in sorted(each)[:count])
-        for each, count in zip(found, counts, strict=True)
+        tuple(zip(row_ids[:count], row_values[:count], strict=True))
+        for row_ids, row_values, count in zip(ids.tolist(), values.tolist(), counts, strict=True)
     ]
 
 

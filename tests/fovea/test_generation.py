@@ -12,6 +12,7 @@ from fovea.checkpoint import MAX_NOTICE_CHARS, NOTICE, read_notice
 from fovea.contract.errors import CheckpointNotSupported
 from fovea.generation import sampling_defaults
 from standin import model_dir, small_dir
+from standin.export import NOTICE as NOTICE_OF_THE_STAND_INS
 
 PUBLISHED = {
     "bos_token_id": 151643, "pad_token_id": 151643, "do_sample": True, "eos_token_id": [151645, 151643],
@@ -62,7 +63,7 @@ def test_a_default_that_no_request_may_have_is_refused_by_field(
 
 @pytest.mark.parametrize("folder", [model_dir(), small_dir()], ids=lambda folder: folder.name)
 def test_the_stand_ins_say_what_they_read(folder: Path) -> None:
-    assert "only pictures like its own" in read_notice(folder)
+    assert "only pictures like its own" in read_notice(folder) == NOTICE_OF_THE_STAND_INS
 
 
 def test_most_checkpoints_have_no_notice(tmp_path: Path) -> None:

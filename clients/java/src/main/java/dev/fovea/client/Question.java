@@ -11,7 +11,8 @@ import java.util.OptionalInt;
  * client's. Retries with the same {@code idempotencyKey} count against a quota once; empty counts each
  * call. With a {@code quote} the request costs no more than that, or fails with QUOTE_EXCEEDED before
  * anything is spent. {@code topLogprobs} is how many alternatives of each token the answer has with
- * its log-probabilities; if absent, it has no log-probabilities. {@code route} says which tiers may answer.
+ * its log-probabilities; if absent, it has no log-probabilities. {@code route} says which tiers may
+ * answer.
  */
 public record Question(
     List<Message> messages,
