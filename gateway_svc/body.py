@@ -46,13 +46,18 @@ def _announced(request: Request) -> int:
     return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
 
 
+async def read_bytes(request: Request) -> bytes:
+    """The whole body."""
+    return b"".join([piece async for piece in pieces(request)])
+
+
 async def read_json(request: Request) -> Fields:
     """The fields of a JSON object. Raises BodyInvalid for anything else."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         # A page of another site may send other types without asking.
         raise BodyInvalid("must be JSON, with the header `content-type: application/json`")
-    data = b"".join([piece async for piece in pieces(request)])
+    data = await read_bytes(request)
     parsed = await asyncio.to_thread(_parse, data) if len(data) > LARGE_BYTES else _parse(data)
     if not isinstance(parsed, dict):
         raise BodyInvalid("must be a JSON object")

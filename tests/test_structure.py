@@ -87,7 +87,7 @@ LAYERS = {
         "finite geometry",
         "fingerprint planning server",
         "architecture",
-        "client",
+        "client generation",
         "cli",
     ),
 }

@@ -29,6 +29,11 @@ type Answer struct {
 	// them.
 	TokenIDs []uint32
 	Logprobs []float32
+	// TokenBytes are the bytes of the tokens, if [Request] asks for log-probabilities. They may be part of a
+	// character, and are empty for special tokens. TopLogprobs are the most likely tokens at each position, if
+	// [Request] asks for them.
+	TokenBytes  [][]byte
+	TopLogprobs [][]TokenLogprob
 	// Receipt is the cost of the answer.
 	Receipt Receipt
 }
@@ -52,6 +57,17 @@ type Delta struct {
 	TokenIDs []uint32
 	// Logprobs are their natural log-probabilities, if [Request] asks for them.
 	Logprobs []float32
+	// TokenBytes and TopLogprobs are those of [Answer].
+	TokenBytes  [][]byte
+	TopLogprobs [][]TokenLogprob
+}
+
+// A TokenLogprob is a token with its natural log-probability.
+type TokenLogprob struct {
+	TokenID uint32
+	Logprob float32
+	// Token are its bytes, as in [Answer].
+	Token []byte
 }
 
 // Finished reports that the answer is complete.
@@ -72,7 +88,8 @@ func eventOf(m *decoderv1.GenerateResponse) Event {
 		s := e.Started
 		return Started{s.RequestId, s.Model, int(s.PromptTokens), int(s.VisualTokens)}
 	case *decoderv1.GenerateResponse_Delta:
-		return Delta{e.Delta.Text, e.Delta.TokenIds, e.Delta.Logprobs}
+		d := e.Delta
+		return Delta{d.Text, d.TokenIds, d.Logprobs, d.TokenBytes, each(d.TopLogprobs, topOf)}
 	case *decoderv1.GenerateResponse_Finished:
 		f := e.Finished
 		return Finished{finishOf(f.FinishReason), f.MatchedStop, receiptOf(f.Receipt)}
@@ -89,8 +106,16 @@ func answerOf(m *decoderv1.CompleteResponse) *Answer {
 		RequestID:    m.RequestId,
 		TokenIDs:     m.TokenIds,
 		Logprobs:     m.Logprobs,
+		TokenBytes:   m.TokenBytes,
+		TopLogprobs:  each(m.TopLogprobs, topOf),
 		Receipt:      receiptOf(m.Receipt),
 	}
+}
+
+func topOf(m *decoderv1.TopLogprobs) []TokenLogprob {
+	return each(m.Tokens, func(token *decoderv1.TokenLogprob) TokenLogprob {
+		return TokenLogprob{token.TokenId, token.Logprob, token.Token}
+	})
 }
 
 func finishOf(reason decoderv1.FinishReason) FinishReason {

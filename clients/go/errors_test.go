@@ -117,6 +117,11 @@ func TestARequestOutsideOfItsLimitsIsRefusedByField(t *testing.T) {
 		"top_k":              {ReasonInvalidArgument, "sampling.top_k", func(r *Request) { r.Sampling.TopK = -1 }},
 		"min_p":              {ReasonInvalidArgument, "sampling.min_p", func(r *Request) { r.Sampling.MinP = 2 }},
 		"repetition_penalty": {ReasonInvalidArgument, "sampling.repetition_penalty", func(r *Request) { r.Sampling.RepetitionPenalty = -2 }},
+		"presence_penalty":   {ReasonInvalidArgument, "sampling.presence_penalty", func(r *Request) { r.Sampling.PresencePenalty = 2.5 }},
+		"frequency_penalty":  {ReasonInvalidArgument, "sampling.frequency_penalty", func(r *Request) { r.Sampling.FrequencyPenalty = -2.5 }},
+		"logit_bias":         {ReasonInvalidArgument, "sampling.logit_bias[5]", func(r *Request) { r.Sampling.LogitBias = map[uint32]float32{5: 101} }},
+		"top logprobs":       {ReasonInvalidArgument, "logprobs.top", func(r *Request) { r.TopLogprobs = 21 }},
+		"negative logprobs":  {ReasonInvalidArgument, "logprobs.top", func(r *Request) { r.TopLogprobs = -1 }},
 		"stop":               {ReasonInvalidArgument, "sampling.stop", func(r *Request) { r.Sampling.Stop = []string{""} }},
 		"negative tokens":    {ReasonInvalidArgument, "sampling.max_new_tokens", func(r *Request) { r.Sampling.MaxNewTokens = -1 }},
 		"endless tokens":     {ReasonInvalidArgument, "sampling.max_new_tokens", func(r *Request) { r.Sampling.MaxNewTokens = 1 << 40 }},
@@ -192,10 +197,10 @@ func TestAnImageThatIsNotStored(t *testing.T) {
 func TestAFieldThatIsNotServedIsRefused(t *testing.T) {
 	client := dialHouse(t) // whose own requests have no such field
 	_, err := client.stub.Complete(context.Background(), &decoderv1.CompleteRequest{
-		Request: &decoderv1.GenerateRequest{Logprobs: &decoderv1.Logprobs{Top: 2}, RequestId: "unserved"},
+		Request: &decoderv1.GenerateRequest{Tools: []*decoderv1.Tool{{}}, RequestId: "unserved"},
 	})
 	failed := failure(t, errorOf(err), ReasonNotServed)
-	if failed.Code != codes.Unimplemented || !slices.Equal(fields(failed), []string{"logprobs.top"}) || failed.RequestID != "unserved" {
+	if failed.Code != codes.Unimplemented || !slices.Equal(fields(failed), []string{"tools"}) || failed.RequestID != "unserved" {
 		t.Errorf("%+v", failed)
 	}
 	stranger := DialEncoder(house(t).decoder.address) // a decoder is no encoder

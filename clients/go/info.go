@@ -44,6 +44,8 @@ type ServerInfo struct {
 	Encoders []EncoderPeer
 	// KVBytesPerToken is the size of a token in the KV cache.
 	KVBytesPerToken int
+	// ModelNotice is what readers of the answers should know about the model. Usually empty.
+	ModelNotice string
 }
 
 // Limits are the limits of a decoder. Each has a setting of the same name.
@@ -183,6 +185,7 @@ func serverInfoOf(m *decoderv1.GetServerInfoResponse) *ServerInfo {
 		Attention:       m.Attention,
 		Encoders:        each(m.Encoders, peerOf),
 		KVBytesPerToken: int(m.KvBytesPerToken),
+		ModelNotice:     m.ModelNotice,
 	}
 }
 

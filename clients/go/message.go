@@ -22,8 +22,10 @@ type Request struct {
 	Budget Budget
 	// Format constrains the answer. nil leaves it free.
 	Format Format
-	// Logprobs requests the log-probability of every token.
-	Logprobs bool
+	// Logprobs requests the log-probability of every token. TopLogprobs requests those of as many of the most likely
+	// tokens at its position, at most 20.
+	Logprobs    bool
+	TopLogprobs int
 	// ID identifies the request in logs and in the response. If empty, the service generates an id.
 	ID string
 	// IdempotencyKey names the call across its retries, which then count against a quota once.
@@ -104,6 +106,14 @@ type Sampling struct {
 	MinP float64
 	// RepetitionPenalty penalises tokens that occurred before. 0 changes nothing.
 	RepetitionPenalty float64
+	// PresencePenalty is subtracted from the logits of tokens that the answer already has, FrequencyPenalty for each
+	// time that it has them. -2 to 2.
+	PresencePenalty, FrequencyPenalty float64
+	// LogitBias is added to the logits of tokens, by token id. -100 to 100, at most 300 entries.
+	LogitBias map[uint32]float32
+	// CheckpointDefaults fills the parameters that are zero from the generation_config.json of the decoder's
+	// checkpoint. A Temperature of 0.001 is greedy whatever the checkpoint says.
+	CheckpointDefaults bool
 	// Seed makes sampling repeatable: new(7). Without a seed it is random.
 	Seed *uint32
 	// Stop lists stop strings. The answer ends before the first of them.
@@ -154,8 +164,12 @@ func newDraft(r Request) (*draft, error) {
 	if r.Format != nil {
 		d.request.ResponseFormat = r.Format.format()
 	}
-	if r.Logprobs {
-		d.request.Logprobs = &decoderv1.Logprobs{}
+	if r.Logprobs || r.TopLogprobs != 0 {
+		top, err := count32("logprobs.top", r.TopLogprobs)
+		if err != nil {
+			return nil, err
+		}
+		d.request.Logprobs = &decoderv1.Logprobs{Top: top}
 	}
 	for at, message := range r.Messages {
 		sent := &decoderv1.Message{Role: roles[message.Role]}
@@ -229,14 +243,18 @@ func samplingTo(s Sampling) (*decoderv1.Sampling, error) {
 		return nil, err
 	}
 	return &decoderv1.Sampling{
-		Temperature:       float32(s.Temperature),
-		TopP:              unlessZero(float32(s.TopP)),
-		TopK:              topK,
-		MinP:              float32(s.MinP),
-		RepetitionPenalty: unlessZero(float32(s.RepetitionPenalty)),
-		Seed:              s.Seed,
-		Stop:              s.Stop,
-		MaxNewTokens:      unlessZero(maxNewTokens),
+		Temperature:        float32(s.Temperature),
+		TopP:               unlessZero(float32(s.TopP)),
+		TopK:               topK,
+		MinP:               float32(s.MinP),
+		RepetitionPenalty:  unlessZero(float32(s.RepetitionPenalty)),
+		PresencePenalty:    unlessZero(float32(s.PresencePenalty)),
+		FrequencyPenalty:   unlessZero(float32(s.FrequencyPenalty)),
+		LogitBias:          s.LogitBias,
+		CheckpointDefaults: s.CheckpointDefaults,
+		Seed:               s.Seed,
+		Stop:               s.Stop,
+		MaxNewTokens:       unlessZero(maxNewTokens),
 	}, nil
 }
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from fovea.cli.children import Child, Children
+from fovea.cli.output import clean
 from fovea.cli.samples import Sample, SampleQuestion, load
 from fovea.cli.serve import launches, standin_dir
 from fovea.contract.errors import FoveaError
@@ -99,6 +100,7 @@ class Demo:
         encoder, decoder = (self._children.start(launch) for launch in self._launches)
         self._wait([encoder, decoder])
         with Client(decoder.address) as client:
+            self._tell(client)
             for sample in samples:
                 self._view.stored(sample.path.name, client.put(sample.path))
                 for sample_question in sample.questions:
@@ -111,6 +113,11 @@ class Demo:
         self._wait([self._children.restart(child, launch) for child, launch in children])
         with Client(decoder.address) as client:
             self._ask_cached(client, first)
+
+    def _tell(self, client: Client) -> None:
+        """Show the model's notice, if it has one."""
+        if notice := client.info().details.get("model_notice"):
+            self._view.line(f"  {clean(notice)}")
 
     def _wait(self, waiting: list[Child]) -> None:
         from fovea.cli.readiness import wait_until_ready

@@ -24,7 +24,7 @@ from fovea.client.encoder import DEFAULT_ENCODER, AsyncEncoderClient, EncoderCli
 from fovea.client.fitting import fit
 from fovea.client.messages import Image, Message, Size
 from fovea.client.tls import Tls
-from fovea.contract.answer import Answer, Finished, Started, Text
+from fovea.contract.answer import Answer, Finished, Started, Text, TokenLogprob
 from fovea.contract.budget import Budget
 from fovea.contract.count import Count
 from fovea.contract.info import ServerInfo
@@ -53,6 +53,7 @@ __all__ = [
     "Started",
     "Text",
     "Tls",
+    "TokenLogprob",
     "UsageRecord",
     "UsageSummary",
     "fit",

@@ -77,8 +77,8 @@ class Options(TypedDict, total=False):
     `budget` bounds the cost of images; `max_pixels` is shorthand for a budget that shrinks each image to at
     most that many pixels (server default 1310720). `fit` shrinks files before upload, as far as the budget
     allows for their size. `request_id` names the request in the servers' logs. `response_format` constrains
-    the answer (structured output). `logprobs` requests the log-probability of every token. Retries with the
-    same `idempotency_key` and the same request are charged once. With the `quote` of a count the request
+    the answer (structured output). `logprobs` requests the log-probability of every token, and `top_logprobs`
+    of as many of the most likely tokens at its position. Retries with the same `idempotency_key` and the same request are charged once. With the `quote` of a count the request
     costs no more than that, or is refused. `tier` names the tier that must answer; `hop_limit` is the most
     tiers that may run a model, 0 for any number. `parent_request_id` is recorded with the request.
     `allow_text_substitution` lets text read from an image replace its pixels where that is cheaper.
@@ -91,6 +91,7 @@ class Options(TypedDict, total=False):
     fit: bool
     response_format: ResponseFormat | None
     logprobs: bool
+    top_logprobs: int
     idempotency_key: str
     quote: Quote | None
     tier: str
@@ -121,6 +122,7 @@ def draft_request(
     fit: bool = False,
     response_format: ResponseFormat | None = None,
     logprobs: bool = False,
+    top_logprobs: int = 0,
     idempotency_key: str = "",
     quote: Quote | None = None,
     tier: str = "",
@@ -142,7 +144,7 @@ def draft_request(
         visual=budget_codec.to_proto(budget),
         request_id=request_id,
         response_format=format_to_proto(response_format or sampling.response_format),
-        logprobs=decoder_pb2.Logprobs() if logprobs or sampling.logprobs else None,
+        logprobs=_logprobs(logprobs or sampling.logprobs, top_logprobs or sampling.top_logprobs),
         idempotency_key=idempotency_key,
         quote=quote.token if quote else "",
         tier=tier,
@@ -151,6 +153,11 @@ def draft_request(
         allow_text_substitution=allow_text_substitution,
     )
     return RequestDraft(request, tuple(uploads.by_digest.values()), uploads.names)
+
+
+def _logprobs(wanted: bool, top: int) -> decoder_pb2.Logprobs | None:
+    """Raises ValueError for a number that the contract cannot carry."""
+    return decoder_pb2.Logprobs(top=top) if wanted or top else None
 
 
 def _messages(text: str | Message | Sequence[Message], images: Sized) -> Sequence[Message]:

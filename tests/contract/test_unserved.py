@@ -37,7 +37,9 @@ SERVED = {
 WHOLE = {
     decoder_pb2.Sampling: {
         "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop", "max_new_tokens",
+        "presence_penalty", "frequency_penalty", "logit_bias", "checkpoint_defaults",
     },
+    decoder_pb2.Logprobs: {"top"},
     decoder_pb2.ResponseFormat: {"json_schema", "regex", "choice"},
     decoder_pb2.Choice: {"options"},
     decoder_pb2.Message: {"role", "parts"},
@@ -64,8 +66,7 @@ Field = descriptor.FieldDescriptor
 def unserved() -> list[str]:
     """The paths of all fields that must be refused."""
     top = [f.name for f in decoder_pb2.GenerateRequest.DESCRIPTOR.fields]
-    unserved = [name for name in top if name not in SERVED["GenerateRequest"]]
-    return [*unserved, *(f"logprobs.{field.name}" for field in decoder_pb2.Logprobs.DESCRIPTOR.fields)]
+    return [name for name in top if name not in SERVED["GenerateRequest"]]
 
 
 def set_field(message: Message, path: str) -> None:
@@ -74,6 +75,9 @@ def set_field(message: Message, path: str) -> None:
     for parent in parents:
         message = getattr(message, parent)
     field = message.DESCRIPTOR.fields_by_name[name]
+    if field.is_repeated:
+        getattr(message, name).add()
+        return
     if field.type == Field.TYPE_MESSAGE:
         getattr(message, name).SetInParent()
         return

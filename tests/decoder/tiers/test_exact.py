@@ -18,7 +18,7 @@ from decoder_svc.receipt import RequestUsage
 from decoder_svc.request import ChatRequest, ImageInput
 from decoder_svc.tiers.exact import ENTRY_BYTES, NOT_OF_THE_KEY, ExactSettings, ExactTier, request_key
 from decoder_svc.tiers.tier import Answers
-from fovea.contract.answer import Event, Finished, FinishReason, Started, Text
+from fovea.contract.answer import Event, Finished, FinishReason, Started, Text, TokenLogprob
 from fovea.contract.budget import Detail, OnOverBudget, ReductionMode, RepeatPolicy
 from fovea.contract.image import ImageKind
 from fovea.contract.plan import Reducer
@@ -47,7 +47,7 @@ class Model(Scripted):
     ) -> AsyncGenerator[Event, None]:
         self.requests.append(request)
         yield Started(request.id, "m", 7, 5)
-        yield Text(f"answer {len(self.requests)}", (1, 2), (-0.5, -0.25))
+        yield Text(f"answer {len(self.requests)}", (1, 2), (-0.5, -0.25), (b"a", b""), (TOP, TOP))
         if self.go is not None:
             await self.go.wait()
         totals = Totals(40, 50, 7, 3, 2, 1, 99, 98, 16, 20)
@@ -56,6 +56,7 @@ class Model(Scripted):
         yield Finished(FinishReason.LENGTH, "", receipt)
 
 
+TOP = (TokenLogprob(1, -0.5, b"a"),)
 DEFAULTS = ExactSettings()
 
 
@@ -79,7 +80,7 @@ async def test_a_repeated_request_is_answered_without_a_model_and_its_receipt_sa
     tiers, used = cached(), RequestUsage()
     first = await events_of(router(*tiers), ask("a"), images=IMAGES)
     events = await events_of(router(*tiers), ask("a", id="r2"), used, IMAGES)
-    assert events[:2] == [replace(first[0], request_id="r2"), Text("answer 1", (1, 2), (-0.5, -0.25))]
+    assert events[:2] == [replace(first[0], request_id="r2"), first[1]]
     (finished,) = events[2:]
     assert isinstance(finished, Finished)
     receipt = finished.receipt
@@ -128,6 +129,12 @@ SAMPLING: dict[str, st.SearchStrategy[Any]] = {
     "ignore_eos": st.just(True),
     "response_format": FORMATS,
     "logprobs": st.just(True),
+    "top_logprobs": st.integers(1, 20),
+    "presence_penalty": st.floats(0.1, 2),
+    "frequency_penalty": st.floats(0.1, 2),
+    "logit_bias": st.dictionaries(st.integers(0, 9), st.floats(-5, 5), min_size=1),
+    "checkpoint_defaults": st.just(True),
+    "explicit": st.just(frozenset({"temperature"})),
 }
 BUDGET: dict[str, st.SearchStrategy[Any]] = {
     "max_pixels": st.integers(4096, 99999),
@@ -180,6 +187,15 @@ def test_a_request_that_differs_in_one_field_is_never_answered_by_the_answer_to_
 
 
 BASE = ask("a")
+
+
+def test_the_order_of_biases_is_not_part_of_the_key() -> None:
+    biases = {5: 1.0, 3: 2.0}
+    keys = {
+        request_key(ask(sampling=Sampling(logit_bias=dict(items))))
+        for items in (biases.items(), reversed(biases.items()))
+    }
+    assert len(keys) == 1
 
 
 def test_the_text_of_a_message_cannot_imitate_other_parts() -> None:

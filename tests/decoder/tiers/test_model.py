@@ -58,7 +58,8 @@ class Says:
                 raise self.error
             yield Started(request.id, "small", 7, 5)
             wanted = self.logprobs if request.sampling.logprobs else ()
-            yield Text(self.text, tuple(range(len(self.logprobs))), wanted)
+            token_bytes = tuple(self.text.encode() for _ in wanted)
+            yield Text(self.text, tuple(range(len(self.logprobs))), wanted, token_bytes)
             if self.hangs:
                 await asyncio.Event().wait()
             yield Finished(self.reason, "", self._receipt())
@@ -124,6 +125,7 @@ async def test_the_caller_gets_log_probabilities_only_on_request() -> None:
         (text,) = (e for e in await events_of(router(tier(says), LARGE), request) if isinstance(e, Text))
         assert says.requests[0].sampling.logprobs
         assert text.logprobs == (SURE if wanted else ())
+        assert text.token_bytes == ((b"red",) if wanted else ())
         assert text.token_ids == (0,)
 
 

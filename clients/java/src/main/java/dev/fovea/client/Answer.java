@@ -1,11 +1,14 @@
 package dev.fovea.client;
 
+import java.nio.ByteBuffer;
 import java.util.List;
 
 /**
  * A complete answer. {@code matchedStop} is the stop string that ended it, or empty; an answer with
  * a stop string may not match its {@link Format}. {@code logprobs} are the natural
- * log-probabilities of the tokens, if {@link Question#withLogprobs} asks for them; otherwise empty.
+ * log-probabilities of the tokens and {@code tokenBytes} their bytes, if {@link
+ * Question#withLogprobs} asks for them; {@code topLogprobs} are the most likely tokens at each
+ * position. Otherwise they are empty.
  */
 public record Answer(
     String text,
@@ -15,4 +18,6 @@ public record Answer(
     String requestId,
     List<Integer> tokenIds,
     List<Float> logprobs,
+    List<ByteBuffer> tokenBytes,
+    List<List<TokenLogprob>> topLogprobs,
     Receipt receipt) {}

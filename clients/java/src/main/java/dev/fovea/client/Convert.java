@@ -1,5 +1,6 @@
 package dev.fovea.client;
 
+import com.google.protobuf.ByteString;
 import com.google.protobuf.ProtocolMessageEnum;
 import com.google.protobuf.Timestamp;
 import dev.fovea.decoder.v1.Alternative;
@@ -8,6 +9,7 @@ import dev.fovea.decoder.v1.ImagePlan;
 import dev.fovea.decoder.v1.ReceiptImage;
 import dev.fovea.decoder.v1.ReceiptPrice;
 import dev.fovea.decoder.v1.ReceiptStep;
+import dev.fovea.decoder.v1.TopLogprobs;
 import dev.fovea.decoder.v1.VisualBudget;
 import dev.fovea.encoder.v1.EncodePlan;
 import dev.fovea.encoder.v1.EncodeRequest;
@@ -39,7 +41,12 @@ final class Convert {
       }
       case DELTA -> {
         var event = message.getDelta();
-        yield new Event.Text(event.getText(), event.getTokenIdsList(), event.getLogprobsList());
+        yield new Event.Text(
+            event.getText(),
+            event.getTokenIdsList(),
+            event.getLogprobsList(),
+            event.getTokenBytesList().stream().map(ByteString::asReadOnlyByteBuffer).toList(),
+            event.getTopLogprobsList().stream().map(Convert::top).toList());
       }
       case FINISHED -> {
         var event = message.getFinished();
@@ -50,6 +57,15 @@ final class Convert {
       }
       case EVENT_NOT_SET -> null;
     };
+  }
+
+  private static List<TokenLogprob> top(TopLogprobs message) {
+    return message.getTokensList().stream().map(Convert::tokenLogprob).toList();
+  }
+
+  private static TokenLogprob tokenLogprob(dev.fovea.decoder.v1.TokenLogprob message) {
+    return new TokenLogprob(
+        message.getTokenId(), message.getLogprob(), message.getToken().asReadOnlyByteBuffer());
   }
 
   static Receipt receipt(dev.fovea.decoder.v1.Receipt message) {
@@ -319,7 +335,8 @@ final class Convert {
         message.getAttention(),
         message.getDtype(),
         message.getEncodersList().stream().map(Convert::encoder).toList(),
-        Integer.toUnsignedLong(message.getKvBytesPerToken()));
+        Integer.toUnsignedLong(message.getKvBytesPerToken()),
+        message.getModelNotice());
   }
 
   private static DecoderInfo.Encoder encoder(dev.fovea.decoder.v1.EncoderPeer message) {

@@ -38,9 +38,7 @@ record Draft(GenerateRequest request, Collection<Upload> uploads, Map<String, St
     request.setSampling(sampling(question.sampling()));
     request.setVisual(visual(question.budget()));
     question.format().ifPresent(format -> request.setResponseFormat(format(format)));
-    if (question.logprobs()) {
-      request.setLogprobs(Logprobs.getDefaultInstance());
-    }
+    question.topLogprobs().ifPresent(top -> request.setLogprobs(Logprobs.newBuilder().setTop(top)));
     question.quote().ifPresent(quote -> request.setQuote(quote.token()));
     return new Draft(request.build(), uploads.values(), files(question));
   }
@@ -157,22 +155,37 @@ record Draft(GenerateRequest request, Collection<Upload> uploads, Map<String, St
     return built.setChoice(Choice.newBuilder().addAllOptions(options)).build();
   }
 
+  /** With the checkpoint's defaults a zero counts as unset; {@code neutral} has the same effect. */
+  private static float sent(Sampling chosen, float value, float neutral) {
+    return value == 0 && chosen.checkpointDefaults() ? neutral : value;
+  }
+
   private static dev.fovea.decoder.v1.Sampling sampling(Sampling chosen) {
-    var built = dev.fovea.decoder.v1.Sampling.newBuilder().addAllStop(chosen.stop());
+    var built =
+        dev.fovea.decoder.v1.Sampling.newBuilder()
+            .addAllStop(chosen.stop())
+            .putAllLogitBias(chosen.logitBias())
+            .setCheckpointDefaults(chosen.checkpointDefaults());
     if (chosen.temperature() != null) {
-      built.setTemperature(chosen.temperature());
+      built.setTemperature(sent(chosen, chosen.temperature(), 0.001f));
     }
     if (chosen.topP() != null) {
       built.setTopP(chosen.topP());
     }
     if (chosen.topK() != null) {
-      built.setTopK(chosen.topK());
+      built.setTopK(chosen.topK() == 0 && chosen.checkpointDefaults() ? -1 : chosen.topK());
     }
     if (chosen.minP() != null) {
-      built.setMinP(chosen.minP());
+      built.setMinP(sent(chosen, chosen.minP(), 1e-30f));
     }
     if (chosen.repetitionPenalty() != null) {
       built.setRepetitionPenalty(chosen.repetitionPenalty());
+    }
+    if (chosen.presencePenalty() != null) {
+      built.setPresencePenalty(chosen.presencePenalty());
+    }
+    if (chosen.frequencyPenalty() != null) {
+      built.setFrequencyPenalty(chosen.frequencyPenalty());
     }
     if (chosen.seed() != null) {
       built.setSeed(chosen.seed());
