@@ -90,7 +90,7 @@ class Page {
     const stored = picture.store();
     stored.catch(() => {}); // awaited below
     await Promise.all(this.views.map((view) => view.open(picture, () => this.question())));
-    painted(() => performance.measure("fovea:drop-to-grid", "fovea:drop"));
+    if (this.views[0].plan) painted(() => performance.measure("fovea:drop-to-grid", "fovea:drop"));
     await stored;
     if (this.picture === picture) await Promise.all(this.views.map((view) => view.refresh()));
   }

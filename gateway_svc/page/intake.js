@@ -67,6 +67,7 @@ export class Intake {
   }
 
   async open(pictures, at) {
+    await pictures[at].decode();
     for (const [index, button] of [...byId("pages").children].entries()) {
       button.setAttribute("aria-pressed", String(index === at));
     }

@@ -47,9 +47,9 @@ export class View {
     this.picture = picture;
     this.question = question;
     this.chosen = null;
-    const size = await picture.decode();
-    if (picture.facts) return this.refresh();
-    return this.ask({ size, ladder: false });
+    this.stops = [];
+    if (picture.facts) await this.refresh();
+    else await this.ask({ size: await picture.decode(), ladder: false });
   }
 
   // Every stop of the slider, once the server holds the picture.
@@ -59,10 +59,14 @@ export class View {
 
   async ask(source) {
     const turn = (this.asked += 1);
+    this.root.dataset.state = "asking";
     try {
       const told = await post("/page/api/plans", { ...source, ...this.dropping, question: this.question() });
-      if (turn === this.asked) this.take(told.stops);
+      if (turn !== this.asked) return;
+      this.take(told.stops);
+      this.root.dataset.state = source.digest ? "stored" : "sized";
     } catch (failure) {
+      this.root.dataset.state = "failed";
       this.failed(failure);
     }
   }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Route, expect
 
+from bench.parts.page_trace import drop
 from fovea.client import Budget
 from tests.page.pictures import chart, letter, pdf
 from tests.page.tab import ANSWER_MS, Tab
@@ -26,9 +27,6 @@ def test_the_grid_has_a_cell_for_each_token_of_the_server(tab: Tab) -> None:
 def test_the_grid_is_there_while_the_file_is_on_its_way(tab: Tab) -> None:
     held: list[Route] = []
     tab.page.route("**/page/api/images", held.append)
-    tab.page.evaluate("window.held = true")
-    from bench.parts.page_trace import drop
-
     drop(tab.page, chart(), "chart.png", "image/png")
     expect(tab.view().locator("dd.tokens")).to_contain_text("768")
     assert tab.grid() == (32, 24, 768)
@@ -114,8 +112,6 @@ def test_a_pdf_becomes_a_picture_for_each_page(tab: Tab) -> None:
     (b"%PDF-1.7 damaged", "broken.pdf", "damaged"),
 ])  # fmt: skip
 def test_a_file_that_cannot_be_read_is_named_as_such(tab: Tab, data: bytes, name: str, message: str) -> None:
-    from bench.parts.page_trace import drop
-
     tab.expected.append("status of 400")
     drop(tab.page, data, name, "application/octet-stream")
     expect(tab.page.get_by_role("alert")).to_contain_text(message)
