@@ -42,6 +42,7 @@ MODEL_LIBRARIES = {"torch", "transformers", "safetensors"}
 KNOW_PROTOBUF = {
     "encoder_svc/service.py", "decoder_svc/service.py", "decoder_svc/usage_service.py", "decoder_svc/convert.py",
     "decoder_svc/encoders/remote.py", "decoder_svc/encoders/link.py",
+    "gateway_svc/readiness.py",
 }  # fmt: skip
 REGISTER = {"encoder_svc/app.py", "decoder_svc/app.py"}
 
