@@ -12,7 +12,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
 from fovea.client import Count
-from fovea.contract.tools import ToolChoice
 from gateway_svc import anthropic_messages, gateway, responses_input
 from gateway_svc.chat import messages_of, with_detail
 from gateway_svc.conversation import Conversation
@@ -21,7 +20,7 @@ from gateway_svc.extension import Extension
 from gateway_svc.fields import Fields, wrong
 from gateway_svc.models import check_model, notice_headers
 from gateway_svc.parameters import THINKING, tool_options
-from gateway_svc.tools import anthropic_choice_of, anthropic_tools_of
+from gateway_svc.tools import anthropic_tool_options
 
 RESPONSES_REFUSED = {
     "conversation": responses_input.NO_STATE,
@@ -79,19 +78,14 @@ def _refuse_formats(body: Fields) -> None:
 async def count_messages(request: Request, body: Fields) -> Response:
     """Takes the parameters of Anthropic's `messages.count_tokens`."""
     body.refuse(ANTHROPIC_REFUSED)
-    choice, parallel = anthropic_choice_of(body)
-    options: dict[str, Any] = {
-        "tools": anthropic_tools_of(body),
-        "tool_choice": choice or ToolChoice(),
-        "parallel_tool_calls": True if parallel is None else parallel,
-        **Extension.of(body).options,
-    }
+    options = anthropic_tool_options(body) | Extension.of(body).options
     thinking = body.object("thinking")
     if thinking is not None:
         options["thinking"] = _thinking(thinking)
     model, conversation = body.required("model"), anthropic_messages.conversation_of(body)
     body.close()
-    options["continue_final_message"] = conversation.turns[-1].role == "assistant"
+    if conversation.turns[-1].role == "assistant":
+        options["continue_final_message"] = True
     count = await _count(request, model, conversation, options)
     return await _answer(request, {"input_tokens": count.prompt_tokens}, count)
 

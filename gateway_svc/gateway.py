@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 import grpc
@@ -14,6 +13,7 @@ from starlette.requests import Request
 
 from fovea.client import AsyncClient, ServerInfo
 from fovea.client.channel import OPTIONS
+from fovea.contract.errors import Unreachable
 from gateway_svc.fetch import Fetcher, FetchLimits
 from gateway_svc.hosts import HostList
 from gateway_svc.readiness import Readiness
@@ -34,7 +34,6 @@ class Gateway:
     draining: bool = False
     _info: ServerInfo | None = None
     _info_until: float = 0.0
-    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
     @asynccontextmanager
@@ -57,12 +56,16 @@ class Gateway:
         return self.decoder.calling(caller.timeout_s, caller.metadata)
 
     async def info(self, request: Request) -> ServerInfo:
-        """The decoder's description, at most INFO_S old. Concurrent callers share a call."""
-        async with self._asking:
-            if self._info is None or time.monotonic() >= self._info_until:
+        """The decoder's description, at most INFO_S old, or older while the decoder cannot be reached."""
+        if self._info is None or time.monotonic() >= self._info_until:
+            try:
                 self._info = await self.calling(request).info()
-                self._info_until = time.monotonic() + INFO_S
-            return self._info
+            except Unreachable:
+                if self._info is None:
+                    raise
+                return self._info
+            self._info_until = time.monotonic() + INFO_S
+        return self._info
 
 
 def _fetcher(config: GatewaySettings) -> Fetcher | None:

@@ -23,7 +23,7 @@ class OriginGuard:
 
     def __init__(self, config: GatewaySettings) -> None:
         self._hosts = HostList.parse(config.hosts)
-        self._any_host = config.tokens is not None or config.insecure
+        self._any_host = config.tokens is not None
         self._own = config.listen.rpartition(":")[0].strip("[]").lower()
 
     def check(self, headers: Headers) -> None:

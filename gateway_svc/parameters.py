@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 from fovea.client import Format, Sampling
-from fovea.contract.tools import ToolChoice
 from gateway_svc.extension import Extension
 from gateway_svc.fields import Fields, as_number, as_text, as_texts, wrong
 from gateway_svc.tools import choice_of, schema_of, tools_of
@@ -67,10 +66,11 @@ def options_of(body: Fields) -> dict[str, Any]:
         "sampling": _sampling(body, extension.checkpoint_defaults),
         "logprobs": logprobs,
         "top_logprobs": top,
-        "continue_final_message": _continues(body),
         **tool_options(body),
         **extension.options,
     }
+    if _continues(body):
+        options["continue_final_message"] = True
     if (thinking := _thinking(body)) is not None:
         options["thinking"] = thinking
     return options
@@ -193,11 +193,10 @@ def _thinking(body: Fields) -> bool | None:
 
 
 def tool_options(body: Fields) -> dict[str, Any]:
-    """Takes `tools`, `tool_choice` and `parallel_tool_calls`."""
-    choice = choice_of(body)
-    parallel = body.flag("parallel_tool_calls")
-    return {
+    """Takes `tools`, `tool_choice` and `parallel_tool_calls`. Returns what is set."""
+    given = {
         "tools": tools_of(body),
-        "tool_choice": choice or ToolChoice(),
-        "parallel_tool_calls": True if parallel is None else parallel,
+        "tool_choice": choice_of(body),
+        "parallel_tool_calls": body.flag("parallel_tool_calls"),
     }
+    return {name: value for name, value in given.items() if value is not None}

@@ -13,10 +13,10 @@ ONLY_FUNCTIONS = "only tools of type function are served"
 MODES = tuple(ToolMode)
 
 
-def tools_of(body: Fields) -> list[Tool]:
+def tools_of(body: Fields) -> list[Tool] | None:
     """Takes `tools`, each a function: nested as in chat completions, or flat as in responses."""
-    items = body.array("tools") or []
-    return [_function(Fields(item, f"tools[{at}]")) for at, item in enumerate(items)]
+    items = body.array("tools")
+    return items and [_function(Fields(item, f"tools[{at}]")) for at, item in enumerate(items)]
 
 
 def _function(fields: Fields) -> Tool:
@@ -71,10 +71,13 @@ def choice_of(body: Fields) -> ToolChoice | None:
     return choice
 
 
-def anthropic_tools_of(body: Fields) -> list[Tool]:
-    """Takes `tools` of Anthropic's API."""
-    items = body.array("tools") or []
-    return [_anthropic_tool(Fields(item, f"tools[{at}]")) for at, item in enumerate(items)]
+def anthropic_tool_options(body: Fields) -> dict[str, Any]:
+    """Takes `tools` and `tool_choice` of Anthropic's API. Returns what is set."""
+    items = body.array("tools")
+    tools = items and [_anthropic_tool(Fields(item, f"tools[{at}]")) for at, item in enumerate(items)]
+    choice, parallel = _anthropic_choice(body)
+    given = {"tools": tools, "tool_choice": choice, "parallel_tool_calls": parallel}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _anthropic_tool(fields: Fields) -> Tool:
@@ -85,8 +88,8 @@ def _anthropic_tool(fields: Fields) -> Tool:
     return tool
 
 
-def anthropic_choice_of(body: Fields) -> tuple[ToolChoice | None, bool | None]:
-    """Takes `tool_choice` of Anthropic's API: the choice, and whether calls may be parallel."""
+def _anthropic_choice(body: Fields) -> tuple[ToolChoice | None, bool | None]:
+    """The choice, and whether calls may be parallel."""
     fields = body.object("tool_choice")
     if fields is None:
         return None, None

@@ -11,6 +11,8 @@ const (
 	FinishStop FinishReason = "stop"
 	// FinishLength means that MaxNewTokens was reached. The answer is cut and may not match its [Format].
 	FinishLength FinishReason = "length"
+	// FinishToolCalls means that the answer calls tools, and waits for their results.
+	FinishToolCalls FinishReason = "tool_calls"
 )
 
 // An Answer is a complete answer.
@@ -34,6 +36,10 @@ type Answer struct {
 	// [Request] asks for them.
 	TokenBytes  [][]byte
 	TopLogprobs [][]TokenLogprob
+	// Reasoning preceded the answer, with a checkpoint that reasons.
+	Reasoning string
+	// ToolCalls are the tools that the answer calls.
+	ToolCalls []ToolCall
 	// Receipt is the cost of the answer.
 	Receipt Receipt
 }
@@ -60,6 +66,9 @@ type Delta struct {
 	// TokenBytes and TopLogprobs are those of [Answer].
 	TokenBytes  [][]byte
 	TopLogprobs [][]TokenLogprob
+	// Reasoning is appended to the reasoning, and ToolCalls to the tool calls, by index.
+	Reasoning string
+	ToolCalls []ToolCallDelta
 }
 
 // A TokenLogprob is a token with its natural log-probability.
@@ -89,7 +98,10 @@ func eventOf(m *decoderv1.GenerateResponse) Event {
 		return Started{s.RequestId, s.Model, int(s.PromptTokens), int(s.VisualTokens)}
 	case *decoderv1.GenerateResponse_Delta:
 		d := e.Delta
-		return Delta{d.Text, d.TokenIds, d.Logprobs, d.TokenBytes, each(d.TopLogprobs, topOf)}
+		return Delta{
+			d.Text, d.TokenIds, d.Logprobs, d.TokenBytes, each(d.TopLogprobs, topOf),
+			d.Reasoning, each(d.ToolCalls, callDeltaOf),
+		}
 	case *decoderv1.GenerateResponse_Finished:
 		f := e.Finished
 		return Finished{finishOf(f.FinishReason), f.MatchedStop, receiptOf(f.Receipt)}
@@ -108,6 +120,8 @@ func answerOf(m *decoderv1.CompleteResponse) *Answer {
 		Logprobs:     m.Logprobs,
 		TokenBytes:   m.TokenBytes,
 		TopLogprobs:  each(m.TopLogprobs, topOf),
+		Reasoning:    m.Reasoning,
+		ToolCalls:    each(m.ToolCalls, callOf),
 		Receipt:      receiptOf(m.Receipt),
 	}
 }

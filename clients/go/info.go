@@ -66,6 +66,9 @@ type Limits struct {
 	MaxRunning, MaxWaiting int
 	// MaxStopStrings is the most stop strings of a request.
 	MaxStopStrings int
+	// MaxTools is the most tools of a request, MaxToolBytes the most bytes of their names, descriptions and schemas.
+	MaxTools     int
+	MaxToolBytes int
 	// MaxFormatBytes is the largest [Format]. MaxFormatSeconds of CPU time and MaxFormatMemoryBytes bound the
 	// compilation of a format.
 	MaxFormatBytes       int
@@ -170,6 +173,8 @@ func serverInfoOf(m *decoderv1.GetServerInfoResponse) *ServerInfo {
 			MaxRunning:           int(l.GetMaxRunning()),
 			MaxWaiting:           int(l.GetMaxWaiting()),
 			MaxStopStrings:       int(l.GetMaxStopStrings()),
+			MaxTools:             int(l.GetMaxTools()),
+			MaxToolBytes:         int(l.GetMaxToolBytes()),
 			MaxFormatBytes:       int(l.GetMaxFormatBytes()),
 			MaxFormatSeconds:     float64(l.GetMaxFormatS()),
 			MaxFormatMemoryBytes: int(l.GetMaxFormatMemoryBytes()),

@@ -12,7 +12,7 @@ import (
 
 // A Request is a conversation to continue. [Question] makes a Request of a single question.
 type Request struct {
-	// Messages are the turns so far. The last is the user's.
+	// Messages are the turns so far. The last is the user's or a tool's.
 	Messages []Message
 	// Sampling says how the answer is sampled.
 	Sampling Sampling
@@ -41,6 +41,15 @@ type Request struct {
 	ParentRequestID string
 	// AllowTextSubstitution lets text read from an image replace its pixels where that is cheaper.
 	AllowTextSubstitution bool
+	// Tools are the tools that the model may call, and ToolChoice says whether it does.
+	Tools      []Tool
+	ToolChoice ToolChoice
+	// SingleToolCall allows at most a single tool call.
+	SingleToolCall bool
+	// Thinking switches reasoning on or off where the checkpoint can: new(false). nil leaves it to the checkpoint.
+	Thinking *bool
+	// ContinueFinalMessage makes the answer continue the last message, which is the assistant's.
+	ContinueFinalMessage bool
 }
 
 // Question makes a request about images. The images come before the text, so that a second question about the same
@@ -61,12 +70,14 @@ const (
 	RoleSystem    Role = "system"
 	RoleUser      Role = "user"
 	RoleAssistant Role = "assistant"
+	RoleTool      Role = "tool"
 )
 
 var roles = map[Role]decoderv1.Role{
 	RoleSystem:    decoderv1.Role_ROLE_SYSTEM,
 	RoleUser:      decoderv1.Role_ROLE_USER,
 	RoleAssistant: decoderv1.Role_ROLE_ASSISTANT,
+	RoleTool:      decoderv1.Role_ROLE_TOOL,
 }
 
 // A Message is a turn of a conversation.
@@ -74,6 +85,11 @@ type Message struct {
 	Role Role
 	// Parts are in the order in which the model reads them.
 	Parts []Part
+	// ToolCalls and Reasoning are those of an earlier answer.
+	ToolCalls []ToolCall
+	Reasoning string
+	// ToolCallID is the id of the call whose result this message is.
+	ToolCallID string
 }
 
 // A Part is part of a message: [Text], a [Source], or for [Client.CountTokens] the [Size] of an image.
@@ -85,13 +101,27 @@ type Text string
 func (Text) part() {}
 
 // System makes a message of instructions. Only as the first message.
-func System(text string) Message { return Message{RoleSystem, []Part{Text(text)}} }
+func System(text string) Message { return Message{Role: RoleSystem, Parts: []Part{Text(text)}} }
 
 // User makes a message of the user.
-func User(parts ...Part) Message { return Message{RoleUser, parts} }
+func User(parts ...Part) Message { return Message{Role: RoleUser, Parts: parts} }
 
 // Assistant makes a message of an earlier answer.
-func Assistant(text string) Message { return Message{RoleAssistant, []Part{Text(text)}} }
+func Assistant(text string) Message { return Message{Role: RoleAssistant, Parts: []Part{Text(text)}} }
+
+// Said makes a message of an earlier answer, with its tool calls and its reasoning.
+func Said(answer *Answer) Message {
+	m := Message{Role: RoleAssistant, ToolCalls: answer.ToolCalls, Reasoning: answer.Reasoning}
+	if answer.Text != "" || len(answer.ToolCalls) == 0 {
+		m.Parts = []Part{Text(answer.Text)}
+	}
+	return m
+}
+
+// Result makes a message of the result of a tool call.
+func Result(call ToolCall, parts ...Part) Message {
+	return Message{Role: RoleTool, Parts: parts, ToolCallID: call.ID}
+}
 
 // Sampling says how tokens are sampled. Its zero value is greedy, up to the service's default number of tokens.
 // Each zero field takes its own default.
@@ -155,6 +185,11 @@ func newDraft(r Request) (*draft, error) {
 		Sampling: sampling, RequestId: r.ID, IdempotencyKey: r.IdempotencyKey,
 		Tier: r.Tier, HopLimit: uint32(max(0, r.HopLimit)), ParentRequestId: r.ParentRequestID,
 		AllowTextSubstitution: r.AllowTextSubstitution,
+		Tools:                 each(r.Tools, toolTo), ToolChoice: r.ToolChoice.message(),
+		Thinking: r.Thinking, ContinueFinalMessage: r.ContinueFinalMessage,
+	}
+	if r.SingleToolCall {
+		sent.ParallelToolCalls = new(false)
 	}
 	if r.Quote != nil {
 		sent.Quote = r.Quote.Token
@@ -172,7 +207,10 @@ func newDraft(r Request) (*draft, error) {
 		d.request.Logprobs = &decoderv1.Logprobs{Top: top}
 	}
 	for at, message := range r.Messages {
-		sent := &decoderv1.Message{Role: roles[message.Role]}
+		sent := &decoderv1.Message{
+			Role: roles[message.Role], ToolCalls: each(message.ToolCalls, callTo),
+			ToolCallId: message.ToolCallID, Reasoning: message.Reasoning,
+		}
 		for place, part := range message.Parts {
 			if source, ok := part.(Source); ok && source.kind == ofFile {
 				d.files[fmt.Sprintf("messages[%d].parts[%d].image", at, place)] = source.name

@@ -42,6 +42,7 @@ class ToolCallReader:
         self._held = HeldText()
         self._place: Literal["text", "call", "arguments", "end"] = "text"
         self._gap = ""  # line feeds that were dropped before the call
+        self._spoken = False  # whether there was text since the last call
         self._searched = 0  # how much of a call was searched for its end
         self._end = JsonEnd()
         self._count = 0
@@ -63,7 +64,7 @@ class ToolCallReader:
         rest = self._held.take()
         if self._place == "call":
             return Called(self._gap + OPENING + rest)
-        is_text = self._place == "text" and (rest.strip("\n") or not self._count)
+        is_text = self._place == "text" and (rest.strip("\n") or self._spoken or not self._count)
         return Called(rest if is_text else "")
 
     def _advance(self, called: Called) -> bool:
@@ -79,12 +80,11 @@ class ToolCallReader:
     def _read_text(self, called: Called) -> bool:
         before = self._held.cut(OPENING)
         if before is None:
-            called.text += self._held.release(OPENING, "\n")
+            text = self._held.release(OPENING, "\n")
+            self._say(text, called)
             return False
-        text = before.removesuffix("\n")
-        if self._count and not before.strip("\n"):
-            text = ""
-        called.text += text
+        text = before.removesuffix("\n") if before.strip("\n") or self._spoken else ""
+        self._say(text, called)
         self._gap, self._searched, self._place = before[len(text) :], 0, "call"
         return True
 
@@ -100,7 +100,7 @@ class ToolCallReader:
             return True
         self._place = "text"
         if call is None:  # no call: what follows the opening tag is read as text
-            called.text += self._gap + OPENING
+            self._say(self._gap + OPENING, called)
             return True
         self._held.text = self._held.text[at + len(CLOSING) :]
         self._call(called, *call)
@@ -132,9 +132,14 @@ class ToolCallReader:
         self._place = "text"
         return True
 
+    def _say(self, text: str, called: Called) -> None:
+        called.text += text
+        self._spoken = self._spoken or bool(text)
+
     def _call(self, called: Called, name: str, arguments: str = "") -> None:
         called.calls.append(ToolCallDelta(self._count, f"call_{secrets.token_hex(12)}", name, arguments))
         self._count += 1
+        self._spoken = False
 
     def _parsed(self, body: str) -> tuple[str, str] | None:
         """Name and arguments of a call of a known tool; None for anything else."""

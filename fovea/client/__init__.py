@@ -30,6 +30,7 @@ from fovea.contract.count import Count
 from fovea.contract.info import ServerInfo
 from fovea.contract.sampling import ResponseFormat as Format
 from fovea.contract.sampling import Sampling
+from fovea.contract.tools import Tool, ToolCall, ToolCallDelta, ToolChoice
 from fovea.contract.usage import Anomaly, UsageRecord, UsageSummary
 
 __all__ = [
@@ -54,6 +55,10 @@ __all__ = [
     "Text",
     "Tls",
     "TokenLogprob",
+    "Tool",
+    "ToolCall",
+    "ToolCallDelta",
+    "ToolChoice",
     "UsageRecord",
     "UsageSummary",
     "fit",

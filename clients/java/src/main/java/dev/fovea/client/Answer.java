@@ -8,7 +8,8 @@ import java.util.List;
  * a stop string may not match its {@link Format}. {@code logprobs} are the natural
  * log-probabilities of the tokens and {@code tokenBytes} their bytes, if {@link
  * Question#withLogprobs} asks for them; {@code topLogprobs} are the most likely tokens at each
- * position. Otherwise they are empty.
+ * position. Otherwise they are empty. {@code reasoning} preceded the text, with a checkpoint that
+ * reasons. {@code toolCalls} are the tools that the answer calls.
  */
 public record Answer(
     String text,
@@ -20,4 +21,6 @@ public record Answer(
     List<Float> logprobs,
     List<ByteBuffer> tokenBytes,
     List<List<TokenLogprob>> topLogprobs,
+    String reasoning,
+    List<ToolCall> toolCalls,
     Receipt receipt) {}

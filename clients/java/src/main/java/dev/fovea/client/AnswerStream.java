@@ -62,6 +62,8 @@ public final class AnswerStream implements Iterator<Event>, AutoCloseable {
     List<Float> logprobs = new ArrayList<>();
     List<ByteBuffer> tokenBytes = new ArrayList<>();
     List<List<TokenLogprob>> topLogprobs = new ArrayList<>();
+    StringBuilder reasoning = new StringBuilder();
+    List<ToolCall.Delta> toolCalls = new ArrayList<>();
     Event.Started started = null;
     Event.Finished finished = null;
     while (hasNext()) {
@@ -74,6 +76,8 @@ public final class AnswerStream implements Iterator<Event>, AutoCloseable {
         logprobs.addAll(more.logprobs());
         tokenBytes.addAll(more.tokenBytes());
         topLogprobs.addAll(more.topLogprobs());
+        reasoning.append(more.reasoning());
+        toolCalls.addAll(more.toolCalls());
         onText.accept(more.text());
       } else if (event instanceof Event.Finished last) {
         finished = last;
@@ -95,6 +99,8 @@ public final class AnswerStream implements Iterator<Event>, AutoCloseable {
         List.copyOf(logprobs),
         List.copyOf(tokenBytes),
         List.copyOf(topLogprobs),
+        reasoning.toString(),
+        ToolCall.merged(toolCalls),
         finished.receipt());
   }
 

@@ -46,7 +46,9 @@ final class Convert {
             event.getTokenIdsList(),
             event.getLogprobsList(),
             event.getTokenBytesList().stream().map(ByteString::asReadOnlyByteBuffer).toList(),
-            event.getTopLogprobsList().stream().map(Convert::top).toList());
+            event.getTopLogprobsList().stream().map(Convert::top).toList(),
+            event.getReasoning(),
+            event.getToolCallsList().stream().map(Convert::toolCallDelta).toList());
       }
       case FINISHED -> {
         var event = message.getFinished();
@@ -66,6 +68,11 @@ final class Convert {
   private static TokenLogprob tokenLogprob(dev.fovea.decoder.v1.TokenLogprob message) {
     return new TokenLogprob(
         message.getTokenId(), message.getLogprob(), message.getToken().asReadOnlyByteBuffer());
+  }
+
+  private static ToolCall.Delta toolCallDelta(dev.fovea.decoder.v1.ToolCallDelta message) {
+    return new ToolCall.Delta(
+        message.getIndex(), message.getId(), message.getName(), message.getArguments());
   }
 
   static Receipt receipt(dev.fovea.decoder.v1.Receipt message) {
@@ -321,6 +328,8 @@ final class Convert {
             limits.getMaxRunning(),
             limits.getMaxWaiting(),
             limits.getMaxStopStrings(),
+            limits.getMaxTools(),
+            Integer.toUnsignedLong(limits.getMaxToolBytes()),
             Integer.toUnsignedLong(limits.getMaxImageBytes()),
             Integer.toUnsignedLong(limits.getMaxFormatBytes()),
             limits.getMaxFormatS(),

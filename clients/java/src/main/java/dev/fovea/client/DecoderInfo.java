@@ -38,6 +38,8 @@ public record DecoderInfo(
       int maxRunning,
       int maxWaiting,
       int maxStopStrings,
+      int maxTools,
+      long maxToolBytes,
       long maxImageBytes,
       long maxFormatBytes,
       double maxFormatSeconds,

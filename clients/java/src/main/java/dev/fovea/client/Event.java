@@ -11,14 +11,17 @@ public sealed interface Event {
 
   /**
    * The next part of the answer, its tokens, and on request their log-probabilities, their bytes,
-   * and the most likely tokens at each position.
+   * and the most likely tokens at each position. {@code reasoning} and {@code toolCalls} are appended
+   * to those of the answer.
    */
   record Text(
       String text,
       List<Integer> tokenIds,
       List<Float> logprobs,
       List<ByteBuffer> tokenBytes,
-      List<List<TokenLogprob>> topLogprobs)
+      List<List<TokenLogprob>> topLogprobs,
+      String reasoning,
+      List<ToolCall.Delta> toolCalls)
       implements Event {}
 
   /** The answer is complete. {@code matchedStop} is the stop string that ended it, or empty. */

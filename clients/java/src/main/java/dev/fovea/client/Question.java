@@ -12,7 +12,7 @@ import java.util.OptionalInt;
  * call. With a {@code quote} the request costs no more than that, or fails with QUOTE_EXCEEDED before
  * anything is spent. {@code topLogprobs} is how many alternatives of each token the answer has with
  * its log-probabilities; if absent, it has no log-probabilities. {@code route} says which tiers may
- * answer.
+ * answer. {@code turn} has the tools, and how the answer begins.
  */
 public record Question(
     List<Message> messages,
@@ -24,7 +24,8 @@ public record Question(
     OptionalInt topLogprobs,
     String idempotencyKey,
     Optional<Quote> quote,
-    Route route) {
+    Route route,
+    Turn turn) {
 
   public Question {
     messages = List.copyOf(messages);
@@ -47,7 +48,8 @@ public record Question(
         OptionalInt.empty(),
         "",
         Optional.empty(),
-        Route.ANY);
+        Route.ANY,
+        Turn.DEFAULT);
   }
 
   /** Each image is resized to at most this many pixels. The server's default is 1,310,720. */
@@ -58,19 +60,19 @@ public record Question(
   /** The bound on the cost of the images. Replaces an earlier budget. */
   public Question withBudget(Budget budget) {
     return new Question(
-        messages, budget, sampling, requestId, timeout, format, topLogprobs, idempotencyKey, quote, route);
+        messages, budget, sampling, requestId, timeout, format, topLogprobs, idempotencyKey, quote, route, turn);
   }
 
   /** How tokens are sampled. */
   public Question withSampling(Sampling sampling) {
     return new Question(
-        messages, budget, sampling, requestId, timeout, format, topLogprobs, idempotencyKey, quote, route);
+        messages, budget, sampling, requestId, timeout, format, topLogprobs, idempotencyKey, quote, route, turn);
   }
 
   /** At most 128 printable ASCII characters. */
   public Question withRequestId(String requestId) {
     return new Question(
-        messages, budget, sampling, requestId, timeout, format, topLogprobs, idempotencyKey, quote, route);
+        messages, budget, sampling, requestId, timeout, format, topLogprobs, idempotencyKey, quote, route, turn);
   }
 
   /** The deadline of the complete answer. */
@@ -106,7 +108,27 @@ public record Question(
   /** Which tiers may answer. */
   public Question withRoute(Route route) {
     return new Question(
-        messages, budget, sampling, requestId, timeout, format, topLogprobs, idempotencyKey, quote, route);
+        messages, budget, sampling, requestId, timeout, format, topLogprobs, idempotencyKey, quote, route, turn);
+  }
+
+  /** The tools that the model may call. */
+  public Question withTools(ToolUse tools) {
+    return withTurn(new Turn(tools, turn.thinking(), turn.continuesFinalMessage()));
+  }
+
+  /** Switches reasoning on or off where the checkpoint can. Without it the checkpoint decides. */
+  public Question withThinking(boolean thinking) {
+    return withTurn(new Turn(turn.tools(), Optional.of(thinking), turn.continuesFinalMessage()));
+  }
+
+  /** The answer continues the last message, which is the assistant's. */
+  public Question continuingFinalMessage() {
+    return withTurn(new Turn(turn.tools(), turn.thinking(), true));
+  }
+
+  private Question withTurn(Turn turn) {
+    return new Question(
+        messages, budget, sampling, requestId, timeout, format, topLogprobs, idempotencyKey, quote, route, turn);
   }
 
   private Question copy(
@@ -116,6 +138,6 @@ public record Question(
       String idempotencyKey,
       Optional<Quote> quote) {
     return new Question(
-        messages, budget, sampling, requestId, timeout, format, topLogprobs, idempotencyKey, quote, route);
+        messages, budget, sampling, requestId, timeout, format, topLogprobs, idempotencyKey, quote, route, turn);
   }
 }

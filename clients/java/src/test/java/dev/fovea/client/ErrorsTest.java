@@ -276,18 +276,6 @@ class ErrorsTest {
     }
   }
 
-  /** The client offers no field that is not served, so the messages are written by hand. */
-  @Test
-  void aFieldThatIsNotServed(House house) {
-    var request = GenerateRequest.newBuilder().addTools(Tool.getDefaultInstance()).build();
-    Link link = link(house);
-    try (link; var call = link.open(DecoderServiceGrpc.getGenerateMethod())) {
-      call.ask(request);
-      var failure = refused(Reason.NOT_SERVED, Status.Code.UNIMPLEMENTED, call::next);
-      names(failure, "tools");
-    }
-  }
-
   /** A decoder knows no RPC of an encoder; what gRPC itself says has no details. */
   @Test
   void anRpcThatIsNotThere(House house) {
