@@ -85,7 +85,8 @@ async def ladder(client: AsyncClient, asked: PlanQuestion, info: ServerInfo) -> 
     """The stops by increasing size. Calls run in sequence: a tenant may have a limit of concurrent requests."""
     stops = [await server_plan(client, asked)]
     for name, budget in _budgets(asked, stops[0].count.images[0].original, info):
-        stops.append(Stop((name,) if name else (), budget, await client.count(asked.messages, budget=budget)))
+        count = await client.count(asked.messages, budget=budget)
+        stops.append(Stop((name,) if name else (), budget, count))
     return _merged(stops)
 
 
@@ -122,7 +123,8 @@ def _merged(stops: Sequence[Stop]) -> list[Stop]:
 
 def budget_json(budget: Budget) -> dict[str, Any]:
     """The decided fields."""
-    return {field.name: value for field in fields(Budget) if (value := getattr(budget, field.name)) is not None}
+    values = {field.name: getattr(budget, field.name) for field in fields(Budget)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _price(count: Count) -> dict[str, Any] | None:

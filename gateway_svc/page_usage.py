@@ -1,4 +1,4 @@
-"""What the page's usage view shows: sums by tenant and hour, hit rates, latency, anomalies, latest requests."""
+"""What the usage view of the page shows: sums by tenant and hour, hits, latency, anomalies, latest requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANSWERED = (Outcome.OK, Outcome.LENGTH)
 
 
 async def usage(client: AsyncClient, hours: int, now: float | None = None) -> dict[str, Any]:
-    """Everything that the caller may see of the last `hours`. The ledger scopes a tenant to its own records."""
+    """What the caller may see of the last `hours`. The ledger shows a tenant its own records only."""
     end = time.time() if now is None else now
     start = end - hours * HOUR_S
     tenants = await client.summarize_usage(Dimension.TENANT, start=start)

@@ -1,4 +1,4 @@
-"""The page in Debian's Chromium: opens it, drops a picture, and reads from a trace when its grid was painted."""
+"""The page in Chromium: drops a picture on it, and reads from a trace when its grid was painted."""
 
 from __future__ import annotations
 
