@@ -30,7 +30,7 @@ RETRY_S = 5.0
 
 def routes() -> list[BaseRoute]:
     return [
-        Route("/v1/files", Endpoint(upload, read_form), methods=["POST"]),
+        Route("/v1/files", Endpoint(upload, read_form, "/v1/files"), methods=["POST"]),
         route("/v1/files", refuse_list),
         route("/v1/files/{file_id}", retrieve),
         route("/v1/files/{file_id}", delete, "DELETE"),
@@ -66,8 +66,11 @@ async def upload(request: Request, form: FormData) -> Response:
             raise wrong("file", "is required, as a file")
         if purpose not in PURPOSES:
             raise not_served("purpose", f"must be {' or '.join(PURPOSES)}: only images are stored")
-        if others := sorted({*form} - {"file", "purpose"}):
+        names = [name for name, _ in form.multi_items()]
+        if others := [name for name in names if name not in ("file", "purpose")]:
             raise not_served(others[0][:80], "the gateway does not know it; uploads expire as the encoder is set")
+        if len(names) > 2:
+            raise BodyInvalid("has a field twice")
         data = await file.read()
         name = file.filename or ""
     finally:
