@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
 from typing import Any
 
-from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -43,18 +41,12 @@ async def read_form(request: Request) -> FormData:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         raise BodyInvalid("must be a form, with the header `content-type: multipart/form-data`")
-
-    async def body() -> AsyncGenerator[bytes, None]:
-        async for piece in pieces(request):
-            yield piece
-        yield b""
-
     parser = MultiPartParser(
-        request.headers, body(), max_files=1, max_fields=FIELDS, max_part_size=FIELD_BYTES
+        request.headers, pieces(request), max_files=1, max_fields=FIELDS, max_part_size=FIELD_BYTES
     )
     try:
         return await parser.parse()
-    except (MultiPartException, FormParserError):
+    except MultiPartException:
         raise BodyInvalid("is no form with one file and few short fields") from None
 
 
