@@ -40,6 +40,7 @@ FEATURES: tuple[str, ...] = (
     "generate", "complete", "count_tokens", "put_image", "max_pixels", "response_format", "logprobs",
     "max_visual_tokens", "detail", "reduction", "repeat_policy", "alternatives", "delete_image",
     "tiers", "presence_penalty", "frequency_penalty", "logit_bias", "top_logprobs", "checkpoint_defaults",
+    "tools", "tool_choice", "reasoning", "thinking", "continue_final_message",
 )  # fmt: skip
 INFO_S = 2.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from starlette.requests import Request
@@ -17,7 +17,7 @@ LARGE_BYTES = 256 * 1024
 """A body above this size is parsed in a thread, so that other streams go on meanwhile."""
 
 
-async def pieces(request: Request) -> AsyncIterator[bytes]:
+async def pieces(request: Request) -> AsyncGenerator[bytes, None]:
     """The parts of the body as they arrive. Raises BodyTooLarge, BodySlow, ServerBusy or ClientGone."""
     config = gateway.of(request).config
     left = config.max_body_bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from fovea.client import Image, Message
 from fovea.contract.budget import Detail
@@ -13,7 +13,6 @@ from gateway_svc.fields import wrong
 
 Role = Literal["system", "user", "assistant", "tool"]
 DETAILS = ("auto", "low", "high")
-_EXTRAS = ("tool_calls", "tool_call_id", "reasoning")
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,13 @@ class Turn:
     def with_images(self, images: Iterator[Image]) -> Message:
         """The message for the client; `images` stand for the pictures, in order."""
         parts = [part if isinstance(part, str) else next(images) for part in self.parts]
-        extras: dict[str, Any] = {name: getattr(self, name) for name in _EXTRAS if getattr(self, name)}
-        return Message(self.role, parts, **extras)
+        return Message(
+            self.role,
+            parts,
+            tool_calls=self.tool_calls,
+            tool_call_id=self.tool_call_id,
+            reasoning=self.reasoning,
+        )
 
 
 @dataclass(frozen=True)

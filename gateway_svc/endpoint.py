@@ -20,7 +20,11 @@ Reader = Callable[[Request], Awaitable[Any]]
 class Endpoint:
     """An ASGI application. The handler takes the request, and the body as `read` returns it."""
 
-    def __init__(self, handler: Callable[..., Awaitable[Response]], read: Reader | None = None) -> None:
+    def __init__(
+        self, handler: Callable[..., Awaitable[Response]], read: Reader | None = None, label: str = ""
+    ) -> None:
+        """`label` is the endpoint's name in metrics and logs, its path."""
+        self.label = label
         self._handler = handler
         self._read = read
 
@@ -37,9 +41,9 @@ class Endpoint:
 
 def route(path: str, handler: Callable[[Request], Awaitable[Response]], method: str = "GET") -> Route:
     """A request without a body."""
-    return Route(path, Endpoint(handler), methods=[method])
+    return Route(path, Endpoint(handler, label=path), methods=[method])
 
 
 def json_route(path: str, handler: Callable[[Request, Fields], Awaitable[Response]]) -> Route:
     """POST of a JSON object."""
-    return Route(path, Endpoint(handler, read_json), methods=["POST"])
+    return Route(path, Endpoint(handler, read_json, path), methods=["POST"])

@@ -50,6 +50,8 @@ _TYPE = {
     504: "timeout_error",
 }
 _TYPE_OF_REASON = {"QUOTA_EXCEEDED": "insufficient_quota"}
+_PARAM_OF_REASON = {"CONTEXT_TOO_LONG": "messages", "MAX_NEW_TOKENS_TOO_LARGE": "max_completion_tokens"}
+"""The field of errors that name none."""
 log = structlog.get_logger()
 
 
@@ -72,7 +74,7 @@ def body_of(error: FoveaError, request_id: str) -> dict[str, Any]:
     return {
         "message": error.message,
         "type": type_of(error),
-        "param": (violations[0]["field"] or None) if violations else None,
+        "param": (violations[0]["field"] if violations else "") or _PARAM_OF_REASON.get(error.reason),
         "code": error.reason,
         "fovea": {
             "request_id": error.request_id or request_id,

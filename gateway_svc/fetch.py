@@ -106,7 +106,7 @@ class Fetcher:
         address = await self._address(str(parts.hostname), port, field)
         request = httpx2.Request(
             "GET",
-            httpx2.URL(url).copy_with(host=address, fragment=None),
+            httpx2.URL(url).copy_with(host=address, port=port, fragment=None),
             headers={
                 "host": parts.netloc,
                 "accept": "image/*",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
 from typing import Any
 
-from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -30,7 +28,7 @@ RETRY_S = 5.0
 
 def routes() -> list[BaseRoute]:
     return [
-        Route("/v1/files", Endpoint(upload, read_form), methods=["POST"]),
+        Route("/v1/files", Endpoint(upload, read_form, "/v1/files"), methods=["POST"]),
         route("/v1/files", refuse_list),
         route("/v1/files/{file_id}", retrieve),
         route("/v1/files/{file_id}", delete, "DELETE"),
@@ -43,18 +41,12 @@ async def read_form(request: Request) -> FormData:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         raise BodyInvalid("must be a form, with the header `content-type: multipart/form-data`")
-
-    async def body() -> AsyncGenerator[bytes, None]:
-        async for piece in pieces(request):
-            yield piece
-        yield b""
-
     parser = MultiPartParser(
-        request.headers, body(), max_files=1, max_fields=FIELDS, max_part_size=FIELD_BYTES
+        request.headers, pieces(request), max_files=1, max_fields=FIELDS, max_part_size=FIELD_BYTES
     )
     try:
         return await parser.parse()
-    except (MultiPartException, FormParserError):
+    except MultiPartException:
         raise BodyInvalid("is no form with one file and few short fields") from None
 
 
@@ -66,8 +58,11 @@ async def upload(request: Request, form: FormData) -> Response:
             raise wrong("file", "is required, as a file")
         if purpose not in PURPOSES:
             raise not_served("purpose", f"must be {' or '.join(PURPOSES)}: only images are stored")
-        if others := sorted({*form} - {"file", "purpose"}):
+        names = [name for name, _ in form.multi_items()]
+        if others := [name for name in names if name not in ("file", "purpose")]:
             raise not_served(others[0][:80], "the gateway does not know it; uploads expire as the encoder is set")
+        if len(names) > 2:
+            raise BodyInvalid("has a field twice")
         data = await file.read()
         name = file.filename or ""
     finally:

@@ -101,7 +101,7 @@ class Layers:
         await response(scope, receive, answer.send)
 
     def _end(self, scope: Scope, answer: _Answer, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "") or _prefix(scope["path"])
+        route = getattr(scope.get("endpoint"), "label", "") or _prefix(scope["path"])
         status = answer.status or CLIENT_CLOSED
         self._metrics.ended(route, scope["method"], status, seconds)
         if route in QUIET:
@@ -120,7 +120,7 @@ class Layers:
 
 
 def _prefix(path: str) -> str:
-    """A label for a path that no route has: there must be few labels."""
+    """The label of an endpoint without one, and of unknown paths: there must be few labels."""
     return "/page" if path.startswith("/page") else "other"
 
 

@@ -70,7 +70,7 @@ LAYERS = {
         "budget encoders prompt model",
         "sampling",
         "native_engine vllm_engine request settings",
-        "images convert admission",
+        "images convert admission parsing",
         "count receipt",
         "stages",
         "ledger",

@@ -104,6 +104,7 @@ def _emit(answer: Answer, notice: str) -> None:
     emit(
         request_id=answer.request_id,
         answer=answer.text,
+        reasoning=answer.reasoning,
         finish_reason=answer.finish_reason,
         matched_stop=answer.matched_stop,
         model=answer.model,
@@ -118,6 +119,8 @@ def _print_receipt(answer: Answer, names: list[str], notice: str) -> None:
     sys.stdout.write("\n")
     sys.stdout.flush()
     out = console(stderr=True)
+    if answer.reasoning:
+        out.print(clean(answer.reasoning), style="dim", markup=False)
     for line in lines(answer.receipt, names):
         out.print(line, style="dim")
     out.print(f"model   {answer.model}{_ended(answer)}, request {answer.request_id}", style="dim")

@@ -17,7 +17,6 @@ from gateway_svc.hosts import HostList
 
 BODY = b"the bytes of an image"
 LIMITS = FetchLimits(max_bytes=1000, max_s=5.0, max_redirects=3)
-ALLOWED = "images.example.com,*.example.org"
 
 
 class Target:
@@ -169,7 +168,8 @@ URLS = [
 @pytest.mark.parametrize("url", URLS)
 async def test_a_url_outside_of_the_list_is_not_fetched(target: Target, url: str) -> None:
     """Even if every name had the address of the server: names, schemes, ports and users are checked first."""
-    async with fetching("images.example.com,*.example.org", "127.0.0.1", trusting=True) as fetcher:
+    hosts = f"images.example.com:{target.port},*.example.org:{target.port}"
+    async with fetching(hosts, "127.0.0.1", trusting=True) as fetcher:
         await refused(fetcher, url.format(port=target.port))
     assert target.asked == []
 

@@ -201,8 +201,21 @@ def test_a_charge_key_is_that_of_the_same_request_of_the_same_tenant() -> None:
     assert key
     assert charge_key(request(request_id="b"), "acme") == key
     assert charge_key(request(idempotency_key=""), "acme") == ""
-    others = (request(idempotency_key="l"), request(sampling=decoder_pb2.Sampling(seed=1)))
-    assert len({key, charge_key(request(), "other"), *(charge_key(each, "acme") for each in others)}) == 4
+    call = decoder_pb2.ToolCall(id="1", name="a", arguments="{}")
+    others = (
+        request(idempotency_key="l"),
+        request(sampling=decoder_pb2.Sampling(seed=1)),
+        request(tools=[decoder_pb2.Tool(name="a")]),
+        request(tools=[decoder_pb2.Tool(name="a", strict=True)]),
+        request(tool_choice=decoder_pb2.ToolChoice(name="a")),
+        request(parallel_tool_calls=False),
+        request(thinking=False),
+        request(continue_final_message=True),
+        request(messages=[decoder_pb2.Message(tool_calls=[call])]),
+        request(messages=[decoder_pb2.Message(tool_call_id="1")]),
+        request(messages=[decoder_pb2.Message(reasoning="1")]),
+    )
+    assert len({key, charge_key(request(), "other"), *(charge_key(each, "acme") for each in others)}) == 13
     for wrong in ("x" * 129, "\x00", "\u00e9"):
         with pytest.raises(InvalidArgument, match="idempotency_key"):
             charge_key(request(idempotency_key=wrong), "acme")

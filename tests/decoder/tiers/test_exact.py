@@ -25,6 +25,7 @@ from fovea.contract.plan import Reducer
 from fovea.contract.receipt import ImageReceipt, Price, Receipt, Stages, Step, Totals
 from fovea.contract.rows import RowOrigin
 from fovea.contract.sampling import ResponseFormat, Sampling
+from fovea.contract.tools import Tool, ToolCall, ToolCallDelta, ToolChoice, ToolMode, ToolUse
 from fovea.deadline import Deadline
 from tests.decoder.tiers.fakes import KnownImages, Scripted, answered, ask, events_of, router
 
@@ -165,6 +166,20 @@ REQUEST: dict[str, st.SearchStrategy[Any]] = {
     "hop_limit": st.integers(1, 9),
     "allow_text_substitution": st.just(True),
     "read_images": st.just(("b",)),
+    "tool_use": st.sampled_from(
+        [
+            ToolUse((Tool("a"),)),
+            ToolUse((Tool("a", "b"),)),
+            ToolUse((Tool("a", "", "{}"),)),
+            ToolUse((Tool("a", strict=True),)),
+            ToolUse((Tool("a"), Tool("b"))),
+            ToolUse((Tool("a"),), ToolChoice.named("a")),
+            ToolUse((Tool("a"),), ToolChoice(ToolMode.REQUIRED)),
+            ToolUse((Tool("a"),), parallel=False),
+        ]
+    ),
+    "thinking": st.booleans(),
+    "continue_final": st.just(True),
 }
 
 
@@ -187,6 +202,47 @@ def test_a_request_that_differs_in_one_field_is_never_answered_by_the_answer_to_
 
 
 BASE = ask("a")
+
+
+def test_the_parts_of_a_turn_with_tool_calls_are_of_the_key() -> None:
+    said = ChatMessage("assistant", (TextPart("x"),), (ToolCall("1", "a", "{}"),), reasoning="r")
+    turns = [
+        said,
+        replace(said, reasoning=""),
+        replace(said, tool_calls=()),
+        replace(said, tool_calls=(ToolCall("1", "a", "{ }"),)),
+        ChatMessage("tool", (TextPart("x"),), tool_call_id="1"),
+        ChatMessage("tool", (TextPart("x"),), tool_call_id="2"),
+    ]
+    assert len({request_key(ask(messages=(turn,))) for turn in turns}) == len(turns)
+
+
+async def test_a_repeated_answer_has_its_reasoning_and_its_whole_tool_calls() -> None:
+    calls = (ToolCallDelta(0, "id", "a", '{"x": '), ToolCallDelta(0, arguments="1}"), ToolCallDelta(1, "ie", "b", "{}"))
+    tiers = ExactTier("cache"), Calling("large", calls=calls)
+    await events_of(router(*tiers), ask("a"), images=IMAGES)
+    events = await events_of(router(*tiers), ask("a"), images=IMAGES)
+    assert events[1] == Text(
+        "said", reasoning="r", tool_calls=(ToolCallDelta(0, "id", "a", '{"x": 1}'), ToolCallDelta(1, "ie", "b", "{}"))
+    )
+    assert events[-1].finish_reason is FinishReason.TOOL_CALLS  # type: ignore[union-attr]
+
+
+@dataclass
+class Calling(Scripted):
+    """Answers with parts of tool calls."""
+
+    calls: tuple[ToolCallDelta, ...] = ()
+    computes: ClassVar[bool] = True
+
+    async def answer(
+        self, request: ChatRequest, encoders: Any, deadline: Deadline, used: RequestUsage, following: Answers
+    ) -> AsyncGenerator[Event, None]:
+        yield Started(request.id, "m", 7, 5)
+        yield Text("said", reasoning="r")
+        for call in self.calls:
+            yield Text("", tool_calls=(call,))
+        yield Finished(FinishReason.TOOL_CALLS, "", Receipt((), Totals(), Stages()))
 
 
 def test_the_order_of_biases_is_not_part_of_the_key() -> None:
