@@ -60,9 +60,7 @@ Rounds = Mapping[str, Sequence[Round]]
 def measure(run: Run) -> Result:
     effort = run.effort(Effort(), QUICK)
     model = endless(model_dir(), run.folder / model_dir().name)
-    launched = services.pair(
-        model, run.folder / "cache", decoder_flags=["--served-model-name", MODEL]
-    )
+    launched = services.pair(model, run.folder / "cache", decoder_flags=["--served-model-name", MODEL])
     group = run.start(*launched)
     decoder = launched[-1].address
     gateway = _gateway(run, group, decoder)

@@ -100,9 +100,7 @@ def _thinking(fields: Fields) -> bool:
     return kind != "disabled"
 
 
-async def _count(
-    request: Request, model: str, conversation: Conversation, options: dict[str, Any]
-) -> Count:
+async def _count(request: Request, model: str, conversation: Conversation, options: dict[str, Any]) -> Count:
     await check_model(request, model)
     messages = await messages_of(request, conversation)
     return await gateway.of(request).calling(request).count(messages, **with_detail(options, conversation))

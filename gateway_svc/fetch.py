@@ -135,7 +135,9 @@ class Fetcher:
         if response.status_code != 200:
             raise UrlNotFetched(field, f"the host answers with status {response.status_code}")
         if response.headers.get("content-encoding", "identity").lower() != "identity":
-            raise UrlNotFetched(field, "the host sends compressed bytes, though it was asked for the file as it is")
+            raise UrlNotFetched(
+                field, "the host sends compressed bytes, though it was asked for the file as it is"
+            )
         data, limit = bytearray(), self._limits.max_bytes
         async for piece in response.aiter_raw():
             if len(data) + len(piece) > limit:

@@ -60,7 +60,9 @@ async def upload(request: Request, form: FormData) -> Response:
             raise not_served("purpose", f"must be {' or '.join(PURPOSES)}: only images are stored")
         names = [name for name, _ in form.multi_items()]
         if others := [name for name in names if name not in ("file", "purpose")]:
-            raise not_served(others[0][:80], "the gateway does not know it; uploads expire as the encoder is set")
+            raise not_served(
+                others[0][:80], "the gateway does not know it; uploads expire as the encoder is set"
+            )
         if len(names) > 2:
             raise BodyInvalid("has a field twice")
         data = await file.read()
@@ -97,7 +99,9 @@ async def refuse_content(request: Request) -> Response:
 def _digest(request: Request) -> str:
     digest = digest_of(request.path_params["file_id"])
     if digest is None:
-        raise InvalidArgument.of_field("file_id", "must be file- or sha256: and 64 lower-case hexadecimal digits")
+        raise InvalidArgument.of_field(
+            "file_id", "must be file- or sha256: and 64 lower-case hexadecimal digits"
+        )
     return digest
 
 

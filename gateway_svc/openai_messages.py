@@ -111,7 +111,9 @@ def _file(fields: Fields) -> Picture:
     file = fields.object("file")
     if file is None:
         raise wrong(fields.at("file"), "is required")
-    file.refuse({"file_data": "send an image as image_url with a data URI", "filename": "files have an id only"})
+    file.refuse(
+        {"file_data": "send an image as image_url with a data URI", "filename": "files have an id only"}
+    )
     picture = Picture(file.required("file_id"), file.path)
     file.close()
     return picture
@@ -120,7 +122,9 @@ def _file(fields: Fields) -> Picture:
 def detail_of(fields: Fields) -> str | None:
     """The detail of an image. Raises NotServed for `original`: `fovea.budget.max_pixels` says how large."""
     if (detail := fields.text("detail")) == "original":
-        raise not_served(fields.at("detail"), "original: use high, and fovea.budget.max_pixels for more pixels")
+        raise not_served(
+            fields.at("detail"), "original: use high, and fovea.budget.max_pixels for more pixels"
+        )
     if detail is not None and detail not in DETAILS:
         raise wrong(fields.at("detail"), f"must be {' or '.join(DETAILS)}")
     return detail

@@ -12,7 +12,12 @@ from gateway_svc.errors import not_served
 from gateway_svc.fields import Fields, as_text, wrong
 from gateway_svc.openai_messages import detail_of
 
-_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_ROLES: dict[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+}
 _TEXTS = ("input_text", "output_text", "text")
 _CACHE = {"prompt_cache_breakpoint": "prefixes are cached by their content, without marks"}
 NO_STATE = "no conversation is stored: send all of its items as input"

@@ -257,8 +257,7 @@ def test_no_assert_checks_what_comes_from_outside() -> None:
     asserting = [
         s.path
         for s in SOURCES
-        if s.package in SERVED
-        and any(isinstance(n, ast.Assert) for n in ast.walk(s.tree))
+        if s.package in SERVED and any(isinstance(n, ast.Assert) for n in ast.walk(s.tree))
     ]
     assert not asserting
 

@@ -67,7 +67,9 @@ def serve(
             if not stop.wait(0):
                 out.print(f"fovea   | try: fovea ask IMAGE -q TEXT --decoder {decoder_listen}")
                 for each in gateways:
-                    out.print(f"fovea   | the page: http://{each.address}/, the OpenAI API: http://{each.address}/v1")
+                    out.print(
+                        f"fovea   | the page: http://{each.address}/, the OpenAI API: http://{each.address}/v1"
+                    )
             while not stop.wait(0.2):
                 children.check()
         except ServiceDied as died:
