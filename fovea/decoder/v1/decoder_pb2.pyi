@@ -480,9 +480,7 @@ class Tool(_message.Message):
     description: _builtins.str
     """OPTIONAL. What the tool does, for the model."""
     parameters: _builtins.str
-    """OPTIONAL. The JSON schema of the arguments, an object. Default: an object without properties. At most
-    `max_format_bytes` bytes.
-    """
+    """OPTIONAL. The JSON schema of the arguments, an object. Default: an object without properties."""
     strict: _builtins.bool
     """OPTIONAL. If set, the arguments are held to the schema during sampling, as with ResponseFormat.json_schema. A schema
     that cannot be enforced is then refused.
@@ -515,9 +513,11 @@ class ToolCall(_message.Message):
     id: _builtins.str
     """The id of the call, which the message with its result repeats."""
     name: _builtins.str
-    """The name of the tool."""
+    """The name of the tool, one of the request's."""
     arguments: _builtins.str
-    """The arguments, as JSON. The model wrote them: unless the call was forced or the tool is `strict`, they may be invalid."""
+    """The arguments, a JSON object as the model wrote it. Only if the call was forced or the tool is `strict`, they are valid
+    under the tool's schema. If max_new_tokens or a stop string cut the answer, the last call may be cut too.
+    """
     def __init__(
         self,
         *,
@@ -986,14 +986,14 @@ class GenerateRequest(_message.Message):
     request, or was not made by this server or by one that shares its key.
     """
     parallel_tool_calls: _builtins.bool
-    """OPTIONAL. Whether an answer may have more than one tool call. Default true."""
+    """OPTIONAL. Whether an answer may have more than one tool call. Default true. False is held during sampling."""
     thinking: _builtins.bool
-    """OPTIONAL. Whether the model reasons before it answers. Refused if the checkpoint's chat template does not know
-    `enable_thinking`. Default: what the template does.
+    """OPTIONAL. Whether the model reasons before it answers. Passed to the checkpoint's chat template if that knows
+    `enable_thinking`; otherwise refused unless it is what the checkpoint does in any case. Default: what the template does.
     """
     continue_final_message: _builtins.bool
     """OPTIONAL. If set, the last message is the assistant's, and the answer continues its text. The response has only what
-    was added.
+    was added, and only that is held to a `response_format`.
     """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Message]:
@@ -1017,11 +1017,15 @@ class GenerateRequest(_message.Message):
 
     @_builtins.property
     def tools(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tool]:
-        """OPTIONAL. The tools that the model may call, at most 128. Refused if the checkpoint's chat template renders no tools."""
+        """OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+        if the checkpoint's chat template renders no tools.
+        """
 
     @_builtins.property
     def tool_choice(self) -> Global___ToolChoice:
-        """OPTIONAL. Whether the model calls tools, and which. Needs `tools`, except with TOOL_MODE_NONE."""
+        """OPTIONAL. Whether the model calls tools, and which. With TOOL_MODE_NONE the model does not see the tools. An answer that
+        must be a tool call cannot have a `response_format`; an answer that may be one either calls tools or has the format.
+        """
 
     def __init__(
         self,
@@ -1199,7 +1203,7 @@ class Delta(_message.Message):
     REASONING_FIELD_NUMBER: _builtins.int
     TOOL_CALLS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """Text to append. May be empty."""
+    """Text to append. May be empty. What looks like a tool call and is none is text."""
     reasoning: _builtins.str
     """Text to append to the reasoning, which precedes the answer. `token_ids` has its tokens too. May be empty."""
     @_builtins.property
@@ -1577,6 +1581,7 @@ class ImagePlan(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     TOKENS_MIN_FIELD_NUMBER: _builtins.int
     REPEAT_OF_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
     tokens: _builtins.int
     """The upper bound of its visual tokens."""
     tokens_min: _builtins.int
@@ -1587,6 +1592,12 @@ class ImagePlan(_message.Message):
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[_receipt_pb2.ReceiptStep]:
         """The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound."""
 
+    @_builtins.property
+    def kept(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The kept indices: positions in the grid of visual tokens, in raster order. Empty if all are kept, and while only the
+        vision tower can tell which.
+        """
+
     def __init__(
         self,
         *,
@@ -1594,10 +1605,11 @@ class ImagePlan(_message.Message):
         tokens: _builtins.int = ...,
         tokens_min: _builtins.int = ...,
         repeat_of: _builtins.int | None = ...,
+        kept: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of", "repeat_of", b"repeat_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of", "repeat_of", b"repeat_of", "steps", b"steps", "tokens", b"tokens", "tokens_min", b"tokens_min"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of", "kept", b"kept", "repeat_of", b"repeat_of", "steps", b"steps", "tokens", b"tokens", "tokens_min", b"tokens_min"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__repeat_of: _TypeAlias = _typing.Literal["repeat_of"]  # noqa: Y015
     _WhichOneofArgType__repeat_of: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of"]  # noqa: Y015
@@ -1699,6 +1711,8 @@ class DecoderLimits(_message.Message):
     ROW_CACHE_BYTES_FIELD_NUMBER: _builtins.int
     ROW_CACHE_S_FIELD_NUMBER: _builtins.int
     MAX_FORMAT_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_TOOLS_FIELD_NUMBER: _builtins.int
+    MAX_TOOL_BYTES_FIELD_NUMBER: _builtins.int
     IDLE_S_FIELD_NUMBER: _builtins.int
     ENCODER_TIMEOUT_S_FIELD_NUMBER: _builtins.int
     MAX_FORMAT_S_FIELD_NUMBER: _builtins.int
@@ -1747,6 +1761,10 @@ class DecoderLimits(_message.Message):
     """Seconds for which the row cache keeps rows."""
     max_format_bytes: _builtins.int
     """The largest response_format, in bytes: the schema, the regular expression, or all options together."""
+    max_tools: _builtins.int
+    """The most tools of a request."""
+    max_tool_bytes: _builtins.int
+    """The most bytes of the names, descriptions and schemas of a request's tools, together."""
     idle_s: _builtins.int
     """Seconds that a call may wait for the caller to send or read a message."""
     encoder_timeout_s: _builtins.int
@@ -1801,6 +1819,8 @@ class DecoderLimits(_message.Message):
         row_cache_bytes: _builtins.int = ...,
         row_cache_s: _builtins.int = ...,
         max_format_bytes: _builtins.int = ...,
+        max_tools: _builtins.int = ...,
+        max_tool_bytes: _builtins.int = ...,
         idle_s: _builtins.int = ...,
         encoder_timeout_s: _builtins.int = ...,
         max_format_s: _builtins.float = ...,
@@ -1822,7 +1842,7 @@ class DecoderLimits(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_idle_s", b"connection_idle_s", "default_deadline_s", b"default_deadline_s", "default_max_new_tokens", b"default_max_new_tokens", "default_max_pixels", b"default_max_pixels", "encoder_timeout_s", b"encoder_timeout_s", "format_workers", b"format_workers", "idle_s", b"idle_s", "max_connection_streams", b"max_connection_streams", "max_connections", b"max_connections", "max_context", b"max_context", "max_format_bytes", b"max_format_bytes", "max_format_memory_bytes", b"max_format_memory_bytes", "max_format_s", b"max_format_s", "max_image_bytes", b"max_image_bytes", "max_images", b"max_images", "max_in_flight_bytes", b"max_in_flight_bytes", "max_message_bytes", b"max_message_bytes", "max_metadata_bytes", b"max_metadata_bytes", "max_new_tokens", b"max_new_tokens", "max_pixels", b"max_pixels", "max_preparing", b"max_preparing", "max_public_streams", b"max_public_streams", "max_request_fields", b"max_request_fields", "max_running", b"max_running", "max_stop_strings", b"max_stop_strings", "max_tenant_images", b"max_tenant_images", "max_tenant_requests", b"max_tenant_requests", "max_wait_share", b"max_wait_share", "max_waiting", b"max_waiting", "max_waiting_tokens", b"max_waiting_tokens", "min_pixels", b"min_pixels", "row_cache_bytes", b"row_cache_bytes", "row_cache_s", b"row_cache_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_idle_s", b"connection_idle_s", "default_deadline_s", b"default_deadline_s", "default_max_new_tokens", b"default_max_new_tokens", "default_max_pixels", b"default_max_pixels", "encoder_timeout_s", b"encoder_timeout_s", "format_workers", b"format_workers", "idle_s", b"idle_s", "max_connection_streams", b"max_connection_streams", "max_connections", b"max_connections", "max_context", b"max_context", "max_format_bytes", b"max_format_bytes", "max_format_memory_bytes", b"max_format_memory_bytes", "max_format_s", b"max_format_s", "max_image_bytes", b"max_image_bytes", "max_images", b"max_images", "max_in_flight_bytes", b"max_in_flight_bytes", "max_message_bytes", b"max_message_bytes", "max_metadata_bytes", b"max_metadata_bytes", "max_new_tokens", b"max_new_tokens", "max_pixels", b"max_pixels", "max_preparing", b"max_preparing", "max_public_streams", b"max_public_streams", "max_request_fields", b"max_request_fields", "max_running", b"max_running", "max_stop_strings", b"max_stop_strings", "max_tenant_images", b"max_tenant_images", "max_tenant_requests", b"max_tenant_requests", "max_tool_bytes", b"max_tool_bytes", "max_tools", b"max_tools", "max_wait_share", b"max_wait_share", "max_waiting", b"max_waiting", "max_waiting_tokens", b"max_waiting_tokens", "min_pixels", b"min_pixels", "row_cache_bytes", b"row_cache_bytes", "row_cache_s", b"row_cache_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1934,6 +1954,7 @@ class GetServerInfoResponse(_message.Message):
     KV_BYTES_PER_TOKEN_FIELD_NUMBER: _builtins.int
     TIERS_FIELD_NUMBER: _builtins.int
     MODEL_NOTICE_FIELD_NUMBER: _builtins.int
+    READABLE_TEXT_PX_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The server's version."""
     model: _builtins.str
@@ -1956,6 +1977,8 @@ class GetServerInfoResponse(_message.Message):
     """What a reader of its answers should know about the model: a sentence that the checkpoint folder has in the file
     `model_notice.txt`. Empty without that file.
     """
+    readable_text_px: _builtins.float
+    """The height in pixels of the smallest common text of an image below which DETAIL_AUTO does not shrink the image."""
     @_builtins.property
     def layout(self) -> _rows_pb2.RowLayout:
         """The row layout that it expects."""
@@ -1999,10 +2022,11 @@ class GetServerInfoResponse(_message.Message):
         kv_bytes_per_token: _builtins.int = ...,
         tiers: _abc.Iterable[Global___TierInfo] | None = ...,
         model_notice: _builtins.str = ...,
+        readable_text_px: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["layout", b"layout", "limits", b"limits", "load", b"load"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "dtype", b"dtype", "encoders", b"encoders", "engine", b"engine", "features", b"features", "fingerprint", b"fingerprint", "kv_bytes_per_token", b"kv_bytes_per_token", "layout", b"layout", "limits", b"limits", "load", b"load", "loading_progress", b"loading_progress", "model", b"model", "model_notice", b"model_notice", "state", b"state", "tiers", b"tiers", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "dtype", b"dtype", "encoders", b"encoders", "engine", b"engine", "features", b"features", "fingerprint", b"fingerprint", "kv_bytes_per_token", b"kv_bytes_per_token", "layout", b"layout", "limits", b"limits", "load", b"load", "loading_progress", b"loading_progress", "model", b"model", "model_notice", b"model_notice", "readable_text_px", b"readable_text_px", "state", b"state", "tiers", b"tiers", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
