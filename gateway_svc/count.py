@@ -1,4 +1,4 @@
-"""Token counts in the shapes of two APIs, exact: CountTokens counts them, with the images as they are planned.
+"""Token counts in the shapes of two APIs: CountTokens counts them, with the images as they are planned.
 
 POST /v1/responses/input_tokens (OpenAI) and POST /v1/messages/count_tokens (Anthropic).
 """

@@ -83,7 +83,7 @@ async def delete(request: Request) -> Response:
     """Deletes the image and its rows on every encoder. Raises EncoderUnavailable until all have confirmed."""
     deletion = await gateway.of(request).calling(request).delete(_digest(request))
     if missing := [each.encoder for each in deletion.encoders if each.deleted is None]:
-        text = f"{len(missing)} of {len(deletion.encoders)} encoders did not confirm; repeat the call until all do"
+        text = f"{len(missing)} of {len(deletion.encoders)} encoders did not confirm: repeat until all do"
         raise EncoderUnavailable(text, retry_after_s=RETRY_S)
     return JSONResponse({"id": request.path_params["file_id"], "object": "file", "deleted": True})
 

@@ -24,7 +24,7 @@ NO_STATE = "no conversation is stored: send all of its items as input"
 
 
 def conversation_of(body: Fields) -> Conversation:
-    """Takes `input` and `instructions`. Ids and the status of items belong to stored responses: they are dropped."""
+    """Takes `input` and `instructions`. Ids and states of items are those of stored responses, and unused."""
     instructions = body.text("instructions")
     turns = [Turn("system", [instructions])] if instructions else []
     given = body.take("input")

@@ -43,8 +43,8 @@ class GatewaySettings(ListenSettings):
     )
     hosts: str = Field(
         "",
-        description="Comma-separated names under which clients call the gateway, beside its own address. Without"
-        " tokens, requests for any other name are refused",
+        description="Comma-separated names under which clients call the gateway, beside its own address."
+        " Without tokens, requests for any other name are refused",
     )
     page: bool = Field(True, description="Serve the page")
     timeout_s: float = Field(

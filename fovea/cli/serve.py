@@ -1,5 +1,6 @@
-"""`fovea serve`: runs encoder, decoder and, if asked to, the gateway in a terminal, for development. In production each
-runs alone.
+"""`fovea serve`: runs encoder, decoder and, if asked to, the gateway in a terminal, for development.
+
+In production each runs alone.
 
 All other settings of the services come from the environment, as for the services themselves.
 """
