@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +57,23 @@ def routes() -> list[BaseRoute]:
         Route("/", _file("index.html")),
         *(Route(f"/page/{path.name}", _file(path.name)) for path in sorted(FOLDER.iterdir())),
         route("/page/api/info", info),
-        Route("/page/api/images", Endpoint(put_image, reads_body=True), methods=["POST"]),
-        Route("/page/api/pages", Endpoint(pages.draw, reads_body=True), methods=["POST"]),
+        file_route("/page/api/images", put_image),
+        file_route("/page/api/pages", pages.draw),
         json_route("/page/api/plans", plans),
         route("/page/api/usage", read_usage),
     ]
 
 
-def _file(name: str) -> Any:
+def file_route(path: str, handler: Callable[[Request, bytes], Awaitable[Response]]) -> BaseRoute:
+    """POST of the bytes of a file."""
+    return Route(path, Endpoint(handler, _read_bytes, path), methods=["POST"])
+
+
+async def _read_bytes(request: Request) -> bytes:
+    return b"".join([piece async for piece in pieces(request)])
+
+
+def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
     path = FOLDER / name
 
     async def send(request: Request) -> Response:
@@ -88,9 +98,9 @@ async def info(request: Request) -> Response:
     )
 
 
-async def put_image(request: Request) -> Response:
-    """Store the body, an image file. Returns its facts."""
-    stored = await _calling(request).put(await _body(request))
+async def put_image(request: Request, data: bytes) -> Response:
+    """Store an image file. Returns its facts."""
+    stored = await _calling(request).put(data)
     return JSONResponse(_stored(stored))
 
 
@@ -114,9 +124,8 @@ class PdfPages:
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(PDF_READERS)
 
-    async def draw(self, request: Request) -> Response:
-        """The first pages of the body, a PDF, as PNG files."""
-        data = await _body(request)
+    async def draw(self, request: Request, data: bytes) -> Response:
+        """The first pages of a PDF as PNG files."""
         async with self._turns:
             count = await asyncio.to_thread(pdf.page_count, data)
             drawn = await asyncio.to_thread(pdf.pages, data, f"1-{min(count, MAX_PDF_PAGES)}")
@@ -145,10 +154,6 @@ async def read_usage(request: Request) -> Response:
 
 def _calling(request: Request) -> AsyncClient:
     return gateway.of(request).calling(request)
-
-
-async def _body(request: Request) -> bytes:
-    return b"".join([piece async for piece in pieces(request)])
 
 
 def _question(fields: Fields) -> PlanQuestion:

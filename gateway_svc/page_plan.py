@@ -90,9 +90,7 @@ async def ladder(client: AsyncClient, asked: PlanQuestion, info: ServerInfo) -> 
     return _merged(stops)
 
 
-def _budgets(
-    asked: PlanQuestion, size: tuple[int, int], info: ServerInfo
-) -> list[tuple[str, Budget]]:
+def _budgets(asked: PlanQuestion, size: tuple[int, int], info: ServerInfo) -> list[tuple[str, Budget]]:
     limits = info.limits
     geometry = Geometry(min_pixels=limits["min_pixels"], max_pixels=limits["max_pixels"])
     base = {field.name: getattr(asked.base, field.name) for field in fields(Budget)}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
-from fovea.client import AsyncClient, UsageRecord
+from fovea.client import AsyncClient, UsageRecord, UsageSummary
 from fovea.contract.rows import RowOrigin
 from fovea.contract.usage import Dimension, Outcome
 
@@ -44,7 +44,7 @@ async def usage(client: AsyncClient, hours: int, now: float | None = None) -> di
     }
 
 
-def _tokens(tenants: Sequence[Any], name: str) -> float:
+def _tokens(tenants: Sequence[UsageSummary], name: str) -> int:
     return sum(each.visual_tokens + each.text_tokens for each in tenants if each.key == name)
 
 

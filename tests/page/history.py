@@ -25,11 +25,11 @@ DEARER_FROM = 22
 
 
 def write(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     asyncio.run(_write(folder))
 
 
 async def _write(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(Database(database_url(folder, "")), Retention(30, 100_000), 100_000)
     ledger.start()
     for record in _records(random.Random("history"), time.time()):
@@ -57,9 +57,20 @@ def _record(dice: random.Random, number: int, tenant: str, began: float, dearer:
     cached = tokens + text // 2 if origin is RowOrigin.PREFIX else 0
     ttft = dice.lognormvariate(5.1 if origin is RowOrigin.ENCODED else 4.2, 0.3)
     size, digest = (1280, 960), f"sha256:{number:064x}"
-    image = ImageReceipt(digest, size, size, (1, 60, 80), 4800, 4800, tokens, source=origin, kind=ImageKind.TEXT)
+    image = ImageReceipt(
+        digest, size, size, (1, 60, 80), 4800, 4800, tokens, source=origin, kind=ImageKind.TEXT
+    )
     outcome = dice.choices((Outcome.OK, Outcome.LENGTH, Outcome.CANCELLED, Outcome.REFUSED), (93, 4, 2, 1))[0]
-    totals = Totals(tokens, 1200, text, cached, output, int(origin is RowOrigin.ENCODED), patches=4 * tokens, naive_patches=4800)
+    totals = Totals(
+        tokens,
+        1200,
+        text,
+        cached,
+        output,
+        int(origin is RowOrigin.ENCODED),
+        patches=4 * tokens,
+        naive_patches=4800,
+    )
     stages = Stages(2, 40, 5, ttft - 50, ttft, output * 9.0, ttft + output * 9.0)
     amount, naive = (tokens + text + 4 * output) / 2e6, (1200 + text + 4 * output) / 2e6
     receipt = Receipt((image,), totals, stages, Tier(("own",)), Price(amount, "EUR", naive))

@@ -58,7 +58,9 @@ def _gateway(decoder: str, folder: Path) -> Iterator[str]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("FOVEA_")}
     flags = ["--listen", address, "--decoder", decoder, "--metrics-listen", ""]
     with (folder / "gateway.log").open("wb") as log:
-        child = subprocess.Popen([sys.executable, "-m", "gateway_svc", *flags], stdout=log, stderr=log, env=environ)
+        child = subprocess.Popen(
+            [sys.executable, "-m", "gateway_svc", *flags], stdout=log, stderr=log, env=environ
+        )
     url = f"http://{address}"
     try:
         _wait(child, url, folder / "gateway.log")

@@ -80,7 +80,9 @@ class Tab:
     def grid(self, at: int = 0) -> tuple[int, int, int]:
         """Columns, rows, and cells that are not hatched, as the page says."""
         data = self.view(at).locator("canvas.grid")
-        columns, rows, painted = (data.get_attribute(f"data-{name}") for name in ("columns", "rows", "painted"))
+        columns, rows, painted = (
+            data.get_attribute(f"data-{name}") for name in ("columns", "rows", "painted")
+        )
         return int(columns or 0), int(rows or 0), int(painted or 0)
 
     def lines(self) -> tuple[int, int]:

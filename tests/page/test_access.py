@@ -20,7 +20,9 @@ def test_without_a_token_the_page_asks_for_one_and_keeps_it_in_the_tab(browser: 
         tab.page.get_by_role("button", name="Use it").click()
         expect(tab.page.get_by_role("alert")).to_have_count(0)
         expect(tab.page.locator("#server")).to_contain_text("fovea-standin")
-        kept = tab.page.evaluate("[document.cookie, localStorage.length, location.href, sessionStorage['fovea.token']]")
+        kept = tab.page.evaluate(
+            "[document.cookie, localStorage.length, location.href, sessionStorage['fovea.token']]"
+        )
         assert kept == ["", 0, f"{site.url}/", site.tokens["acme"]]
         tab.page.get_by_role("button", name="Access", exact=True).click()
         tab.page.get_by_role("button", name="Forget").click()

@@ -66,7 +66,10 @@ def test_the_stop_auto_keeps_text_readable(tab: Tab) -> None:
         names.append(name)
         if "auto" in name:
             assert "readable" in tab.view().locator("dd.text").inner_text()
-            assert tab.tokens() == tab.site.client().count("", [letter()], budget=Budget(detail="auto")).visual_tokens
+            assert (
+                tab.tokens()
+                == tab.site.client().count("", [letter()], budget=Budget(detail="auto")).visual_tokens
+            )
     assert any("auto" in name for name in names)
 
 

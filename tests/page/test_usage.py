@@ -35,7 +35,9 @@ def test_a_tenant_sees_its_own_use_only(browser: Browser, site: Site) -> None:
         for name in ("Requests", "Visual tokens", "Row hits", "First token", "Price"):
             expect(usage.locator(".cards")).to_contain_text(name)
         (summary,) = site.client("globex").summarize_usage("tenant")
-        cells = usage.get_by_role("table").first.get_by_role("row").nth(1).get_by_role("cell").all_inner_texts()
+        cells = (
+            usage.get_by_role("table").first.get_by_role("row").nth(1).get_by_role("cell").all_inner_texts()
+        )
         assert cells[:2] == ["globex", str(summary.requests)]
         assert cells[4] == f"{summary.visual_tokens:,}"
 
