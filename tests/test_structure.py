@@ -83,8 +83,8 @@ LAYERS = {
     ),
     GATEWAY: (
         "errors hosts addresses field_names readiness",
-        "settings fields conversation fetch metrics",
-        "gateway caller tools origin",
+        "settings fields fetch metrics",
+        "conversation gateway caller tools origin",
         "body disconnect error_body images openai_messages extension completion",
         "endpoint event_stream layers responses_input anthropic_messages parameters",
         "models health files",
