@@ -2,8 +2,8 @@
 
 Both sides send new pictures and read the answer as a stream; the gateway's as data URIs. The sides take
 turns, and the first of a turn alternates. `cancel_ms` is the time from the moment an HTTP client closes its
-connection until the engine has a free slot, as GetServerInfo reports it. `grid_ms` is the time from the drop of a picture of a
-megapixel on the page to its grid, from the trace of a browser; it is owed without Chromium.
+connection until the engine has a free slot, as GetServerInfo reports it. `grid_ms` is the time from the drop
+of a picture of a megapixel on the page to its grid, from the trace of a browser; it is owed without Chromium.
 """
 
 from __future__ import annotations
