@@ -1,8 +1,8 @@
 """The gateway against the Python client: the same requests, over HTTP and over gRPC, to the same services.
 
-Both sides send new pictures and read the answer as a stream; the gateway's as data URIs. The sides take turns, and
-the first of a turn alternates. `cancel_ms` is the time from the moment an HTTP client closes its connection until the
-engine has a free slot, as GetServerInfo reports it.
+Both sides send new pictures and read the answer as a stream; the gateway's as data URIs. The sides take
+turns, and the first of a turn alternates. `cancel_ms` is the time from the moment an HTTP client closes its
+connection until the engine has a free slot, as GetServerInfo reports it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ START_S, CALL_S = 60.0, 120.0
 
 @dataclass(frozen=True)
 class Effort:
-    """Rounds of each concurrency; in a round every caller sends a request. `cancels` are streams that are left."""
+    """Rounds of each concurrency, in which every caller sends a request; and streams that are left."""
 
     rounds: int = 24
     tokens: int = 64
@@ -60,9 +60,7 @@ Rounds = Mapping[str, Sequence[Round]]
 def measure(run: Run) -> Result:
     effort = run.effort(Effort(), QUICK)
     model = endless(model_dir(), run.folder / model_dir().name)
-    launched = services.pair(
-        model, run.folder / "cache", decoder_flags=["--served-model-name", MODEL]
-    )
+    launched = services.pair(model, run.folder / "cache", decoder_flags=["--served-model-name", MODEL])
     group = run.start(*launched)
     decoder = launched[-1].address
     gateway = _gateway(run, group, decoder)
@@ -117,7 +115,7 @@ def _questions(pictures: Iterator[bytes], count: int, tokens: int) -> list[Quest
 
 
 def _ask_in_turns(sides: Mapping[str, AskRound], concurrency: int, effort: Effort, seed: int) -> Rounds:
-    """Each side gets pictures of its own, so that neither finds the rows of the other. The first turn warms up."""
+    """Each side gets pictures of its own, so that neither finds the rows of the other. A turn warms up."""
     rounds: dict[str, list[Round]] = {name: [] for name in sides}
     pictures = photos(seed, SERIES + concurrency, SIDE)
     for turn in range(effort.rounds + 1):
@@ -149,7 +147,7 @@ def _left_ms(address: str, client: Client, effort: Effort) -> float:
 
 
 def measures(rounds: Mapping[int, Rounds], cancel_ms: Sequence[float], seed: int) -> dict[str, Measure]:
-    """Time to first token and tokens a second of the gateway over those of the client; `grid_ms` is the page's."""
+    """Time to first token and tokens a second of the gateway over those of the client."""
     taken = {}
     for concurrency, sides in rounds.items():
         suffix = "" if concurrency == 1 else f"_at_{concurrency}"

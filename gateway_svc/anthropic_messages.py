@@ -134,7 +134,9 @@ def _result(block: Fields) -> Turn:
 
 def _call(block: Fields) -> ToolCall:
     arguments = block.take("input")
-    call = ToolCall(block.required("id"), block.required("name"), json.dumps({} if arguments is None else arguments))
+    call = ToolCall(
+        block.required("id"), block.required("name"), json.dumps({} if arguments is None else arguments)
+    )
     block.refuse(_MARKS)
     block.close()
     return call

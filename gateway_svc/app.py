@@ -52,9 +52,7 @@ def create_app(gateway: Gateway, registry: CollectorRegistry) -> Starlette:
     layers = Middleware(
         Layers, config=config, tokens=config.accepted_tokens(), metrics=GatewayMetrics(registry)
     )
-    app = Starlette(
-        routes=routes(config), middleware=[layers], exception_handlers=dict(EXCEPTION_HANDLERS)
-    )
+    app = Starlette(routes=routes(config), middleware=[layers], exception_handlers=dict(EXCEPTION_HANDLERS))
     app.state.gateway = gateway
     return app
 

@@ -1,4 +1,4 @@
-"""Who sends a request, and until when: its bearer token, request id and deadline, as metadata for the decoder."""
+"""Who sends a request, and until when: its bearer token, request id and deadline, as metadata of calls."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
-from fovea.client import Event, Finished, Message, Started, Text
+from fovea.client import Finished, Message, Started, Text
+from fovea.contract.answer import Event
 from fovea.contract.budget import UNDECIDED
 from fovea.contract.errors import AnswerIncomplete
 from gateway_svc import gateway, images

@@ -1,4 +1,4 @@
-"""An answer in the shapes of chat completions: whole, and as chunks of a stream. Builds objects, sends nothing."""
+"""An answer in the shapes of chat completions: whole, and as chunks of a stream. Sends nothing."""
 
 from __future__ import annotations
 

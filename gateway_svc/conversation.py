@@ -21,7 +21,7 @@ class Picture:
 
     source: str
     path: str
-    detail: str | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Conversation:
         return [part for turn in self.turns for part in turn.parts if isinstance(part, Picture)]
 
     def detail(self) -> Detail | None:
-        """The detail of all pictures. Raises InvalidArgument if they differ: a request has a single budget."""
-        chosen = [picture for picture in self.pictures if picture.detail is not None]
+        """The detail of all pictures. Raises InvalidArgument if they differ: a request has one budget."""
+        chosen = [picture for picture in self.pictures if picture.detail]
         for picture in chosen[1:]:
             if picture.detail != chosen[0].detail:
                 raise wrong(

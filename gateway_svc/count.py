@@ -1,4 +1,4 @@
-"""Token counts in the shapes of two APIs, exact: CountTokens counts them, with the images as they are planned.
+"""Token counts in the shapes of two APIs: CountTokens counts them, with the images as they are planned.
 
 POST /v1/responses/input_tokens (OpenAI) and POST /v1/messages/count_tokens (Anthropic).
 """
@@ -100,9 +100,7 @@ def _thinking(fields: Fields) -> bool:
     return kind != "disabled"
 
 
-async def _count(
-    request: Request, model: str, conversation: Conversation, options: dict[str, Any]
-) -> Count:
+async def _count(request: Request, model: str, conversation: Conversation, options: dict[str, Any]) -> Count:
     await check_model(request, model)
     messages = await messages_of(request, conversation)
     return await gateway.of(request).calling(request).count(messages, **with_detail(options, conversation))

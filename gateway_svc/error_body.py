@@ -68,9 +68,8 @@ def type_of(error: FoveaError) -> str:
 
 def body_of(error: FoveaError, request_id: str) -> dict[str, Any]:
     """The value of `error` in the answer."""
-    violations = [
-        {"field": public_name(each.field), "description": each.description} for each in error.violations
-    ]
+    named = public_name if error.received else str  # the gateway's own errors have public names already
+    violations = [{"field": named(each.field), "description": each.description} for each in error.violations]
     return {
         "message": error.message,
         "type": type_of(error),

@@ -9,7 +9,14 @@ from fovea.client import Budget, Format
 from fovea.contract.count import Quote
 from gateway_svc.fields import Fields, as_texts, wrong
 
-_INTEGERS = ("max_pixels", "max_visual_tokens", "flat_tolerance", "min_tokens", "max_short_side", "max_long_side")
+_INTEGERS = (
+    "max_pixels",
+    "max_visual_tokens",
+    "flat_tolerance",
+    "min_tokens",
+    "max_short_side",
+    "max_long_side",
+)
 _NUMBERS = ("keep", "near_repeats")
 _CHOICES = tuple(each.name for each in fields(Budget) if each.name not in (*_INTEGERS, *_NUMBERS))
 _TEXTS = ("tier", "idempotency_key", "parent_request_id")

@@ -1,8 +1,8 @@
-"""Fetches images by URL from allowed hosts: bounded in bytes, time and redirects, never from private addresses.
+"""Fetches images by URL from allowed hosts, within limits, never from private addresses.
 
-A name is resolved once, every address of the answer is checked, and the connection goes to a checked address, so
-that no second look-up can lead elsewhere. Each redirect is a URL of its own, with the same checks. Nothing of the
-client's request is sent along.
+A name is resolved once, every address of the answer is checked, and the connection goes to a checked address,
+so that no second look-up can lead elsewhere. Each redirect is a URL of its own, with the same checks. Nothing
+of the client's request is sent along.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class Resolver:
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, self._look_up, host, port)
-        return [str(place[0]) for *_, place in found]
+        return await loop.run_in_executor(self._threads, self._look_up, host, port)
 
     @staticmethod
-    def _look_up(host: str, port: int) -> list[tuple[object, ...]]:
-        return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    def _look_up(host: str, port: int) -> list[str]:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return [str(place[0]) for *_, place in found]
 
 
 class Fetcher:
@@ -80,7 +80,7 @@ class Fetcher:
         await self._transport.aclose()
 
     async def fetch(self, url: str, field: str, hold: Hold) -> bytes:
-        """The bytes at the URL; `hold` counts them. Raises UrlRefused or UrlNotFetched, which name `field`."""
+        """The bytes at the URL, counted by `hold`. Raises UrlRefused or UrlNotFetched, which name `field`."""
         try:
             async with asyncio.timeout(self._limits.max_s):
                 return await self._follow(url, field, hold)
@@ -135,7 +135,9 @@ class Fetcher:
         if response.status_code != 200:
             raise UrlNotFetched(field, f"the host answers with status {response.status_code}")
         if response.headers.get("content-encoding", "identity").lower() != "identity":
-            raise UrlNotFetched(field, "the host sends compressed bytes, though it was asked for the file as it is")
+            raise UrlNotFetched(
+                field, "the host sends compressed bytes, though it was asked for the file as it is"
+            )
         data, limit = bytearray(), self._limits.max_bytes
         async for piece in response.aiter_raw():
             if len(data) + len(piece) > limit:

@@ -31,7 +31,7 @@ _COMPILED = tuple((re.compile(pattern), name) for pattern, name in _RULES)
 
 
 def public_name(path: str) -> str:
-    """`sampling.top_p` is `top_p`, `messages[0].parts[1].image.digest` is `messages[0].content[1].image_url`."""
+    """`sampling.top_p` is `top_p`; `messages[0].parts[1].image` is `messages[0].content[1].image_url`."""
     for pattern, name in _COMPILED:
         path = pattern.sub(name, path)
     return path

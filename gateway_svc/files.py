@@ -60,7 +60,9 @@ async def upload(request: Request, form: FormData) -> Response:
             raise not_served("purpose", f"must be {' or '.join(PURPOSES)}: only images are stored")
         names = [name for name, _ in form.multi_items()]
         if others := [name for name in names if name not in ("file", "purpose")]:
-            raise not_served(others[0][:80], "the gateway does not know it; uploads expire as the encoder is set")
+            raise not_served(
+                others[0][:80], "the gateway does not know it; uploads expire as the encoder is set"
+            )
         if len(names) > 2:
             raise BodyInvalid("has a field twice")
         data = await file.read()
@@ -81,7 +83,7 @@ async def delete(request: Request) -> Response:
     """Deletes the image and its rows on every encoder. Raises EncoderUnavailable until all have confirmed."""
     deletion = await gateway.of(request).calling(request).delete(_digest(request))
     if missing := [each.encoder for each in deletion.encoders if each.deleted is None]:
-        text = f"{len(missing)} of {len(deletion.encoders)} encoders did not confirm; repeat the call until all do"
+        text = f"{len(missing)} of {len(deletion.encoders)} encoders did not confirm: repeat until all do"
         raise EncoderUnavailable(text, retry_after_s=RETRY_S)
     return JSONResponse({"id": request.path_params["file_id"], "object": "file", "deleted": True})
 
@@ -97,7 +99,9 @@ async def refuse_content(request: Request) -> Response:
 def _digest(request: Request) -> str:
     digest = digest_of(request.path_params["file_id"])
     if digest is None:
-        raise InvalidArgument.of_field("file_id", "must be file- or sha256: and 64 lower-case hexadecimal digits")
+        raise InvalidArgument.of_field(
+            "file_id", "must be file- or sha256: and 64 lower-case hexadecimal digits"
+        )
     return digest
 
 

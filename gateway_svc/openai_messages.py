@@ -1,4 +1,4 @@
-"""The `messages` of chat completions as a Conversation. A part or a field that is not served is refused by name."""
+"""The `messages` of chat completions as a Conversation. What is not served is refused by name."""
 
 from __future__ import annotations
 
@@ -111,19 +111,23 @@ def _file(fields: Fields) -> Picture:
     file = fields.object("file")
     if file is None:
         raise wrong(fields.at("file"), "is required")
-    file.refuse({"file_data": "send an image as image_url with a data URI", "filename": "files have an id only"})
+    file.refuse(
+        {"file_data": "send an image as image_url with a data URI", "filename": "files have an id only"}
+    )
     picture = Picture(file.required("file_id"), file.path)
     file.close()
     return picture
 
 
-def detail_of(fields: Fields) -> str | None:
-    """The detail of an image. Raises NotServed for `original`: `fovea.budget.max_pixels` says how large."""
+def detail_of(fields: Fields) -> str:
+    """The detail of an image; empty without one. Raises NotServed for `original`."""
     if (detail := fields.text("detail")) == "original":
-        raise not_served(fields.at("detail"), "original: use high, and fovea.budget.max_pixels for more pixels")
+        raise not_served(
+            fields.at("detail"), "original: use high, and fovea.budget.max_pixels for more pixels"
+        )
     if detail is not None and detail not in DETAILS:
         raise wrong(fields.at("detail"), f"must be {' or '.join(DETAILS)}")
-    return detail
+    return detail or ""
 
 
 def _tool_calls(fields: Fields) -> tuple[ToolCall, ...]:

@@ -1,7 +1,8 @@
 """Keeps pages of other sites from calling the gateway in a visitor's browser.
 
 A browser reaches 127.0.0.1 for any page. A page may post without asking, and with a DNS name of its own that
-resolves to 127.0.0.1 it may read the answers too. The first is known by its `Origin`, the second by its `Host`.
+resolves to 127.0.0.1 it may read the answers too. The first is known by its `Origin`, the second by its
+`Host`.
 """
 
 from __future__ import annotations

@@ -44,12 +44,23 @@ REFUSED_OF_VLLM = {
 ONLY: dict[str, tuple[tuple[Any, ...], str]] = {
     "n": ((1,), "one answer is sampled: send the request n times, its prefix is cached"),
     "modalities": ((["text"],), "only text is answered"),
-    "service_tier": (("auto", "default"), "there is a single service tier; fovea.tier names a tier of models"),
+    "service_tier": (
+        ("auto", "default"),
+        "there is a single service tier; fovea.tier names a tier of models",
+    ),
     "store": ((False,), "no answers are stored"),
 }
 """Parameters of which only the values are served that ask for what happens anyway."""
 
-THINKING = {"none": False, "minimal": True, "low": True, "medium": True, "high": True, "xhigh": True, "max": True}
+THINKING = {
+    "none": False,
+    "minimal": True,
+    "low": True,
+    "medium": True,
+    "high": True,
+    "xhigh": True,
+    "max": True,
+}
 ANY_OBJECT = json.dumps({"type": "object"})
 
 
@@ -105,7 +116,9 @@ def _logit_bias(body: Fields) -> dict[int, float] | None:
         return None
     if not isinstance(value, dict):
         raise wrong("logit_bias", "must be an object of token ids and numbers")
-    if bad := next((name for name in value if not (name.isascii() and name.isdigit() and len(name) < 10)), None):
+    if bad := next(
+        (name for name in value if not (name.isascii() and name.isdigit() and len(name) < 10)), None
+    ):
         raise wrong("logit_bias", f"has {bad[:80]!r}, which is no token id")
     return {int(name): as_number(bias, f"logit_bias.{name}") for name, bias in value.items()}
 
@@ -141,7 +154,9 @@ def _continues(body: Fields) -> bool:
     continues = body.flag("continue_final_message") or False
     prompted = body.flag("add_generation_prompt")
     if prompted is not None and prompted is continues:
-        raise wrong("add_generation_prompt", f"must be {str(not continues).lower()} with continue_final_message")
+        raise wrong(
+            "add_generation_prompt", f"must be {str(not continues).lower()} with continue_final_message"
+        )
     return continues
 
 

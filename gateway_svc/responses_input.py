@@ -12,14 +12,19 @@ from gateway_svc.errors import not_served
 from gateway_svc.fields import Fields, as_text, wrong
 from gateway_svc.openai_messages import detail_of
 
-_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_ROLES: dict[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+}
 _TEXTS = ("input_text", "output_text", "text")
 _CACHE = {"prompt_cache_breakpoint": "prefixes are cached by their content, without marks"}
 NO_STATE = "no conversation is stored: send all of its items as input"
 
 
 def conversation_of(body: Fields) -> Conversation:
-    """Takes `input` and `instructions`. Ids and the status of items belong to stored responses: they are dropped."""
+    """Takes `input` and `instructions`. Ids and states of items are those of stored responses, and unused."""
     instructions = body.text("instructions")
     turns = [Turn("system", [instructions])] if instructions else []
     given = body.take("input")

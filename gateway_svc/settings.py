@@ -43,8 +43,8 @@ class GatewaySettings(ListenSettings):
     )
     hosts: str = Field(
         "",
-        description="Comma-separated names under which clients call the gateway, beside its own address. Without"
-        " tokens, requests for any other name are refused",
+        description="Comma-separated names under which clients call the gateway, beside its own address."
+        " Without tokens, requests for any other name are refused",
     )
     page: bool = Field(True, description="Serve the page")
     timeout_s: float = Field(
@@ -95,9 +95,7 @@ class GatewaySettings(ListenSettings):
     @property
     def secure_decoder(self) -> bool:
         """Whether the decoder is called with TLS."""
-        return self.decoder_tls or bool(
-            self.decoder_ca or self.decoder_cert or self.decoder_server_name
-        )
+        return self.decoder_tls or bool(self.decoder_ca or self.decoder_cert or self.decoder_server_name)
 
     def decoder_credentials(self) -> ClientCredentials:
         """Raises CredentialsInvalid, which names the setting."""

@@ -83,8 +83,8 @@ LAYERS = {
     ),
     GATEWAY: (
         "errors hosts addresses field_names readiness",
-        "settings fields conversation fetch metrics",
-        "gateway caller tools origin",
+        "settings fields fetch metrics",
+        "conversation gateway caller tools origin",
         "body disconnect error_body images openai_messages extension completion",
         "endpoint event_stream layers responses_input anthropic_messages parameters",
         "models health files",
@@ -257,8 +257,7 @@ def test_no_assert_checks_what_comes_from_outside() -> None:
     asserting = [
         s.path
         for s in SOURCES
-        if s.package in SERVED
-        and any(isinstance(n, ast.Assert) for n in ast.walk(s.tree))
+        if s.package in SERVED and any(isinstance(n, ast.Assert) for n in ast.walk(s.tree))
     ]
     assert not asserting
 

@@ -12,6 +12,6 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opt
 
 
 def gateway(context: typer.Context) -> None:
-    """Serve the OpenAI API over HTTP, and a page, in front of a decoder. `fovea gateway --help` lists its settings."""
+    """Serve the OpenAI API over HTTP, and a page. `fovea gateway --help` lists the settings."""
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "gateway_svc", *context.args])

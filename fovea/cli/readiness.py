@@ -66,7 +66,8 @@ def wait_until_ready(
 ) -> None:
     """Return once all of `waiting` are ready, or once `stopped`, which pauses between checks, returns True.
 
-    `check` says whether the service at an address is ready. `ready` is called for each child with the seconds it took. Raises ServiceDied or NotReadyInTime.
+    `check` says whether the service at an address is ready. `ready` is called for each child with the seconds
+    it took. Raises ServiceDied or NotReadyInTime.
     """
     started, pending = time.monotonic(), list(waiting)
     while pending:

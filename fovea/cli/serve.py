@@ -1,5 +1,6 @@
-"""`fovea serve`: runs encoder, decoder and, if asked to, the gateway in a terminal, for development. In production each
-runs alone.
+"""`fovea serve`: runs encoder, decoder and, if asked to, the gateway in a terminal, for development.
+
+In production each runs alone.
 
 All other settings of the services come from the environment, as for the services themselves.
 """
@@ -67,7 +68,9 @@ def serve(
             if not stop.wait(0):
                 out.print(f"fovea   | try: fovea ask IMAGE -q TEXT --decoder {decoder_listen}")
                 for each in gateways:
-                    out.print(f"fovea   | the page: http://{each.address}/, the OpenAI API: http://{each.address}/v1")
+                    out.print(
+                        f"fovea   | the page: http://{each.address}/, the OpenAI API: http://{each.address}/v1"
+                    )
             while not stop.wait(0.2):
                 children.check()
         except ServiceDied as died:

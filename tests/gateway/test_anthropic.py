@@ -10,8 +10,8 @@ import anthropic
 import pytest
 import pytest_asyncio
 
-from fovea.client import AsyncClient, Image, Message
 from fovea.cli.samples import Sample
+from fovea.client import AsyncClient, Image, Message
 from tests.e2e.house import CALL_S
 from tests.gateway.conftest import MODEL, Served
 
@@ -63,7 +63,10 @@ async def test_tools_are_part_of_the_count(claude: anthropic.AsyncAnthropic) -> 
     tools = await claude.messages.count_tokens(model=MODEL, messages=messages, tools=[TOOL])  # type: ignore[list-item]
     used: Any = [
         *messages,
-        {"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "weather", "input": {"city": "Paris"}}]},
+        {
+            "role": "assistant",
+            "content": [{"type": "tool_use", "id": "1", "name": "weather", "input": {"city": "Paris"}}],
+        },
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "rain"}]},
     ]
     more = await claude.messages.count_tokens(model=MODEL, messages=used, tools=[TOOL])  # type: ignore[list-item]
@@ -82,9 +85,7 @@ async def test_errors_have_the_shape_that_the_package_knows(claude: anthropic.As
 
 async def test_messages_themselves_are_not_served(claude: anthropic.AsyncAnthropic) -> None:
     with pytest.raises(anthropic.NotFoundError) as refused:
-        await claude.messages.create(
-            model=MODEL, max_tokens=1, messages=[{"role": "user", "content": "?"}]
-        )
+        await claude.messages.create(model=MODEL, max_tokens=1, messages=[{"role": "user", "content": "?"}])
     assert "POST /v1/messages is not served" in str(refused.value)
 
 

@@ -129,7 +129,9 @@ def test_addresses_that_are_not_on_the_public_internet(address: str) -> None:
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "93.184.216.34", "2606:4700::1111", "2a00:1450::1"])
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "1.1.1.1", "93.184.216.34", "2606:4700::1111", "2a00:1450::1"]
+)
 def test_addresses_that_are_on_the_public_internet(address: str) -> None:
     assert is_public(address)
 
@@ -224,7 +226,9 @@ async def test_a_name_is_resolved_once_for_a_connection(target: Target) -> None:
 async def test_a_file_that_is_too_large_is_not_read_to_its_end(target: Target) -> None:
     target.answer("/a", b"x" * 1001)
     async with fetching(f"images.example.com:{target.port}", "127.0.0.1", trusting=True) as fetcher:
-        assert "more than 1000 bytes" in str(await refused(fetcher, f"http://images.example.com:{target.port}/a"))
+        assert "more than 1000 bytes" in str(
+            await refused(fetcher, f"http://images.example.com:{target.port}/a")
+        )
 
 
 async def test_a_host_that_does_not_answer_is_left(target: Target) -> None:
@@ -272,7 +276,9 @@ def test_entries_of_the_list(entry: str, host: str, port: int, allowed: bool) ->
     assert HostList.parse(entry).allows(host, port, 443) is allowed
 
 
-@pytest.mark.parametrize("entry", ["http://a.test", "a.test/b", "*", "a..*", "a.test:99999", "a b", "*.*.test"])
+@pytest.mark.parametrize(
+    "entry", ["http://a.test", "a.test/b", "*", "a..*", "a.test:99999", "a b", "*.*.test"]
+)
 def test_an_entry_that_is_no_host_is_refused_at_start(entry: str) -> None:
     with pytest.raises(ValueError, match="is not a host name"):
         HostList.parse(entry)

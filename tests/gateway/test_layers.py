@@ -51,14 +51,20 @@ def code(response: httpx2.Response) -> str:
 
 
 async def test_an_unknown_path_or_method_is_refused_in_the_shape_of_the_api(http: httpx2.AsyncClient) -> None:
-    for method, path in (("GET", "/v1/nonsense"), ("GET", "/v1/chat/completions"), ("POST", "/v1/embeddings")):
+    for method, path in (
+        ("GET", "/v1/nonsense"),
+        ("GET", "/v1/chat/completions"),
+        ("POST", "/v1/embeddings"),
+    ):
         response = await http.request(method, path)
         assert response.status_code == 404
         assert code(response) == "NOT_SERVED"
         assert response.headers["x-request-id"] == response.json()["error"]["fovea"]["request_id"]
 
 
-@pytest.mark.parametrize("host", ["evil.test", "evil.test:8080", "127.0.0.1.evil.test", "", "[bad", "localhost.evil.test"])
+@pytest.mark.parametrize(
+    "host", ["evil.test", "evil.test:8080", "127.0.0.1.evil.test", "", "[bad", "localhost.evil.test"]
+)
 async def test_a_request_for_another_host_is_refused(http: httpx2.AsyncClient, host: str) -> None:
     response = await http.get("/healthz", headers={"host": host})
     assert (response.status_code, code(response)) == (403, "HOST_NOT_ALLOWED")
@@ -83,8 +89,12 @@ async def test_a_page_of_another_site_is_refused(http: httpx2.AsyncClient, origi
     assert own.status_code == 200
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "multipart/form-data"])
-async def test_a_body_that_a_page_may_send_without_asking_is_refused(http: httpx2.AsyncClient, kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "", "multipart/form-data"]
+)
+async def test_a_body_that_a_page_may_send_without_asking_is_refused(
+    http: httpx2.AsyncClient, kind: str
+) -> None:
     response = await chat(http, headers={"content-type": kind})
     assert response.status_code == 400
     assert "content-type" in response.json()["error"]["message"]
@@ -140,7 +150,9 @@ async def test_tokens_are_the_services_own(served: Served, tmp_path: Path) -> No
     async with gateway_of(served.house, tokens=tokens) as closed:
         for key, reason in (("", "TOKEN_MISSING"), ("wrong", "TOKEN_UNKNOWN")):
             async with closed.http() as http:
-                response = await http.get("/v1/models", headers={"authorization": f"Bearer {key}"} if key else {})
+                response = await http.get(
+                    "/v1/models", headers={"authorization": f"Bearer {key}"} if key else {}
+                )
                 assert (response.status_code, code(response)) == (401, reason)
         async with closed.openai("secret") as client:
             assert (await client.models.list()).data
@@ -177,7 +189,10 @@ async def test_metrics_count_requests_by_route_and_status(served: Served, http: 
     before = await count("/v1/chat/completions", "200"), await count("other", "404")
     await chat(http)
     await http.get("/v1/nonsense/1")
-    assert (await count("/v1/chat/completions", "200"), await count("other", "404")) == (before[0] + 1, before[1] + 1)
+    assert (await count("/v1/chat/completions", "200"), await count("other", "404")) == (
+        before[0] + 1,
+        before[1] + 1,
+    )
 
 
 async def test_files_are_not_listed_and_not_handed_out(http: httpx2.AsyncClient) -> None:

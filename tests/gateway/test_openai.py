@@ -66,7 +66,9 @@ async def test_models_are_listed_and_retrieved(client: AsyncOpenAI) -> None:
         await client.models.retrieve("gpt-4o")
 
 
-async def test_an_answer_about_a_picture_is_right(client: AsyncOpenAI, sample: Sample, picture_uri: str) -> None:
+async def test_an_answer_about_a_picture_is_right(
+    client: AsyncOpenAI, sample: Sample, picture_uri: str
+) -> None:
     for asked in sample.questions:
         answer = await ask(client, user(image(picture_uri), asked.question))
         assert text_of(answer).strip() == asked.answer
@@ -216,7 +218,12 @@ async def test_a_forced_call_has_valid_arguments(client: AsyncOpenAI) -> None:
 
 async def test_a_call_streams_in_parts(client: AsyncOpenAI) -> None:
     chunks = await stream(
-        client, user("Paris?"), tools=[WEATHER], tool_choice="required", parallel_tool_calls=False, max_tokens=128
+        client,
+        user("Paris?"),
+        tools=[WEATHER],
+        tool_choice="required",
+        parallel_tool_calls=False,
+        max_tokens=128,
     )
     parts = [part for chunk in chunks for part in chunk.choices[0].delta.tool_calls or ()]
     assert [part.id for part in parts if part.id] == [parts[0].id]
@@ -267,7 +274,8 @@ async def test_a_file_is_uploaded_used_and_deleted(client: AsyncOpenAI, sample: 
 async def test_detail_decides_what_a_picture_costs(client: AsyncOpenAI) -> None:
     uri = data_uri(picture(768, 768, seed=3))
     low, high = [
-        (await ask(client, user(image(uri, detail=detail), "?"), max_tokens=1)).usage for detail in ("low", "high")
+        (await ask(client, user(image(uri, detail=detail), "?"), max_tokens=1)).usage
+        for detail in ("low", "high")
     ]
     assert low.prompt_tokens < high.prompt_tokens  # type: ignore[union-attr]
 

@@ -156,7 +156,9 @@ async def test_a_served_parameter_is_read(http: httpx2.AsyncClient, name: str) -
 
 @pytest.mark.parametrize("name", sorted(REFUSED.keys() | REFUSED_OF_VLLM.keys()))
 @pytest.mark.parametrize("value", [1, "x", {"a": 1}, [1], True, False])
-async def test_a_refused_parameter_is_refused_by_name(http: httpx2.AsyncClient, name: str, value: Any) -> None:
+async def test_a_refused_parameter_is_refused_by_name(
+    http: httpx2.AsyncClient, name: str, value: Any
+) -> None:
     response = await post(http, {name: value})
     error = response.json()["error"]
     assert (response.status_code, error["param"], error["code"]) == (400, name, "NOT_SERVED")
@@ -212,7 +214,10 @@ async def test_a_field_inside_is_refused_by_its_path(
 
 
 async def test_pictures_of_different_detail_are_refused(http: httpx2.AsyncClient, picture_uri: str) -> None:
-    parts = [{"type": "image_url", "image_url": {"url": picture_uri, "detail": detail}} for detail in ("low", "high")]
+    parts = [
+        {"type": "image_url", "image_url": {"url": picture_uri, "detail": detail}}
+        for detail in ("low", "high")
+    ]
     response = await post(http, {"messages": user(*parts)})
     assert response.json()["error"]["param"] == "messages[0].content[1].image_url.detail"
 
