@@ -7,7 +7,7 @@ import io
 import pypdfium2
 from PIL import Image
 
-from bench.parts.screens import draw_dense
+from bench.parts.screens import HEIGHTS, draw_dense, draw_screens
 from fovea.cli.samples import load
 
 CHART_QUESTION, CHART_ANSWER = "Which bar is the tallest?", "yellow"
@@ -20,8 +20,8 @@ def chart(factor: int = 4) -> bytes:
 
 
 def letter() -> bytes:
-    """A page full of text of 12 pixels."""
-    return draw_dense(1, seed=7)[0].data
+    """A screen with text of 24 pixels, which is readable at some stops of the slider and not at others."""
+    return draw_screens(len(HEIGHTS), seed=5)[-1].data
 
 
 def pdf(pages: int = 2) -> bytes:

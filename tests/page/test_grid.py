@@ -26,7 +26,7 @@ def test_the_grid_has_a_cell_for_each_token_of_the_server(tab: Tab) -> None:
 
 def test_the_grid_is_there_while_the_file_is_on_its_way(tab: Tab) -> None:
     held: list[Route] = []
-    tab.page.route("**/page/api/images", held.append)
+    tab.page.route("**/page/api/images", lambda route: held.append(route))
     drop(tab.page, chart(), "chart.png", "image/png")
     expect(tab.view().locator("dd.tokens")).to_contain_text("768")
     assert tab.grid() == (32, 24, 768)

@@ -24,6 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def keep(tab: Tab, path: Path, *, whole: bool = False) -> None:
+    tab.page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     tab.page.mouse.move(0, 0)
     tab.shoot(path, whole=whole)
     assert path.stat().st_size < MAX_BYTES
