@@ -53,7 +53,7 @@ class Tab:
 
     def open(self, view: str = "") -> None:
         self.page.goto(self.site.url + view)
-        self.page.wait_for_function("document.getElementById('server').textContent !== ''")
+        expect(self.page.locator("#server")).not_to_be_empty(timeout=ANSWER_MS)
 
     def drop(self, data: bytes, name: str = "picture.png", kind: str = "image/png") -> None:
         """Drop a file, and wait until every plan of it is there."""

@@ -12,7 +12,7 @@ from tests.page.tab import ANSWER_MS, Tab
 
 def number(text: str, name: str) -> int:
     """The number after a name in the key of a bar."""
-    match = re.search(rf"{name} ([\d,]+)", text)
+    match = re.search(rf"{name}\s+([\d,]+)", text)
     assert match, text
     return int(match[1].replace(",", ""))
 
