@@ -121,15 +121,18 @@ def test_the_policy_allows_nothing_but_the_gateways_own_files(site: Site) -> Non
     assert "https://" not in body
 
 
-INJECTED = """() => {
-  window.stopped = [];
-  addEventListener("securitypolicyviolation", (event) => window.stopped.push(event.effectiveDirective));
+INJECTED = """() => new Promise((resolve) => {
+  const stopped = new Set();
+  addEventListener("securitypolicyviolation", (event) => {
+    stopped.add(event.effectiveDirective);
+    if (stopped.size === 3) resolve([...stopped]);
+  });
   document.body.insertAdjacentHTML("beforeend", '<img src="/page/icon.svg" onload="window.hit = 1">');
   const script = document.createElement("script");
   script.textContent = "window.hit = 2";
   document.body.append(script);
-  return fetch("https://example.invalid/").catch(() => window.stopped);
-}"""
+  fetch("https://example.invalid/").catch(() => {});
+})"""
 
 
 def test_an_injected_script_does_not_run(tab: Tab) -> None:
