@@ -2,25 +2,31 @@
 
 Both sides send new pictures and read the answer as a stream; the gateway's as data URIs. The sides take
 turns, and the first of a turn alternates. `cancel_ms` is the time from the moment an HTTP client closes its
-connection until the engine has a free slot, as GetServerInfo reports it.
+connection until the engine has a free slot, as GetServerInfo reports it. `grid_ms` is the time from the drop
+of a picture of a megapixel on the page to its grid, from the trace of a browser; it is owed without Chromium.
 """
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from statistics import median
 from typing import Any
 
+from PIL import Image
+
 from bench import runner, services
 from bench.host import side
+from bench.parts import page_trace
 from bench.parts.completions import Question, TimedCompletion, completion_body, time_completion
+from bench.parts.page_trace import browser_path
 from bench.parts.photo import photos
 from bench.parts.timing import Round, TimedAnswer, time_answer, time_round
 from bench.result import Measure, Result
@@ -39,20 +45,22 @@ SIDE = 256
 SERIES = 70
 """Of photos, the first; each concurrency has its own."""
 TTFT_TARGET, TOKENS_TARGET, CANCEL_TARGET_MS = 1.1, 0.9, 200.0
+GRID_SIDE, GRID_SERIES, GRID_TARGET_MS = 1024, 90, 300.0
 POLL_S = 0.002
 START_S, CALL_S = 60.0, 120.0
 
 
 @dataclass(frozen=True)
 class Effort:
-    """Rounds of each concurrency, in which every caller sends a request; and streams that are left."""
+    """Rounds of each concurrency, in which every caller sends a request; streams that are left; pages."""
 
     rounds: int = 24
     tokens: int = 64
     cancels: int = 40
+    grids: int = 12
 
 
-QUICK = Effort(rounds=6, tokens=16, cancels=8)
+QUICK = Effort(rounds=6, tokens=16, cancels=8, grids=3)
 AskRound = Callable[[Sequence[Question]], Round]
 Rounds = Mapping[str, Sequence[Round]]
 
@@ -72,10 +80,12 @@ def measure(run: Run) -> Result:
         rounds[concurrency] = _ask_in_turns(sides, concurrency, effort, run.seed)
     run.status("clients that leave")
     cancel_ms = [_left_ms(gateway, client, effort) for _ in range(effort.cancels)]
+    run.status("the page")
+    grids = _grid_ms(gateway, effort.grids, run.seed)
     return Result(
         config={"model": model_dir().name, "image": [SIDE, SIDE], "dtype": "fp32", **vars(effort)},
         sides={"ours": side("fovea", **_figures(rounds)), "client": {"version": "fovea.client", "args": ""}},
-        measures=measures(rounds, cancel_ms, run.seed),
+        measures=measures(rounds, cancel_ms, grids, run.seed),
     )
 
 
@@ -146,7 +156,23 @@ def _left_ms(address: str, client: Client, effort: Effort) -> float:
     return ms_since(begin)
 
 
-def measures(rounds: Mapping[int, Rounds], cancel_ms: Sequence[float], seed: int) -> dict[str, Measure]:
+def _grid_ms(address: str, count: int, seed: int) -> list[float]:
+    """From the drop of a picture to its painted grid, once the page is warm; empty without Chromium."""
+    if browser_path() is None:
+        return []
+    files = [_png(photo) for photo in itertools.islice(photos(seed, GRID_SERIES, GRID_SIDE), count + 1)]
+    return page_trace.grid_ms(f"http://{address}/", files)[1:]
+
+
+def _png(photo: bytes) -> bytes:
+    out = io.BytesIO()
+    Image.open(io.BytesIO(photo)).save(out, "PNG")
+    return out.getvalue()
+
+
+def measures(
+    rounds: Mapping[int, Rounds], cancel_ms: Sequence[float], grid_ms: Sequence[float], seed: int
+) -> dict[str, Measure]:
     """Time to first token and tokens a second of the gateway over those of the client."""
     taken = {}
     for concurrency, sides in rounds.items():
@@ -162,6 +188,8 @@ def measures(rounds: Mapping[int, Rounds], cancel_ms: Sequence[float], seed: int
     taken["cancel_ms"] = Measure(
         "ms", slowest, len(cancel_ms), min(cancel_ms), slowest, CANCEL_TARGET_MS, "at most"
     )
+    grid = Measure.median("ms", grid_ms, seed)
+    taken["grid_ms"] = replace(grid, target=GRID_TARGET_MS, sense="at most")
     return taken
 
 

@@ -19,7 +19,7 @@ from gateway_svc import gateway, images
 from gateway_svc.completion import Completion
 from gateway_svc.conversation import Conversation
 from gateway_svc.endpoint import json_route
-from gateway_svc.event_stream import EventStream
+from gateway_svc.event_stream import DONE, EventStream, encode
 from gateway_svc.fields import Fields, wrong
 from gateway_svc.models import NOTICE, check_model, notice_headers
 from gateway_svc.openai_messages import conversation_of
@@ -106,13 +106,14 @@ async def opened(events: AsyncGenerator[Event, None]) -> Started:
 
 async def _chunks(
     completion: Completion, events: AsyncGenerator[Event, None], include_usage: bool
-) -> AsyncGenerator[dict[str, Any], None]:
+) -> AsyncGenerator[bytes, None]:
+    """The encoded chunks. The first waits for the first token, and the last are sent together."""
+    first = [completion.opening()]
     async with aclosing(events):
-        yield completion.opening()
         async for event in events:
             if isinstance(event, Text):
-                yield completion.part(event)
+                yield encode(*first, completion.part(event))
+                first = []
             elif isinstance(event, Finished):
-                yield completion.closing(event)
-                if include_usage:
-                    yield completion.usage(event)
+                usage = [completion.usage(event)] if include_usage else []
+                yield encode(*first, completion.closing(event), *usage) + DONE

@@ -38,8 +38,8 @@ from fovea.contract.rows import RowLayout
 from fovea.contract.text import ImageText
 from fovea.deadline import Deadline
 
-GRACE_S = 1.0
-"""A few times the interval of a breaker's probes."""
+GRACE_S = 2.0
+"""A probe that times out, and the next."""
 
 
 @dataclass(frozen=True)
