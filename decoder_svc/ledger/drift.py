@@ -6,10 +6,11 @@ Distribution, Annals of Mathematical Statistics 42, 1971): in a calm series, a s
 alarm no earlier than after `e^h` values on average. See ALARM.
 
 The ratios compare how often an event happens: that a cost exceeds what is usual, or that an answer runs to
-the limit. Frequencies are counted, not derived from a distribution, so the bound holds for any tail, as long as
-values are independent. Traffic comes in bursts, whose values are not: a value that depends on the one before
-weighs less, and no value adds more than a bounded part of the evidence for an alarm. Values reach the baseline after a delay, which is longer than a
-shift takes to be noticed. After an alarm the series learns its new level.
+the limit. Frequencies are counted, not derived from a distribution, so the bound holds for any tail, as long
+as values are independent. Traffic comes in bursts, whose values are not: a value that depends on the one
+before weighs less, and no value adds more than a bounded part of the evidence for an alarm. Values reach the
+baseline after a delay, which is longer than a shift takes to be noticed. After an alarm the series learns its
+new level.
 """
 
 from __future__ import annotations
