@@ -109,6 +109,7 @@ class Answerer:
     async def count(self, request: ChatRequest, encoders: Fleet, deadline: Deadline) -> Count:
         """Count the cost of a request without submitting it, even of a request longer than the context."""
         self._check(request)
+        encoders = encoders.bringing(request.inline)
         planned = await self._preparer.prepare(request, request.budget, encoders, deadline)
         digests = [image.digest for image in planned.distinct if image.digest]
         layout = await encoders.layout(digests, deadline)
@@ -185,6 +186,7 @@ class Answerer:
         self, request: ChatRequest, encoders: Fleet, deadline: Deadline, used: RequestUsage, ticket: Ticket
     ) -> AsyncGenerator[Event, None]:
         """Prepare and run a request whose turn it is."""
+        encoders = encoders.bringing(request.inline)
         budget = self._budget(request)
         drafted = await self._preparer.draft(request, budget)
         wanted = wanted_of(request, drafted.draft.reasoning)

@@ -252,6 +252,7 @@ class ServiceState:
                 "engine": description.engine,
                 "attention": self.attention,
                 "kv_bytes_per_token": description.model.kv_bytes_per_token,
+                "readable_text_px": description.budget.readable_text_px,
                 "encoders": [
                     encoder.describe(with_load=tenant is None) for each in listed for encoder in each
                 ],

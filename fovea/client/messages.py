@@ -140,6 +140,27 @@ class RequestDraft:
     names: Mapping[str, str] = field(default_factory=dict)
 
 
+LIGHT_BYTES = 256 * 1024
+"""Images of this many bytes are hashed in less time than a thread takes."""
+
+
+def is_light(text: str | Message | Sequence[Message], images: Sized, options: Options) -> bool:
+    """Whether the draft of a conversation reads no file and hashes few bytes, so that it needs no thread."""
+    images_apart = not isinstance(images, tuple) or images
+    if not isinstance(text, list | tuple) or images_apart or options.get("fit"):
+        return False
+    sources = [
+        part.source
+        for message in text
+        if isinstance(message, Message) and not isinstance(message.parts, str)
+        for part in ([message.parts] if isinstance(message.parts, Image) else message.parts)
+        if isinstance(part, Image)
+    ]
+    data = [source for source in sources if isinstance(source, bytes)]
+    ids = [source for source in sources if isinstance(source, str) and is_digest(source)]
+    return len(data) + len(ids) == len(sources) and sum(map(len, data)) <= LIGHT_BYTES
+
+
 def draft_request(
     text: str | Message | Sequence[Message],
     images: Sized = (),

@@ -17,8 +17,8 @@ from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
-NICE = 10
-"""About a tenth of a contended core."""
+NICE = 5
+"""A third of the share that other threads get of a contended core: a start on a busy host still ends."""
 
 
 async def in_background(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -1581,6 +1581,7 @@ class ImagePlan(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     TOKENS_MIN_FIELD_NUMBER: _builtins.int
     REPEAT_OF_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
     tokens: _builtins.int
     """The upper bound of its visual tokens."""
     tokens_min: _builtins.int
@@ -1591,6 +1592,12 @@ class ImagePlan(_message.Message):
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[_receipt_pb2.ReceiptStep]:
         """The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound."""
 
+    @_builtins.property
+    def kept(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The kept indices: positions in the grid of visual tokens, in raster order. Empty if all are kept, and while only the
+        vision tower can tell which.
+        """
+
     def __init__(
         self,
         *,
@@ -1598,10 +1605,11 @@ class ImagePlan(_message.Message):
         tokens: _builtins.int = ...,
         tokens_min: _builtins.int = ...,
         repeat_of: _builtins.int | None = ...,
+        kept: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of", "repeat_of", b"repeat_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of", "repeat_of", b"repeat_of", "steps", b"steps", "tokens", b"tokens", "tokens_min", b"tokens_min"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of", "kept", b"kept", "repeat_of", b"repeat_of", "steps", b"steps", "tokens", b"tokens", "tokens_min", b"tokens_min"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__repeat_of: _TypeAlias = _typing.Literal["repeat_of"]  # noqa: Y015
     _WhichOneofArgType__repeat_of: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of"]  # noqa: Y015
@@ -1946,6 +1954,7 @@ class GetServerInfoResponse(_message.Message):
     KV_BYTES_PER_TOKEN_FIELD_NUMBER: _builtins.int
     TIERS_FIELD_NUMBER: _builtins.int
     MODEL_NOTICE_FIELD_NUMBER: _builtins.int
+    READABLE_TEXT_PX_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The server's version."""
     model: _builtins.str
@@ -1968,6 +1977,8 @@ class GetServerInfoResponse(_message.Message):
     """What a reader of its answers should know about the model: a sentence that the checkpoint folder has in the file
     `model_notice.txt`. Empty without that file.
     """
+    readable_text_px: _builtins.float
+    """The height in pixels of the smallest common text of an image below which DETAIL_AUTO does not shrink the image."""
     @_builtins.property
     def layout(self) -> _rows_pb2.RowLayout:
         """The row layout that it expects."""
@@ -2011,10 +2022,11 @@ class GetServerInfoResponse(_message.Message):
         kv_bytes_per_token: _builtins.int = ...,
         tiers: _abc.Iterable[Global___TierInfo] | None = ...,
         model_notice: _builtins.str = ...,
+        readable_text_px: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["layout", b"layout", "limits", b"limits", "load", b"load"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "dtype", b"dtype", "encoders", b"encoders", "engine", b"engine", "features", b"features", "fingerprint", b"fingerprint", "kv_bytes_per_token", b"kv_bytes_per_token", "layout", b"layout", "limits", b"limits", "load", b"load", "loading_progress", b"loading_progress", "model", b"model", "model_notice", b"model_notice", "state", b"state", "tiers", b"tiers", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "dtype", b"dtype", "encoders", b"encoders", "engine", b"engine", "features", b"features", "fingerprint", b"fingerprint", "kv_bytes_per_token", b"kv_bytes_per_token", "layout", b"layout", "limits", b"limits", "load", b"load", "loading_progress", b"loading_progress", "model", b"model", "model_notice", b"model_notice", "readable_text_px", b"readable_text_px", "state", b"state", "tiers", b"tiers", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

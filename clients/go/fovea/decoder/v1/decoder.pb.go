@@ -3069,7 +3069,10 @@ type ImagePlan struct {
 	// The lower bound of its visual tokens.
 	TokensMin uint32 `protobuf:"varint,3,opt,name=tokens_min,json=tokensMin,proto3" json:"tokens_min,omitempty"`
 	// The index, from 0, of the earlier image that it repeats. Absent if it repeats none.
-	RepeatOf      *uint32 `protobuf:"varint,4,opt,name=repeat_of,json=repeatOf,proto3,oneof" json:"repeat_of,omitempty"`
+	RepeatOf *uint32 `protobuf:"varint,4,opt,name=repeat_of,json=repeatOf,proto3,oneof" json:"repeat_of,omitempty"`
+	// The kept indices: positions in the grid of visual tokens, in raster order. Empty if all are kept, and while only the
+	// vision tower can tell which.
+	Kept          []uint32 `protobuf:"varint,5,rep,packed,name=kept,proto3" json:"kept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3130,6 +3133,13 @@ func (x *ImagePlan) GetRepeatOf() uint32 {
 		return *x.RepeatOf
 	}
 	return 0
+}
+
+func (x *ImagePlan) GetKept() []uint32 {
+	if x != nil {
+		return x.Kept
+	}
+	return nil
 }
 
 // The same request with another budget.
@@ -3856,9 +3866,11 @@ type GetServerInfoResponse struct {
 	Tiers []*TierInfo `protobuf:"bytes,15,rep,name=tiers,proto3" json:"tiers,omitempty"`
 	// What a reader of its answers should know about the model: a sentence that the checkpoint folder has in the file
 	// `model_notice.txt`. Empty without that file.
-	ModelNotice   string `protobuf:"bytes,16,opt,name=model_notice,json=modelNotice,proto3" json:"model_notice,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ModelNotice string `protobuf:"bytes,16,opt,name=model_notice,json=modelNotice,proto3" json:"model_notice,omitempty"`
+	// The height in pixels of the smallest common text of an image below which DETAIL_AUTO does not shrink the image.
+	ReadableTextPx float32 `protobuf:"fixed32,17,opt,name=readable_text_px,json=readableTextPx,proto3" json:"readable_text_px,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetServerInfoResponse) Reset() {
@@ -4001,6 +4013,13 @@ func (x *GetServerInfoResponse) GetModelNotice() string {
 		return x.ModelNotice
 	}
 	return ""
+}
+
+func (x *GetServerInfoResponse) GetReadableTextPx() float32 {
+	if x != nil {
+		return x.ReadableTextPx
+	}
+	return 0
 }
 
 // A tier: a way to answer requests.
@@ -4592,13 +4611,14 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"max_amount\x18\x03 \x01(\x01R\tmaxAmount\x12\x1a\n" +
 	"\bcurrency\x18\x04 \x01(\tR\bcurrency\x12;\n" +
 	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\xa7\x01\n" +
+	"expireTime\"\xbb\x01\n" +
 	"\tImagePlan\x123\n" +
 	"\x05steps\x18\x01 \x03(\v2\x1d.fovea.decoder.v1.ReceiptStepR\x05steps\x12\x16\n" +
 	"\x06tokens\x18\x02 \x01(\rR\x06tokens\x12\x1d\n" +
 	"\n" +
 	"tokens_min\x18\x03 \x01(\rR\ttokensMin\x12 \n" +
-	"\trepeat_of\x18\x04 \x01(\rH\x00R\brepeatOf\x88\x01\x01B\f\n" +
+	"\trepeat_of\x18\x04 \x01(\rH\x00R\brepeatOf\x88\x01\x01\x12\x12\n" +
+	"\x04kept\x18\x05 \x03(\rR\x04keptB\f\n" +
 	"\n" +
 	"_repeat_of\"\xc0\x02\n" +
 	"\vAlternative\x12\x12\n" +
@@ -4671,7 +4691,7 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"compatible\x12\x18\n" +
 	"\awaiting\x18\x06 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\a \x01(\rR\arunning\x12\x18\n" +
-	"\aencodes\x18\b \x01(\rR\aencodes\"\x8f\x05\n" +
+	"\aencodes\x18\b \x01(\rR\aencodes\"\xb9\x05\n" +
 	"\x15GetServerInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12 \n" +
@@ -4689,7 +4709,8 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\bencoders\x18\r \x03(\v2\x1d.fovea.decoder.v1.EncoderPeerR\bencoders\x12+\n" +
 	"\x12kv_bytes_per_token\x18\x0e \x01(\rR\x0fkvBytesPerToken\x120\n" +
 	"\x05tiers\x18\x0f \x03(\v2\x1a.fovea.decoder.v1.TierInfoR\x05tiers\x12!\n" +
-	"\fmodel_notice\x18\x10 \x01(\tR\vmodelNotice\"\xb4\x01\n" +
+	"\fmodel_notice\x18\x10 \x01(\tR\vmodelNotice\x12(\n" +
+	"\x10readable_text_px\x18\x11 \x01(\x02R\x0ereadableTextPx\"\xb4\x01\n" +
 	"\bTierInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1e\n" +

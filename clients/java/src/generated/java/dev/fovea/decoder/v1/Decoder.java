@@ -379,58 +379,59 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       ".Quote\"\201\001\n\005Quote\022\r\n\005token\030\001 \001(\t\022\022\n\nmax_t" +
       "okens\030\002 \001(\r\022\022\n\nmax_amount\030\003 \001(\001\022\020\n\010curre" +
       "ncy\030\004 \001(\t\022/\n\013expire_time\030\005 \001(\0132\032.google." +
-      "protobuf.Timestamp\"\203\001\n\tImagePlan\022,\n\005step" +
+      "protobuf.Timestamp\"\221\001\n\tImagePlan\022,\n\005step" +
       "s\030\001 \003(\0132\035.fovea.decoder.v1.ReceiptStep\022\016" +
       "\n\006tokens\030\002 \001(\r\022\022\n\ntokens_min\030\003 \001(\r\022\026\n\tre" +
-      "peat_of\030\004 \001(\rH\000\210\001\001B\014\n\n_repeat_of\"\336\001\n\013Alt" +
-      "ernative\022\014\n\004name\030\001 \001(\t\022.\n\006visual\030\002 \001(\0132\036" +
-      ".fovea.decoder.v1.VisualBudget\022\025\n\rvisual" +
-      "_tokens\030\003 \001(\r\022\031\n\021visual_tokens_min\030\004 \001(\r" +
-      "\022\r\n\005exact\030\005 \001(\010\022\021\n\trow_bytes\030\006 \001(\004\022\020\n\010kv" +
-      "_bytes\030\007 \001(\004\022\025\n\rprefill_flops\030\010 \001(\001\022\024\n\014f" +
-      "its_context\030\t \001(\010\"\026\n\024GetServerInfoReques" +
-      "t\"\375\006\n\rDecoderLimits\022\031\n\021max_message_bytes" +
-      "\030\001 \001(\r\022\023\n\013max_context\030\002 \001(\r\022\026\n\016max_new_t" +
-      "okens\030\003 \001(\r\022\036\n\026default_max_new_tokens\030\004 " +
-      "\001(\r\022\022\n\nmax_images\030\005 \001(\r\022\032\n\022default_max_p" +
-      "ixels\030\006 \001(\r\022\022\n\nmax_pixels\030\007 \001(\r\022\022\n\nmin_p" +
-      "ixels\030\010 \001(\r\022\023\n\013max_running\030\t \001(\r\022\023\n\013max_" +
-      "waiting\030\n \001(\r\022\030\n\020max_stop_strings\030\013 \001(\r\022" +
-      "\027\n\017max_image_bytes\030\014 \001(\r\022\027\n\017row_cache_by" +
-      "tes\030\r \001(\004\022\023\n\013row_cache_s\030\016 \001(\r\022\030\n\020max_fo" +
-      "rmat_bytes\030\017 \001(\r\022\021\n\tmax_tools\030\020 \001(\r\022\026\n\016m" +
-      "ax_tool_bytes\030\021 \001(\r\022\016\n\006idle_s\030( \001(\r\022\031\n\021e" +
-      "ncoder_timeout_s\030) \001(\r\022\024\n\014max_format_s\0300" +
-      " \001(\002\022\037\n\027max_format_memory_bytes\0301 \001(\004\022\026\n" +
-      "\016format_workers\0302 \001(\r\022\033\n\023max_in_flight_b" +
-      "ytes\030< \001(\004\022\032\n\022max_request_fields\030= \001(\r\022\032" +
-      "\n\022default_deadline_s\030F \001(\r\022\026\n\016max_wait_s" +
-      "hare\030G \001(\002\022\032\n\022max_waiting_tokens\030H \001(\r\022\025" +
-      "\n\rmax_preparing\030I \001(\r\022\033\n\023max_tenant_requ" +
-      "ests\030J \001(\r\022\031\n\021max_tenant_images\030K \001(\r\022\027\n" +
-      "\017max_connections\030P \001(\r\022\036\n\026max_connection" +
-      "_streams\030Q \001(\r\022\031\n\021connection_idle_s\030R \001(" +
-      "\r\022\032\n\022max_metadata_bytes\030S \001(\r\022\032\n\022max_pub" +
-      "lic_streams\030T \001(\r\"Z\n\013DecoderLoad\022\017\n\007wait" +
-      "ing\030\001 \001(\r\022\017\n\007running\030\002 \001(\r\022\026\n\016kv_blocks_" +
-      "used\030\003 \001(\r\022\021\n\tkv_blocks\030\004 \001(\r\"\233\001\n\013Encode" +
-      "rPeer\022\017\n\007address\030\001 \001(\t\022\014\n\004name\030\002 \001(\t\022\021\n\t" +
-      "reachable\030\003 \001(\010\022\023\n\013fingerprint\030\004 \001(\t\022\022\n\n" +
-      "compatible\030\005 \001(\010\022\017\n\007waiting\030\006 \001(\r\022\017\n\007run" +
-      "ning\030\007 \001(\r\022\017\n\007encodes\030\010 \001(\r\"\361\003\n\025GetServe" +
-      "rInfoResponse\022\017\n\007version\030\001 \001(\t\022\r\n\005model\030" +
-      "\002 \001(\t\022\023\n\013fingerprint\030\003 \001(\t\022*\n\006layout\030\004 \001" +
-      "(\0132\032.fovea.vision.v1.RowLayout\022/\n\006limits" +
-      "\030\005 \001(\0132\037.fovea.decoder.v1.DecoderLimits\022" +
-      "+\n\004load\030\006 \001(\0132\035.fovea.decoder.v1.Decoder" +
-      "Load\022\020\n\010features\030\007 \003(\t\022-\n\005state\030\010 \001(\0162\036." +
-      "fovea.decoder.v1.ServingState\022\030\n\020loading" +
-      "_progress\030\t \001(\002\022\016\n\006engine\030\n \001(\t\022\021\n\tatten" +
-      "tion\030\013 \001(\t\022\r\n\005dtype\030\014 \001(\t\022/\n\010encoders\030\r " +
-      "\003(\0132\035.fovea.decoder.v1.EncoderPeer\022\032\n\022kv" +
-      "_bytes_per_token\030\016 \001(\r\022)\n\005tiers\030\017 \003(\0132\032." +
-      "fovea.decoder.v1.TierInfo\022\024\n\014model_notic" +
-      "e\030\020 \001(\t\"\207\001\n\010TierInfo\022\014\n\004name\030\001 \001(\t\022\014\n\004ki" +
+      "peat_of\030\004 \001(\rH\000\210\001\001\022\014\n\004kept\030\005 \003(\rB\014\n\n_rep" +
+      "eat_of\"\336\001\n\013Alternative\022\014\n\004name\030\001 \001(\t\022.\n\006" +
+      "visual\030\002 \001(\0132\036.fovea.decoder.v1.VisualBu" +
+      "dget\022\025\n\rvisual_tokens\030\003 \001(\r\022\031\n\021visual_to" +
+      "kens_min\030\004 \001(\r\022\r\n\005exact\030\005 \001(\010\022\021\n\trow_byt" +
+      "es\030\006 \001(\004\022\020\n\010kv_bytes\030\007 \001(\004\022\025\n\rprefill_fl" +
+      "ops\030\010 \001(\001\022\024\n\014fits_context\030\t \001(\010\"\026\n\024GetSe" +
+      "rverInfoRequest\"\375\006\n\rDecoderLimits\022\031\n\021max" +
+      "_message_bytes\030\001 \001(\r\022\023\n\013max_context\030\002 \001(" +
+      "\r\022\026\n\016max_new_tokens\030\003 \001(\r\022\036\n\026default_max" +
+      "_new_tokens\030\004 \001(\r\022\022\n\nmax_images\030\005 \001(\r\022\032\n" +
+      "\022default_max_pixels\030\006 \001(\r\022\022\n\nmax_pixels\030" +
+      "\007 \001(\r\022\022\n\nmin_pixels\030\010 \001(\r\022\023\n\013max_running" +
+      "\030\t \001(\r\022\023\n\013max_waiting\030\n \001(\r\022\030\n\020max_stop_" +
+      "strings\030\013 \001(\r\022\027\n\017max_image_bytes\030\014 \001(\r\022\027" +
+      "\n\017row_cache_bytes\030\r \001(\004\022\023\n\013row_cache_s\030\016" +
+      " \001(\r\022\030\n\020max_format_bytes\030\017 \001(\r\022\021\n\tmax_to" +
+      "ols\030\020 \001(\r\022\026\n\016max_tool_bytes\030\021 \001(\r\022\016\n\006idl" +
+      "e_s\030( \001(\r\022\031\n\021encoder_timeout_s\030) \001(\r\022\024\n\014" +
+      "max_format_s\0300 \001(\002\022\037\n\027max_format_memory_" +
+      "bytes\0301 \001(\004\022\026\n\016format_workers\0302 \001(\r\022\033\n\023m" +
+      "ax_in_flight_bytes\030< \001(\004\022\032\n\022max_request_" +
+      "fields\030= \001(\r\022\032\n\022default_deadline_s\030F \001(\r" +
+      "\022\026\n\016max_wait_share\030G \001(\002\022\032\n\022max_waiting_" +
+      "tokens\030H \001(\r\022\025\n\rmax_preparing\030I \001(\r\022\033\n\023m" +
+      "ax_tenant_requests\030J \001(\r\022\031\n\021max_tenant_i" +
+      "mages\030K \001(\r\022\027\n\017max_connections\030P \001(\r\022\036\n\026" +
+      "max_connection_streams\030Q \001(\r\022\031\n\021connecti" +
+      "on_idle_s\030R \001(\r\022\032\n\022max_metadata_bytes\030S " +
+      "\001(\r\022\032\n\022max_public_streams\030T \001(\r\"Z\n\013Decod" +
+      "erLoad\022\017\n\007waiting\030\001 \001(\r\022\017\n\007running\030\002 \001(\r" +
+      "\022\026\n\016kv_blocks_used\030\003 \001(\r\022\021\n\tkv_blocks\030\004 " +
+      "\001(\r\"\233\001\n\013EncoderPeer\022\017\n\007address\030\001 \001(\t\022\014\n\004" +
+      "name\030\002 \001(\t\022\021\n\treachable\030\003 \001(\010\022\023\n\013fingerp" +
+      "rint\030\004 \001(\t\022\022\n\ncompatible\030\005 \001(\010\022\017\n\007waitin" +
+      "g\030\006 \001(\r\022\017\n\007running\030\007 \001(\r\022\017\n\007encodes\030\010 \001(" +
+      "\r\"\213\004\n\025GetServerInfoResponse\022\017\n\007version\030\001" +
+      " \001(\t\022\r\n\005model\030\002 \001(\t\022\023\n\013fingerprint\030\003 \001(\t" +
+      "\022*\n\006layout\030\004 \001(\0132\032.fovea.vision.v1.RowLa" +
+      "yout\022/\n\006limits\030\005 \001(\0132\037.fovea.decoder.v1." +
+      "DecoderLimits\022+\n\004load\030\006 \001(\0132\035.fovea.deco" +
+      "der.v1.DecoderLoad\022\020\n\010features\030\007 \003(\t\022-\n\005" +
+      "state\030\010 \001(\0162\036.fovea.decoder.v1.ServingSt" +
+      "ate\022\030\n\020loading_progress\030\t \001(\002\022\016\n\006engine\030" +
+      "\n \001(\t\022\021\n\tattention\030\013 \001(\t\022\r\n\005dtype\030\014 \001(\t\022" +
+      "/\n\010encoders\030\r \003(\0132\035.fovea.decoder.v1.Enc" +
+      "oderPeer\022\032\n\022kv_bytes_per_token\030\016 \001(\r\022)\n\005" +
+      "tiers\030\017 \003(\0132\032.fovea.decoder.v1.TierInfo\022" +
+      "\024\n\014model_notice\030\020 \001(\t\022\030\n\020readable_text_p" +
+      "x\030\021 \001(\002\"\207\001\n\010TierInfo\022\014\n\004name\030\001 \001(\t\022\014\n\004ki" +
       "nd\030\002 \001(\t\022\025\n\010dummy_ms\030\003 \001(\002H\000\210\001\001\022\027\n\nkept_" +
       "share\030\004 \001(\002H\001\210\001\001\022\023\n\013fingerprint\030\005 \001(\tB\013\n" +
       "\t_dummy_msB\r\n\013_kept_share\"$\n\022DeleteImage" +
@@ -687,7 +688,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_ImagePlan_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_ImagePlan_descriptor,
-        new java.lang.String[] { "Steps", "Tokens", "TokensMin", "RepeatOf", });
+        new java.lang.String[] { "Steps", "Tokens", "TokensMin", "RepeatOf", "Kept", });
     internal_static_fovea_decoder_v1_Alternative_descriptor =
       getDescriptor().getMessageType(31);
     internal_static_fovea_decoder_v1_Alternative_fieldAccessorTable = new
@@ -723,7 +724,7 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     internal_static_fovea_decoder_v1_GetServerInfoResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_GetServerInfoResponse_descriptor,
-        new java.lang.String[] { "Version", "Model", "Fingerprint", "Layout", "Limits", "Load", "Features", "State", "LoadingProgress", "Engine", "Attention", "Dtype", "Encoders", "KvBytesPerToken", "Tiers", "ModelNotice", });
+        new java.lang.String[] { "Version", "Model", "Fingerprint", "Layout", "Limits", "Load", "Features", "State", "LoadingProgress", "Engine", "Attention", "Dtype", "Encoders", "KvBytesPerToken", "Tiers", "ModelNotice", "ReadableTextPx", });
     internal_static_fovea_decoder_v1_TierInfo_descriptor =
       getDescriptor().getMessageType(37);
     internal_static_fovea_decoder_v1_TierInfo_fieldAccessorTable = new

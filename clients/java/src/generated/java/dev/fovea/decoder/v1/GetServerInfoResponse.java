@@ -741,6 +741,21 @@ private static final long serialVersionUID = 0L;
     }
   }
 
+  public static final int READABLE_TEXT_PX_FIELD_NUMBER = 17;
+  private float readableTextPx_ = 0F;
+  /**
+   * <pre>
+   * The height in pixels of the smallest common text of an image below which DETAIL_AUTO does not shrink the image.
+   * </pre>
+   *
+   * <code>float readable_text_px = 17;</code>
+   * @return The readableTextPx.
+   */
+  @java.lang.Override
+  public float getReadableTextPx() {
+    return readableTextPx_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -802,6 +817,9 @@ private static final long serialVersionUID = 0L;
     }
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(modelNotice_)) {
       com.google.protobuf.GeneratedMessage.writeString(output, 16, modelNotice_);
+    }
+    if (java.lang.Float.floatToRawIntBits(readableTextPx_) != 0) {
+      output.writeFloat(17, readableTextPx_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -878,6 +896,10 @@ private static final long serialVersionUID = 0L;
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(modelNotice_)) {
       size += com.google.protobuf.GeneratedMessage.computeStringSize(16, modelNotice_);
     }
+    if (java.lang.Float.floatToRawIntBits(readableTextPx_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeFloatSize(17, readableTextPx_);
+    }
     return size;
   }
   @java.lang.Override
@@ -943,6 +965,9 @@ private static final long serialVersionUID = 0L;
         .equals(other.getTiersList())) return false;
     if (!getModelNotice()
         .equals(other.getModelNotice())) return false;
+    if (java.lang.Float.floatToIntBits(getReadableTextPx())
+        != java.lang.Float.floatToIntBits(
+            other.getReadableTextPx())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -999,6 +1024,9 @@ private static final long serialVersionUID = 0L;
     }
     hash = (37 * hash) + MODEL_NOTICE_FIELD_NUMBER;
     hash = (53 * hash) + getModelNotice().hashCode();
+    hash = (37 * hash) + READABLE_TEXT_PX_FIELD_NUMBER;
+    hash = (53 * hash) + java.lang.Float.floatToIntBits(
+        getReadableTextPx());
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -1185,6 +1213,7 @@ private static final long serialVersionUID = 0L;
       }
       bitField0_ = (bitField0_ & ~0x00004000);
       modelNotice_ = "";
+      readableTextPx_ = 0F;
       return this;
     }
 
@@ -1292,6 +1321,9 @@ private static final long serialVersionUID = 0L;
       }
       if (((from_bitField0_ & 0x00008000) != 0)) {
         result.modelNotice_ = modelNotice_;
+      }
+      if (((from_bitField0_ & 0x00010000) != 0)) {
+        result.readableTextPx_ = readableTextPx_;
       }
       result.bitField0_ |= to_bitField0_;
     }
@@ -1423,6 +1455,9 @@ private static final long serialVersionUID = 0L;
         bitField0_ |= 0x00008000;
         onChanged();
       }
+      if (java.lang.Float.floatToRawIntBits(other.getReadableTextPx()) != 0) {
+        setReadableTextPx(other.getReadableTextPx());
+      }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
       return this;
@@ -1551,6 +1586,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00008000;
               break;
             } // case 130
+            case 141: {
+              readableTextPx_ = input.readFloat();
+              bitField0_ |= 0x00010000;
+              break;
+            } // case 141
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -3615,6 +3655,50 @@ private static final long serialVersionUID = 0L;
       checkByteStringIsUtf8(value);
       modelNotice_ = value;
       bitField0_ |= 0x00008000;
+      onChanged();
+      return this;
+    }
+
+    private float readableTextPx_ ;
+    /**
+     * <pre>
+     * The height in pixels of the smallest common text of an image below which DETAIL_AUTO does not shrink the image.
+     * </pre>
+     *
+     * <code>float readable_text_px = 17;</code>
+     * @return The readableTextPx.
+     */
+    @java.lang.Override
+    public float getReadableTextPx() {
+      return readableTextPx_;
+    }
+    /**
+     * <pre>
+     * The height in pixels of the smallest common text of an image below which DETAIL_AUTO does not shrink the image.
+     * </pre>
+     *
+     * <code>float readable_text_px = 17;</code>
+     * @param value The readableTextPx to set.
+     * @return This builder for chaining.
+     */
+    public Builder setReadableTextPx(float value) {
+
+      readableTextPx_ = value;
+      bitField0_ |= 0x00010000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The height in pixels of the smallest common text of an image below which DETAIL_AUTO does not shrink the image.
+     * </pre>
+     *
+     * <code>float readable_text_px = 17;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearReadableTextPx() {
+      bitField0_ = (bitField0_ & ~0x00010000);
+      readableTextPx_ = 0F;
       onChanged();
       return this;
     }

@@ -400,4 +400,14 @@ public interface GetServerInfoResponseOrBuilder extends
    */
   com.google.protobuf.ByteString
       getModelNoticeBytes();
+
+  /**
+   * <pre>
+   * The height in pixels of the smallest common text of an image below which DETAIL_AUTO does not shrink the image.
+   * </pre>
+   *
+   * <code>float readable_text_px = 17;</code>
+   * @return The readableTextPx.
+   */
+  float getReadableTextPx();
 }
