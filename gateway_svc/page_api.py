@@ -83,8 +83,8 @@ def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
 
 
 async def info(request: Request) -> Response:
-    """The model, what it says about itself, and whether it answers."""
-    described = await gateway.of(request).info(request)
+    """The model, what it says about itself, and its state. Not cached: the decoder checks the token."""
+    described = await _calling(request).info()
     details, limits = described.details, described.limits
     return JSONResponse(
         {

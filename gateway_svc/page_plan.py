@@ -82,7 +82,7 @@ async def server_plan(client: AsyncClient, asked: PlanQuestion) -> Stop:
 
 
 async def ladder(client: AsyncClient, asked: PlanQuestion, info: ServerInfo) -> list[Stop]:
-    """The stops by increasing size. Calls run in sequence: a tenant may have a limit of concurrent requests."""
+    """The stops by increasing size. Calls run in sequence: a tenant may have a limit of requests."""
     stops = [await server_plan(client, asked)]
     for name, budget in _budgets(asked, stops[0].count.images[0].original, info):
         count = await client.count(asked.messages, budget=budget)

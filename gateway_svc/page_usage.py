@@ -1,4 +1,4 @@
-"""What the usage view of the page shows: sums by tenant and hour, hits, latency, anomalies, latest requests."""
+"""What the usage view of the page shows: sums by tenant and hour, hits, latency, anomalies, requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judges the kind of an image: a MobileNetV3-Small on a thumbnail, run by onnxruntime on one thread.
+"""Judges the kind of an image: a MobileNetV3-Small on a view, run by onnxruntime on one thread.
 
 A judgement below the least confidence leaves the kind that the rules have found. BLANK is left to the rules
 alone: they see every pixel. A network that cannot be loaded raises GateUnavailable.
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from encoder_svc.gate.thumbnail import SIDE, thumbnail
+from encoder_svc.gate.view import HEIGHT, WIDTH, view
 from fovea.contract.image import ImageFacts, ImageKind
 
 WEIGHTS = Path(__file__).with_name("model.onnx")
@@ -38,7 +38,7 @@ class GateUnavailable(Exception):
 class GateSettings:
     """The confidence below which rules decide, the model's file, and how its failure is logged."""
 
-    least_confidence: float = 0.7
+    least_confidence: float = 0.5
     path: str = str(WEIGHTS)
     log_form: str = "console"
     log_level: str = "info"
@@ -65,12 +65,12 @@ class Gate:
         """Load the network and run it once. Raises GateUnavailable."""
         session = _session(_read(Path(settings.path)))
         gate = cls(session, _kinds(session), settings.least_confidence)
-        gate.judge(np.zeros((SIDE, SIDE, 3), np.uint8))
+        gate.judge(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
         return gate
 
     def judge(self, rgb: npt.NDArray[np.uint8]) -> Judgement:
         """`rgb` is an image of any size."""
-        (shares,) = self._session.run(None, {self._session.get_inputs()[0].name: thumbnail(rgb)[None]})
+        (shares,) = self._session.run(None, {self._session.get_inputs()[0].name: view(rgb)[None]})
         best = int(shares[0].argmax())
         return Judgement(self._kinds[best], round(float(shares[0, best]), DIGITS))
 
@@ -115,10 +115,10 @@ def _session(data: bytes) -> Any:
 
 
 def _kinds(session: Any) -> list[ImageKind]:
-    """The kind of each output. Raises GateUnavailable unless the model maps a thumbnail to their shares."""
+    """The kind of each output. Raises GateUnavailable unless the model maps a view to their shares."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     names = session.get_modelmeta().custom_metadata_map.get(KINDS_KEY, "").split(",")
-    expected = [[1, SIDE, SIDE, 3], "tensor(uint8)"], [[1, len(names)], "tensor(float)"]
+    expected = [[1, HEIGHT, WIDTH, 3], "tensor(uint8)"], [[1, len(names)], "tensor(float)"]
     given = [[end.shape, end.type] for end in (*inputs, *outputs)]
     if given != list(expected) or not set(names) <= set(ImageKind):
         raise GateUnavailable(f"the model maps {given} and names {names}, which is no gate")

@@ -171,9 +171,11 @@ def _summary(view: View, tally: DemoTally) -> None:
     view.line(f"  bytes    {size(tally.wire_bytes)} of rows from the encoder to the decoder")
     for problem in tally.problems:
         view.line(f"  PROBLEM  {problem}", style="bold red")
-    view.line("\nNext: `fovea serve --gateway`, then open http://127.0.0.1:8080 in a browser: the page shows what a")
-    view.line("picture costs before you ask. In a terminal: `fovea ask IMAGE -q 'What is the title?'`, and")
-    view.line("`fovea count IMAGE`, which needs no service.")
+    view.line("\nNext: `fovea serve --gateway`, then open http://127.0.0.1:8080 in a browser: the page shows")
+    view.line(
+        "what a picture costs before you ask. In a terminal: `fovea ask IMAGE -q 'What is the title?'`,"
+    )
+    view.line("and `fovea count IMAGE`, which needs no service.")
 
 
 def _environ(environ: Mapping[str, str]) -> dict[str, str]:

@@ -60,6 +60,7 @@ export class Answer {
     this.reasoning = "";
     this.reason = "";
     this.receipt = null;
+    this.requestId = "";
     this.root.hidden = false;
     this.root.classList.add("busy");
     this.find(".text").replaceChildren();
@@ -77,7 +78,7 @@ export class Answer {
     this.reasoning += delta.reasoning_content ?? delta.reasoning ?? "";
     this.reason = choice?.finish_reason ?? this.reason;
     this.receipt = chunk.fovea?.receipt ?? this.receipt;
-    this.requestId = chunk.fovea?.request_id ?? chunk.id ?? this.requestId;
+    this.requestId = chunk.fovea?.request_id ?? this.requestId;
     this.show();
   }
 

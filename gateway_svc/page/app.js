@@ -84,7 +84,7 @@ class Page {
   async open(picture) {
     alerts.clear();
     this.picture = picture;
-    byId("lead").hidden = true;
+    byId("lead").className = "visually-hidden";
     byId("workspace").hidden = false;
     this.answers.forEach((answer) => answer.clear());
     const stored = picture.store();

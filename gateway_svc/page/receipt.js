@@ -64,8 +64,10 @@ function tokens(totals) {
 
 function times(stages) {
   const parts = STAGES.map(([field, name, style]) => [name, stages[field], style, ms(stages[field])]);
-  const spoken = parts.map(([name, , , text]) => `${name} ${text}`).join(", ");
   const sum = parts.reduce((total, [, value]) => total + value, 0);
+  const other = Math.max(0, stages.total - sum); // reading the request, planning, building the prompt
+  parts.push(["Other", other, "rest", ms(other)]);
+  const spoken = parts.map(([name, , , text]) => `${name} ${text}`).join(", ");
   const overlap = sum > stages.total * 1.02 ? " Stages overlap, so they add up to more." : "";
   return element(
     "div",

@@ -60,8 +60,8 @@ function cards(told) {
     ["Visual tokens", compact(visual), naive > visual ? `${percent(1 - visual / naive)} fewer than without planning` : "nothing was saved"],
     ["Row hits", images ? percent(1 - rows.encoded / images) : "–", images ? `of the latest ${count(images)} pictures` : "no pictures"],
     ["Prefix hits", prompt ? percent(total(sums, "cached_prompt_tokens") / prompt) : "–", "of prompt tokens were in the KV cache"],
-    ["First token", ttft ? ms(ttft.p50) : "–", ttft ? `95 % within ${ms(ttft.p95)}` : "no answers"],
-    ["Whole answer", whole ? ms(whole.p50) : "–", whole ? `95 % within ${ms(whole.p95)}, ${count(n)} answers` : "no answers"],
+    ["First token", ttft ? ms(ttft.p50) : "–", ttft ? `95% within ${ms(ttft.p95)}` : "no answers"],
+    ["Whole answer", whole ? ms(whole.p50) : "–", whole ? `95% within ${ms(whole.p95)}, ${count(n)} answers` : "no answers"],
   ];
   const priced = sums.find((each) => each.currency);
   if (priced) {
@@ -121,12 +121,26 @@ function table(title, heads, rows) {
     ));
 }
 
+// A tenant's requests without a price, such as refused ones, are sums of their own.
+function merged(sums) {
+  const byName = new Map();
+  for (const each of sums) {
+    const held = byName.get(each.key) ?? { key: each.key };
+    for (const [field, value] of Object.entries(each)) {
+      if (typeof value === "number" && !field.endsWith("amount")) held[field] = (held[field] ?? 0) + value;
+    }
+    held.prices = [...(held.prices ?? []), ...(each.currency ? [money(each.amount, each.currency)] : [])];
+    byName.set(each.key, held);
+  }
+  return [...byName.values()];
+}
+
 function tenants(sums) {
   const heads = ["Tenant", "Requests", "Refused", "Failed", "Visual", "Saved", "Text", "Answers", "Encoded", "Price"];
-  return table("Tenants", heads, sums.map((each) => [
+  return table("Tenants", heads, merged(sums).map((each) => [
     tenantName(each.key), count(each.requests), count(each.refused), count(each.failed + each.deadline),
     count(each.visual_tokens), count(Math.max(0, each.naive_visual_tokens - each.visual_tokens)), count(each.text_tokens),
-    count(each.output_tokens), count(each.encodes), each.currency ? money(each.amount, each.currency) : "–",
+    count(each.output_tokens), count(each.encodes), each.prices.join(" + ") || "–",
   ]));
 }
 

@@ -94,10 +94,10 @@ export class View {
 
   show() {
     const { plan } = this;
-    const [width, height] = plan.planned;
+    const [width, height] = plan.original;
     const frame = this.find(".frame");
     frame.style.aspectRatio = `${width} / ${height}`;
-    frame.style.maxWidth = `min(100%, calc(70vh * ${width / height}))`;
+    frame.style.maxWidth = `calc(var(--tallest) * ${width / height})`;
     const picture = this.find(".picture");
     this.picture.draw(picture, plan.planned);
     picture.setAttribute("aria-label", `${this.picture.name} at ${size(plan.planned)} pixels. ${spoken(plan)}.`);

@@ -30,7 +30,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def browser(site: Site) -> Iterator[Browser]:
+    """After the site, because Playwright keeps an event loop running in this thread."""
     if page_trace.browser_path() is None:
         missing = "Chromium is not installed: apt-get install chromium"
         (pytest.fail if os.environ.get("SKIP_NOTHING") == "1" else pytest.skip)(missing)

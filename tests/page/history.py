@@ -20,6 +20,8 @@ from fovea.contract.usage import Outcome, UsageRecord
 TENANTS = {"harbour": 30, "meridian": 18, "orchard": 9}
 """Requests in the busiest hour."""
 HOURS, HOUR_S = 24, 3600
+POOL = 40
+"""Pictures that are asked about again."""
 DEARER_FROM = 22
 """The hour from which pages of the first tenant cost much more."""
 
@@ -56,7 +58,9 @@ def _record(dice: random.Random, number: int, tenant: str, began: float, dearer:
     text, output = round(dice.uniform(20, 60)), round(dice.lognormvariate(3.4, 0.5))
     cached = tokens + text // 2 if origin is RowOrigin.PREFIX else 0
     ttft = dice.lognormvariate(5.1 if origin is RowOrigin.ENCODED else 4.2, 0.3)
-    size, digest = (1280, 960), f"sha256:{number:064x}"
+    size, known = (1280, 960), dice.randrange(POOL)
+    name = number if origin is RowOrigin.ENCODED else known
+    digest = f"sha256:{name:064x}"
     image = ImageReceipt(
         digest, size, size, (1, 60, 80), 4800, 4800, tokens, source=origin, kind=ImageKind.TEXT
     )
@@ -74,5 +78,13 @@ def _record(dice: random.Random, number: int, tenant: str, began: float, dearer:
     stages = Stages(2, 40, 5, ttft - 50, ttft, output * 9.0, ttft + output * 9.0)
     amount, naive = (tokens + text + 4 * output) / 2e6, (1200 + text + 4 * output) / 2e6
     receipt = Receipt((image,), totals, stages, Tier(("own",)), Price(amount, "EUR", naive))
-    name = f"{tenant}-{number:05}"
-    return UsageRecord(f"{number:032x}", name, tenant, began, "Generate", outcome, "fovea-standin", receipt)
+    return UsageRecord(
+        f"{number:032x}",
+        f"{tenant}-{number:05}",
+        tenant,
+        began,
+        "Generate",
+        outcome,
+        "fovea-standin",
+        receipt,
+    )

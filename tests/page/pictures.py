@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from itertools import count
 
 import pypdfium2
 from PIL import Image
 
-from bench.parts.screens import draw_dense
+from bench.parts.screens import HEIGHTS, draw_dense, draw_screens
 from fovea.cli.samples import load
 
+LIGHT = 240
 CHART_QUESTION, CHART_ANSWER = "Which bar is the tallest?", "yellow"
 
 
@@ -20,8 +22,9 @@ def chart(factor: int = 4) -> bytes:
 
 
 def letter() -> bytes:
-    """A page full of text of 12 pixels."""
-    return draw_dense(1, seed=7)[0].data
+    """A light screen with text of 24 pixels, readable at some stops of the slider and not at others."""
+    drawn = (draw_screens(len(HEIGHTS), seed)[-1].data for seed in count())
+    return next(data for data in drawn if Image.open(io.BytesIO(data)).convert("L").getpixel((0, 0)) > LIGHT)
 
 
 def pdf(pages: int = 2) -> bytes:

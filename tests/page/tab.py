@@ -53,7 +53,7 @@ class Tab:
 
     def open(self, view: str = "") -> None:
         self.page.goto(self.site.url + view)
-        self.page.wait_for_function("document.getElementById('server').textContent !== ''")
+        expect(self.page.locator("#server")).not_to_be_empty(timeout=ANSWER_MS)
 
     def drop(self, data: bytes, name: str = "picture.png", kind: str = "image/png") -> None:
         """Drop a file, and wait until every plan of it is there."""
@@ -87,6 +87,7 @@ class Tab:
 
     def lines(self) -> tuple[int, int]:
         """Cells across and down, counted from the dark lines of the grid between them in its pixels."""
+        self.expected.append("Multiple readback operations")
         across, down = self.page.evaluate(_LINES, "canvas.grid")
         return across + 1, down + 1
 
@@ -118,5 +119,5 @@ class Tab:
 
         self.page.screenshot(path=path, full_page=whole, animations="disabled")
         with Image.open(path) as shot:
-            small = shot.convert("RGB").quantize(192, dither=Image.Dither.NONE)
+            small = shot.convert("RGB").quantize(256, dither=Image.Dither.NONE)
         small.save(path, optimize=True)

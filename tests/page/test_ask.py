@@ -12,7 +12,7 @@ from tests.page.tab import ANSWER_MS, Tab
 
 def number(text: str, name: str) -> int:
     """The number after a name in the key of a bar."""
-    match = re.search(rf"{name} ([\d,]+)", text)
+    match = re.search(rf"{name}\s+([\d,]+)", text)
     assert match, text
     return int(match[1].replace(",", ""))
 
@@ -54,7 +54,7 @@ def test_deltas_are_shown_before_the_answer_ends(tab: Tab) -> None:
 def test_stop_ends_a_running_answer(tab: Tab) -> None:
     held: list[Route] = []
     tab.drop(chart(), "chart.png")
-    tab.page.route("**/v1/chat/completions", held.append)
+    tab.page.route("**/v1/chat/completions", lambda route: held.append(route))
     tab.page.get_by_label("Question", exact=True).fill(CHART_QUESTION)
     tab.page.get_by_role("button", name="Ask", exact=True).click()
     tab.page.get_by_role("button", name="Stop").click()

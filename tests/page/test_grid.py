@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Route, expect
 
-from bench.parts.page_trace import drop
+from bench.parts.page_trace import drop, wait_for_grid
 from fovea.client import Budget
 from tests.page.pictures import chart, letter, pdf
 from tests.page.tab import ANSWER_MS, Tab
@@ -26,12 +26,12 @@ def test_the_grid_has_a_cell_for_each_token_of_the_server(tab: Tab) -> None:
 
 def test_the_grid_is_there_while_the_file_is_on_its_way(tab: Tab) -> None:
     held: list[Route] = []
-    tab.page.route("**/page/api/images", held.append)
+    tab.page.route("**/page/api/images", lambda route: held.append(route))
     drop(tab.page, chart(), "chart.png", "image/png")
     expect(tab.view().locator("dd.tokens")).to_contain_text("768")
     assert tab.grid() == (32, 24, 768)
     expect(tab.view().locator("dd.text")).to_contain_text("measured once")
-    tab.page.wait_for_function("performance.getEntriesByName('fovea:drop-to-grid').length === 1")
+    wait_for_grid(tab.page)
     (upload,) = held
     upload.continue_()
     tab.wait_for_plans()

@@ -15,6 +15,7 @@ from tests.page.tab import Tab
 
 MAX_BYTES = 200_000
 WIDE = {"width": 1280, "height": 900}
+TALL = {"width": 1280, "height": 1100}
 PHONE = {"width": 390, "height": 844}
 
 
@@ -24,6 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def keep(tab: Tab, path: Path, *, whole: bool = False) -> None:
+    tab.page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     tab.page.mouse.move(0, 0)
     tab.shoot(path, whole=whole)
     assert path.stat().st_size < MAX_BYTES
@@ -58,7 +60,7 @@ def test_two_budgets(browser: Browser, site: Site, folder: Path) -> None:
 
 
 def test_the_usage(browser: Browser, site: Site, folder: Path) -> None:
-    with opened_tab(browser, site, "ops", viewport=WIDE) as tab:
+    with opened_tab(browser, site, "ops", viewport=TALL) as tab:
         tab.page.get_by_role("button", name="Understood").click()
         tab.open("/#usage")
         expect(tab.page.locator("#usage .chart")).to_be_visible()

@@ -34,7 +34,7 @@ def test_a_tenant_sees_its_own_use_only(browser: Browser, site: Site) -> None:
         assert "acme" not in usage.inner_text()
         for name in ("Requests", "Visual tokens", "Row hits", "First token", "Price"):
             expect(usage.locator(".cards")).to_contain_text(name)
-        (summary,) = site.client("globex").summarize_usage("tenant")
+        (summary,) = site.client("globex").summarize_usage("tenant")  # none of its requests was refused
         cells = (
             usage.get_by_role("table").first.get_by_role("row").nth(1).get_by_role("cell").all_inner_texts()
         )

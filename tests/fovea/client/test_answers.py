@@ -128,7 +128,10 @@ def test_the_likeliest_tokens_come_where_they_are_asked_for(client, decoder):
         (Sampling(temperature=0.5, explicit=frozenset({"top_p"})), ""),
         (Sampling.of(checkpoint_defaults=True, temperature=0.0), "temperature"),
         (Sampling.of(checkpoint_defaults=True, top_k=0, min_p=0.0), "top_k min_p"),
-        (Sampling.of(checkpoint_defaults=True, top_p=1.0, repetition_penalty=1.0), "top_p repetition_penalty"),
+        (
+            Sampling.of(checkpoint_defaults=True, top_p=1.0, repetition_penalty=1.0),
+            "top_p repetition_penalty",
+        ),
         (Sampling.of(checkpoint_defaults=True, presence_penalty=0.0), "presence_penalty"),
     ],
 )
