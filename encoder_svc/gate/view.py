@@ -52,4 +52,5 @@ def _activity(rgb: Pixels) -> npt.NDArray[np.int64]:
     change = np.zeros(green.shape, np.uint8)
     change[:, 1:] = np.maximum(green[:, 1:], green[:, :-1]) - np.minimum(green[:, 1:], green[:, :-1])
     cells = change.reshape(rows, CELL // SAMPLED, columns, CELL)
-    return cells.sum(axis=3, dtype=np.int64).sum(axis=1)
+    activity: npt.NDArray[np.int64] = cells.sum(axis=3, dtype=np.int64).sum(axis=1)
+    return activity
