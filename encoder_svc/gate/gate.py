@@ -1,7 +1,7 @@
 """Judges the kind of an image: a MobileNetV3-Small on a view, run by onnxruntime on one thread.
 
-A judgement below the least confidence leaves the kind that the rules have found. BLANK is left to the rules
-alone: they see every pixel. A network that cannot be loaded raises GateUnavailable.
+A judgement below the least confidence leaves the kind of the rules. BLANK is left to the rules alone: they
+see every pixel. A network that cannot be loaded raises GateUnavailable.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from encoder_svc.gate.view import HEIGHT, WIDTH, view
 from fovea.contract.image import ImageFacts, ImageKind
+from fovea.planning.detail import GRAPHICS
 
 WEIGHTS = Path(__file__).with_name("model.onnx")
 MAX_BYTES = 4 * 1024 * 1024
@@ -25,6 +26,10 @@ KINDS_KEY = "kinds"
 """The metadata of the model that names the kind of each output, separated by commas."""
 DIGITS = 2
 """Decimals of a confidence: more would differ between processors."""
+DOUBTED = 0.8
+"""The least confidence of a chart or drawing where rules see a photo, which loses detail if it is planned as
+a graphic.
+"""
 _REFUSALS = "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException"
 """The exceptions of onnxruntime for a model that it does not load. Their only common base is Exception."""
 _QUIET = 4  # only fatal errors; the reason of a failure is in its exception
@@ -79,7 +84,9 @@ class Gate:
         if facts.kind == ImageKind.BLANK:
             return facts
         seen = self.judge(rgb)
-        if seen.kind == ImageKind.BLANK or seen.confidence < self._least_confidence:
+        doubted = facts.kind == ImageKind.PHOTO and seen.kind in GRAPHICS
+        least = max(DOUBTED, self._least_confidence) if doubted else self._least_confidence
+        if seen.kind == ImageKind.BLANK or seen.confidence < least:
             return facts
         return replace(facts, kind=seen.kind, kind_confidence=seen.confidence)
 

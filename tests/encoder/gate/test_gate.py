@@ -48,6 +48,23 @@ def test_a_confident_judgement_replaces_the_kind_of_the_rules_unless_it_is_blank
     assert gate.refine(RGB, FACTS) == replace(FACTS, kind=ImageKind(kind), kind_confidence=confidence)
 
 
+@pytest.mark.parametrize(
+    ("least", "shares", "kind"),
+    [
+        (0.5, [0.05, 0.05, 0.05, 0.79, 0.06, 0.0], "PHOTO"),
+        (0.5, [0.05, 0.05, 0.05, 0.81, 0.04, 0.0], "DRAWING"),
+        (0.5, [0.05, 0.05, 0.75, 0.1, 0.05, 0.0], "PHOTO"),
+        (0.5, [0.6, 0.1, 0.1, 0.1, 0.1, 0.0], "TEXT"),
+        (0.9, [0.05, 0.05, 0.05, 0.81, 0.04, 0.0], "PHOTO"),
+    ],
+)
+def test_a_graphic_where_rules_see_a_photo_needs_more_confidence(
+    least: float, shares: list[float], kind: str, tmp_path: Path
+) -> None:
+    gate = Gate.load(GateSettings(least, gate_file(tmp_path / "model.onnx", shares)))
+    assert gate.refine(RGB, replace(FACTS, kind=ImageKind.PHOTO)).kind == kind
+
+
 def test_a_blank_image_stays_blank_whatever_the_network_sees(tmp_path: Path) -> None:
     gate = Gate.load(GateSettings(0.7, gate_file(tmp_path / "model.onnx", SURE_OF_A_CHART)))
     blank = replace(FACTS, kind=ImageKind.BLANK)
