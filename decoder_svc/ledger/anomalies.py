@@ -80,9 +80,7 @@ class AnomalyWatch:
             if sent.seen[image.digest] is not None and image.source is not RowOrigin.NONE:
                 self._push_event(AnomalyKind.MISSES, record, image.source not in HITS)
 
-    def _push_event(
-        self, kind: AnomalyKind, record: UsageRecord, event: bool, weight: float = 1.0
-    ) -> None:
+    def _push_event(self, kind: AnomalyKind, record: UsageRecord, event: bool, weight: float = 1.0) -> None:
         series = self._of(kind, record.tenant, partial(RateDrift, LEAST_RUNS[kind]))
         if series.push(event, weight):
             self._note(kind, record, "", series.usual, float(event))
