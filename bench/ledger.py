@@ -15,6 +15,7 @@ For all but the last, clients count from outside: they name every request, and r
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass, replace
 
 from bench import bounds, postgres, runner
@@ -46,36 +47,51 @@ class Effort:
 QUICK = Effort(calls=200, kills=1, callers=8, cpu_s=4.0, batch=10, pairs=1, budget=60)
 
 
+PARTS = ("kills", "cpu", "budgets", "anomalies")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--part", choices=("all", *PARTS), default="all", help="measure a part")
+
+
 def measure(run: Run) -> Result:
-    effort = run.effort(Effort(), QUICK)
-    run.status("kills")
+    effort, notes, measures = run.effort(Effort(), QUICK), list[str](), dict[str, Measure]()
+    wanted = PARTS if run.flags.part == "all" else (run.flags.part,)
+    for name in PARTS:
+        run.status(name)
+        measures |= MEASURES[name](run, effort if name in wanted else None, notes)
+    config = {"model": model_dir().name, "part": run.flags.part, **vars(effort)}
+    return Result(config=config, sides={"ours": side("fovea")}, measures=measures, notes=notes)
+
+
+def _kills(run: Run, effort: Effort | None, notes: list[str]) -> dict[str, Measure]:
+    if effort is None:
+        return {name: _count(0, 0).owed() for name in ("missing", "double")}
     tally, kept = killed(run, effort.calls, effort.kills, effort.callers)
     owed = tally.owed
+    notes += [
+        f"{len(tally.kills)} kills; {len(tally.ended) - len(owed)} calls ended within a second of one",
+        "calls: " + ", ".join(f"{count:,} {ending}" for ending, count in tally.endings.most_common()),
+    ]
+    return {
+        "missing": _count(len(owed - kept.keys()), len(owed)),
+        "double": _count(sum(count > 1 for count in kept.values()), len(kept)),
+    }
+
+
+def _cpu(run: Run, effort: Effort | None, notes: list[str]) -> dict[str, Measure]:
+    if effort is None:
+        return {"cpu_share": Measure("ratio", None, target=CPU_TARGET, sense="at most")}
     times = cpu_times(run, effort.cpu_s, effort.batch, effort.pairs)
-    run.status("budgets")
-    spent = spend(run, effort.budget, kills=not run.quick) if postgres.is_installed() else None
-    run.status("anomalies")
-    return Result(
-        config={"model": model_dir().name, **vars(effort)},
-        sides={"ours": side("fovea")},
-        measures={
-            "missing": _count(len(owed - kept.keys()), len(owed)),
-            "double": _count(sum(count > 1 for count in kept.values()), len(kept)),
-            "cpu_share": Measure.ratio(
-                times["with"], times["without"], run.seed, CPU_TARGET, "at most", bounds.ratio_of_means
-            ),
-            **_budgets(spent),
-            **anomalies.measures(run.effort(anomalies.SEEDS, 4)),
-        },
-        notes=[
-            f"{len(tally.kills)} kills; {len(tally.ended) - len(owed)} calls ended within a second of one",
-            "calls: " + ", ".join(f"{count:,} {ending}" for ending, count in tally.endings.most_common()),
-        ],
-    )
+    shares = times["with"], times["without"]
+    return {"cpu_share": Measure.ratio(*shares, run.seed, CPU_TARGET, "at most", bounds.ratio_of_means)}
 
 
-def _budgets(spent: Spent | None) -> dict[str, Measure]:
+def _budgets(run: Run, effort: Effort | None, notes: list[str]) -> dict[str, Measure]:
     """Owed without PostgreSQL; without a kill, what it leaves is owed."""
+    spent = None
+    if effort is not None and postgres.is_installed():
+        spent = spend(run, effort.budget, kills=not run.quick)
     known = spent or Spent(quota=1, tokens=0, most=1, requests=0, reserved=0)
     n, after = known.requests, known.reserved_after_kill
     measures = {
@@ -86,6 +102,17 @@ def _budgets(spent: Spent | None) -> dict[str, Measure]:
     }
     owed = set(measures) if spent is None else {"reserved_after_kill"} if after is None else set()
     return {name: taken.owed() if name in owed else _exact(taken) for name, taken in measures.items()}
+
+
+def _anomalies(run: Run, effort: Effort | None, notes: list[str]) -> dict[str, Measure]:
+    if effort is None:
+        most = Measure("count", None, target=anomalies.MOST, sense="at most")
+        return {"anomalies_found": Measure("share", None, target=1.0), "false_alarms": most}
+    return anomalies.measures(run.effort(anomalies.SEEDS, 4))
+
+
+MEASURES = {"kills": _kills, "cpu": _cpu, "budgets": _budgets, "anomalies": _anomalies}
+"""By part. Without an effort the part's measures are owed."""
 
 
 def _exact(measure: Measure) -> Measure:
@@ -101,4 +128,5 @@ if __name__ == "__main__":
         "ledger",
         "Kill decoders, count records, spend budgets, weigh the ledger's CPU time.",
         measure,
+        add_flags,
     )

@@ -20,11 +20,12 @@ import numpy as np
 from bench import runner, services
 from bench.bounds import ratio_of_quantiles
 from bench.host import side
+from bench.parts.completions import Question
 from bench.parts.photo import photos
 from bench.parts.timing import Round, TimedAnswer, time_answer, time_round
 from bench.result import Measure, Result
 from bench.runner import Run
-from bench.sides.openai import OpenAiServer, Question, flags
+from bench.sides.openai import OpenAiServer, flags
 from bench.sides.side import vllm_environ, vllm_python
 from fovea.client import Client, Sampling
 from fovea.machine import cores

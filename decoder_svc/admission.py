@@ -17,9 +17,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 
 from decoder_svc.engine.protocol import Delta
-from decoder_svc.prompt.messages import TextPart
+from decoder_svc.prompt.messages import texts, tool_texts
 from decoder_svc.request import ChatRequest
 from decoder_svc.settings import DecoderLimits
 from fovea.contract.errors import DeadlineUnreachable, EngineBusy
@@ -50,8 +51,8 @@ class Work:
         """Images count as the largest that their budget allows. A longer prompt than `max_context` is refused
         later.
         """
-        texts = (p.text for m in request.messages for p in m.parts if isinstance(p, TextPart))
-        text_tokens = sum(map(len, texts)) // CHARACTERS_PER_TOKEN + 1
+        characters = sum(map(len, chain(texts(request.messages), tool_texts(request.tool_use.shown))))
+        text_tokens = characters // CHARACTERS_PER_TOKEN + 1
         budget = request.budget
         tokens = geometry.within(budget.max_pixels or geometry.max_pixels) // geometry.cell**2
         visual_tokens = min(tokens * len(request.images), budget.max_visual_tokens or 2**31)

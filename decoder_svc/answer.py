@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from decoder_svc.admission import Admission, Ticket, Work
@@ -24,11 +24,22 @@ from decoder_svc.encoders.fanout import RowFanout
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.source import NamedFetch, RowFetch
 from decoder_svc.engine.admission import check_sampling
-from decoder_svc.engine.protocol import Engine, EngineLoad, EngineRequest, Prompt, RowChunk
+from decoder_svc.engine.protocol import (
+    AnswerRules,
+    Delta,
+    Engine,
+    EngineLoad,
+    EngineRequest,
+    Prompt,
+    RowChunk,
+)
 from decoder_svc.errors import EncoderChanged
 from decoder_svc.images.near_repeats import bounded, thin
 from decoder_svc.images.prepare import PreparedRequest, RequestPreparer
+from decoder_svc.parsing.answer import AnswerParser, ParsedText
+from decoder_svc.parsing.rules import wanted_of
 from decoder_svc.prompt.builder import PromptBuilder
+from decoder_svc.prompt.tools import DEFAULT_LIMITS, ToolLimits, check_tools
 from decoder_svc.receipt import NOTHING_USED, RequestUsage, build_receipt, most_spend
 from decoder_svc.request import ChatRequest, TokenCost
 from fovea.contract.answer import Event, Finished, FinishReason, Started, Text
@@ -54,13 +65,18 @@ THINNED_AT_ONCE = 2
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Facts about the checkpoint that do not need its weights."""
+    """Facts about the checkpoint that do not need its weights.
+
+    `sampling_defaults` are for requests that ask for them. `notice` is for readers of the answers.
+    """
 
     name: str
     fingerprint: str
     geometry: Geometry
     kv_bytes_per_token: int
     prefill: PrefillCost
+    sampling_defaults: Mapping[str, float] = field(default_factory=dict)
+    notice: str = ""
 
 
 class Answerer:
@@ -76,11 +92,13 @@ class Answerer:
         tariff: Tariff,
         admission: Admission,
         shares_rows: bool = False,
+        tool_limits: ToolLimits = DEFAULT_LIMITS,
     ) -> None:
         self._engine = engine
         self._preparer = RequestPreparer(builder, model.geometry, model.fingerprint, shares_rows)
         self._model = model
         self._max_images = max_images
+        self._tool_limits = tool_limits
         self._pressure = pressure
         self._tariff = tariff
         self._admission = admission
@@ -91,6 +109,7 @@ class Answerer:
     async def count(self, request: ChatRequest, encoders: Fleet, deadline: Deadline) -> Count:
         """Count the cost of a request without submitting it, even of a request longer than the context."""
         self._check(request)
+        encoders = encoders.bringing(request.inline)
         planned = await self._preparer.prepare(request, request.budget, encoders, deadline)
         digests = [image.digest for image in planned.distinct if image.digest]
         layout = await encoders.layout(digests, deadline)
@@ -151,7 +170,7 @@ class Answerer:
         """
         try:
             self._check(request)
-            check_sampling(request.sampling, self._engine.limits)
+            check_sampling(request.sampling, self._engine.limits, self._engine.shape.vocab_size)
             work = Work.of(request, self._model.geometry, self._engine.limits.max_context)
             async with (
                 self._admission.turn(request.tenant, work, deadline) as ticket,
@@ -167,9 +186,13 @@ class Answerer:
         self, request: ChatRequest, encoders: Fleet, deadline: Deadline, used: RequestUsage, ticket: Ticket
     ) -> AsyncGenerator[Event, None]:
         """Prepare and run a request whose turn it is."""
-        if request.sampling.response_format is not None:
-            await self._engine.check_format(request.sampling.response_format, request.tenant)
-        prepared = await self._preparer.prepare(request, self._budget(request), encoders, deadline)
+        encoders = encoders.bringing(request.inline)
+        budget = self._budget(request)
+        drafted = await self._preparer.draft(request, budget)
+        wanted = wanted_of(request, drafted.draft.reasoning)
+        if wanted is not None:
+            await self._engine.check_format(wanted, request.tenant)
+        prepared = await self._preparer.describe(drafted, budget, encoders, deadline)
         used.prepared = prepared
         self._check_fit(prepared)
         most = most_spend(prepared, self._tariff)
@@ -219,8 +242,11 @@ class Answerer:
         used.submitted_ms = used.elapsed_ms()
         # Callers may reuse a request id to group calls in the logs; the engine needs unique ids.
         unique = f"{request.id} {next(self._numbers)}"
+        wanted = wanted_of(request, prepared.draft.reasoning)
+        rules = wanted if isinstance(wanted, AnswerRules) else None
+        parser = AnswerParser(request, prepared.draft.reasoning, bool(rules and rules.tools))
         submission = EngineRequest(
-            unique, prompt, request.sampling, request.tenant, ticket.free, used.progress
+            unique, prompt, request.sampling, request.tenant, ticket.free, used.progress, rules=rules
         )
         async with aclosing(self._engine.submit(submission, _streams(prepared, fetches), layout)) as deltas:
             delta = await anext(deltas, None)  # a busy engine refuses here, while the client can still retry
@@ -228,10 +254,11 @@ class Answerer:
             while delta is not None:
                 used.last = delta
                 ticket.progressed(delta)
-                if delta.text or delta.token_ids:
-                    yield Text(delta.text, delta.token_ids, delta.logprobs)
+                parsed = parser.push(delta.text, ends=delta.finish_reason is not None)
+                if parsed or delta.token_ids:
+                    yield _text(parsed, delta)
                 delta = await anext(deltas, None)
-        yield self._finished(request, used)
+        yield self._finished(request, used, parser.called)
 
     async def _check_reachable(
         self,
@@ -252,6 +279,7 @@ class Answerer:
                 await encoders.check_reachable(wanted, deadline)
 
     def _check(self, request: ChatRequest) -> None:
+        check_tools(request.tool_use, self._tool_limits)
         if len(request.images) > self._max_images:
             raise TooManyImages(self._max_images, len(request.images))
         geometry, pixels = self._model.geometry, request.budget.max_pixels
@@ -321,14 +349,30 @@ class Answerer:
             for image in prepared.distinct
         ]
 
-    def _finished(self, request: ChatRequest, used: RequestUsage) -> Finished:
+    def _finished(self, request: ChatRequest, used: RequestUsage, called: bool) -> Finished:
+        """`called`: the answer has tool calls, all of them whole."""
         last = used.last
         if last is None or last.finish_reason in (None, "abort"):
             raise Aborted(request.id)
         read = last.usage.prompt_tokens - last.usage.cached_prompt_tokens
         self._prefill.note(read, last.timings.prefill_ms / 1000)
         used.receipt = self._receipt(used)
-        return Finished(FinishReason(str(last.finish_reason)), last.matched_stop or "", used.receipt)
+        reason = FinishReason(str(last.finish_reason))
+        if called and reason is FinishReason.STOP and not last.matched_stop:
+            reason = FinishReason.TOOL_CALLS
+        return Finished(reason, last.matched_stop or "", used.receipt)
+
+
+def _text(parsed: ParsedText, delta: Delta) -> Text:
+    return Text(
+        parsed.text,
+        delta.token_ids,
+        delta.logprobs,
+        delta.token_bytes,
+        delta.top_logprobs,
+        parsed.reasoning,
+        parsed.tool_calls,
+    )
 
 
 def _streams(prepared: PreparedRequest, fetches: Sequence[RowFetch]) -> list[AsyncIterator[RowChunk]]:

@@ -1,11 +1,11 @@
 """Converts the messages of DecoderService to the decoder's own values.
 
-A field that is set but not served is refused by name; no field that a caller sets is ignored.
+No field that a caller sets is ignored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from decoder_svc.budget.budget import ServerBudget
@@ -13,10 +13,11 @@ from decoder_svc.prompt.messages import ChatMessage, ImagePart, Part, TextPart
 from decoder_svc.request import ChatRequest, ImageInput
 from decoder_svc.settings import DecoderLimits
 from fovea.contract import budget
-from fovea.contract.errors import ImageTooLarge, InvalidArgument, NotServed, about_image
+from fovea.contract.errors import ImageTooLarge, InvalidArgument, about_image
 from fovea.contract.ids import is_digest
 from fovea.contract.rows import digest
 from fovea.contract.sampling import Sampling, format_from_proto, sampling_from_proto
+from fovea.contract.tools import calls_from_proto, read_tools
 from fovea.decoder.v1 import decoder_pb2
 
 ID_CHARS = 128
@@ -28,26 +29,26 @@ _ROLES = {
     decoder_pb2.ROLE_SYSTEM: "system",
     decoder_pb2.ROLE_USER: "user",
     decoder_pb2.ROLE_ASSISTANT: "assistant",
+    decoder_pb2.ROLE_TOOL: "tool",
 }
 
 
-def refuse_unserved(request: decoder_pb2.GenerateRequest) -> None:
-    """Raises NotServed with the path of every field that is set but not served."""
-    unserved = [f"logprobs.{field.name}" for field, _ in request.logprobs.ListFields()]
-    if unserved:
-        raise NotServed(*unserved)
+def sampling(
+    request: decoder_pb2.GenerateRequest, default_max_new_tokens: int, defaults: Mapping[str, float]
+) -> Sampling:
+    """`defaults` are the checkpoint's, for a request that asks for them.
 
-
-def sampling(request: decoder_pb2.GenerateRequest, default_max_new_tokens: int) -> Sampling:
-    """Raises InvalidArgument for an empty response_format; the engine checks everything else."""
+    Raises InvalidArgument for an empty response_format; the engine checks everything else.
+    """
     given = sampling_from_proto(request.sampling)
     return replace(
-        given,
+        given.over(defaults),
         max_new_tokens=default_max_new_tokens if given.max_new_tokens is None else given.max_new_tokens,
         response_format=format_from_proto(request.response_format)
         if request.HasField("response_format")
         else None,
         logprobs=request.HasField("logprobs"),
+        top_logprobs=request.logprobs.top,
     )
 
 
@@ -78,7 +79,13 @@ class _MessageReader:
         self._max_image_bytes = max_image_bytes
 
     def message(self, message: decoder_pb2.Message, path: str) -> ChatMessage:
-        return ChatMessage(_ROLES.get(message.role, ""), tuple(self._parts(message, path)))
+        return ChatMessage(
+            _ROLES.get(message.role, ""),
+            tuple(self._parts(message, path)),
+            calls_from_proto(message.tool_calls),
+            message.tool_call_id,
+            message.reasoning,
+        )
 
     def _parts(self, message: decoder_pb2.Message, path: str) -> Iterator[Part]:
         for at, part in enumerate(message.parts):
@@ -137,13 +144,13 @@ def chat_request(
     tenant: str,
     limits: DecoderLimits,
     defaults: ServerBudget,
+    sampling_defaults: Mapping[str, float],
     sources: frozenset[str] = SENT,
 ) -> ChatRequest:
     """The request, with defaults for what it leaves unset. The prompt builder checks the conversation.
 
-    Raises NotServed or InvalidArgument.
+    Raises InvalidArgument.
     """
-    refuse_unserved(request)
     budget.check(request.visual)
     reader = _MessageReader(sources, limits.max_image_bytes)
     messages = tuple(reader.message(m, f"messages[{at}]") for at, m in enumerate(request.messages))
@@ -151,10 +158,13 @@ def chat_request(
         request_id,
         messages,
         tuple(reader.images),
-        sampling(request, limits.default_max_new_tokens),
+        sampling(request, limits.default_max_new_tokens, sampling_defaults),
         budget.from_proto(request.visual).over(defaults),
         tenant,
         request.tier,
         request.hop_limit,
         allow_text_substitution=request.allow_text_substitution,
+        tool_use=read_tools(request),
+        thinking=request.thinking if request.HasField("thinking") else None,
+        continue_final=request.continue_final_message,
     )

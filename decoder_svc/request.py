@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from decoder_svc.budget.budget import ServerBudget
-from decoder_svc.prompt.messages import ChatMessage
+from decoder_svc.prompt.messages import ChatMessage, ChatOptions
 from fovea.contract.sampling import Sampling
+from fovea.contract.tools import NO_TOOLS, ToolUse
 from fovea.server.identity import DEFAULT_TENANT
 
 
@@ -32,7 +33,8 @@ class ChatRequest:
 
     `tier` is the tier that must answer, empty for any. `hop_limit` is the most tiers that may run a model;
     0 is no limit. `allow_text_substitution` allows text read from images in their place; `read_images` are
-    the ids of the images that `messages` hold as text.
+    the ids of the images that `messages` hold as text. `thinking` None leaves it to the chat template whether
+    the model reasons first. With `continue_final` the answer continues the last message.
     """
 
     id: str
@@ -45,6 +47,24 @@ class ChatRequest:
     hop_limit: int = 0
     allow_text_substitution: bool = False
     read_images: tuple[str, ...] = ()
+    tool_use: ToolUse = NO_TOOLS
+    thinking: bool | None = None
+    continue_final: bool = False
+
+    @property
+    def chat_options(self) -> ChatOptions:
+        """What the chat template gets besides the messages."""
+        return ChatOptions(self.tool_use.shown, self.thinking, self.continue_final)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it asks for an answer of text alone."""
+        return not (self.tool_use.shown or self.continue_final)
+
+    @property
+    def inline(self) -> dict[str, bytes]:
+        """The files that the request brings, by id."""
+        return {image.digest: image.data for image in self.images if image.data is not None}
 
 
 @dataclass(frozen=True)

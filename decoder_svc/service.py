@@ -16,7 +16,14 @@ from decoder_svc.ledger.recorder import current_usage
 from decoder_svc.receipt import RequestUsage
 from decoder_svc.request import ChatRequest
 from decoder_svc.state import ServiceState
-from fovea.contract.answer import Finished, Started, Text, event_to_proto, finished_to_proto
+from fovea.contract.answer import (
+    Finished,
+    Started,
+    Text,
+    event_to_proto,
+    finished_to_proto,
+    whole_to_proto,
+)
 from fovea.contract.cache import deletion_to_proto
 from fovea.contract.count import count_to_proto
 from fovea.contract.image import facts_to_proto, timestamp
@@ -47,6 +54,7 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
             _tenant(),
             description.limits,
             description.budget,
+            description.model.sampling_defaults,
             sources,
         )
         return converted() if request.ByteSize() < LARGE_BYTES else await asyncio.to_thread(converted)
@@ -105,22 +113,20 @@ class DecoderService(decoder_pb2_grpc.DecoderServiceServicer):
     ) -> decoder_pb2.CompleteResponse:
         used = await self._used_by(request.request)
         chat_request = await self._chat_request(request.request)
-        text: list[str] = []
+        texts: list[Text] = []
         response = decoder_pb2.CompleteResponse(request_id=chat_request.id)
         async with aclosing(self._state.answer(chat_request, _deadline(context), used)) as events:
             async for event in events:
                 if isinstance(event, Started):
                     response.model = event.model
                 elif isinstance(event, Text):
-                    text.append(event.text)
-                    response.token_ids.extend(event.token_ids)
-                    response.logprobs.extend(event.logprobs)
+                    texts.append(event)
                 elif isinstance(event, Finished):
                     end = finished_to_proto(event)
                     response.finish_reason = end.finish_reason
                     response.matched_stop = end.matched_stop
                     response.receipt.CopyFrom(end.receipt)
-        response.text = "".join(text)
+        response.MergeFrom(whole_to_proto(texts))
         return response
 
     async def CountTokens(

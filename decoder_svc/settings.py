@@ -47,6 +47,8 @@ class DecoderLimits(EngineLimits, ConnectionLimits):
     max_request_fields: int
     default_max_new_tokens: int
     max_images: int
+    max_tools: int
+    max_tool_bytes: int
     default_max_pixels: int
     max_pixels: int
     min_pixels: int
@@ -241,6 +243,10 @@ class DecoderSettings(LedgerSettings):
     )
     format_workers: int = Field(
         2, ge=1, description="response_formats compiled concurrently, each in its own process"
+    )
+    max_tools: int = Field(128, ge=0, description="Tools of a request")
+    max_tool_bytes: int = Field(
+        128 * KIB, ge=0, description="Names, descriptions and schemas of a request's tools, in bytes"
     )
     max_message_bytes: int = Field(
         32 * MIB, ge=MIB, le=MAX_MESSAGE_BYTES, description="Largest message received, in bytes"

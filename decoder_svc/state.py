@@ -39,7 +39,8 @@ from fovea.server.guards import TenantQuota
 FEATURES: tuple[str, ...] = (
     "generate", "complete", "count_tokens", "put_image", "max_pixels", "response_format", "logprobs",
     "max_visual_tokens", "detail", "reduction", "repeat_policy", "alternatives", "delete_image",
-    "tiers",
+    "tiers", "presence_penalty", "frequency_penalty", "logit_bias", "top_logprobs", "checkpoint_defaults",
+    "tools", "tool_choice", "reasoning", "thinking", "continue_final_message",
 )  # fmt: skip
 INFO_S = 2.0
 
@@ -251,9 +252,11 @@ class ServiceState:
                 "engine": description.engine,
                 "attention": self.attention,
                 "kv_bytes_per_token": description.model.kv_bytes_per_token,
+                "readable_text_px": description.budget.readable_text_px,
                 "encoders": [
                     encoder.describe(with_load=tenant is None) for each in listed for encoder in each
                 ],
+                "model_notice": description.model.notice,
                 "tiers": [step.describe() for step in router.steps] if router else [],
             },
         )

@@ -47,6 +47,7 @@ from fovea.geometry import Geometry
 from fovea.machine import cores, pick_devices, pick_dtype
 from fovea.nursery.limits import ChildLimits
 from fovea.server.allocator import keep_freed_memory, keep_loaded_objects
+from fovea.server.background import in_background
 from fovea.server.entry import run
 from fovea.server.liveness import Liveness
 from fovea.server.process import Binding, ServerProcess
@@ -240,14 +241,14 @@ def _liveness(
 async def _load_tower(config: EncoderSettings, state: ServiceState) -> Tower:
     """Load the tower, which runs a dummy image."""
     # Importing torch takes seconds. A thread keeps the event loop free to answer health checks.
-    tower_module = await asyncio.to_thread(import_module, "encoder_svc.vision.tower")
+    tower_module = await in_background(import_module, "encoder_svc.vision.tower")
 
     def progress(done: int, total: int) -> None:
         state.progress = 0.9 * done / max(1, total)
 
     tower_module.set_threads(config.threads)
     description = state.description
-    tower: Tower = await asyncio.to_thread(
+    tower: Tower = await in_background(
         tower_module.Tower.load, config.model, description.device, RowDtype(description.dtype), progress
     )
     return tower

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
         Sampling,
         Size,
         Tls,
+        Tool,
+        ToolCall,
+        ToolChoice,
         fit,
     )
 else:
@@ -50,5 +53,8 @@ __all__ = [
     "Sampling",
     "Size",
     "Tls",
+    "Tool",
+    "ToolCall",
+    "ToolChoice",
     "fit",
 ]

@@ -31,13 +31,13 @@ Index = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _Fields(BaseModel):
+class CheckpointFields(BaseModel):
     """Values exactly as in the file: nothing is converted, unlisted fields are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
 
-class Rope(_Fields):
+class Rope(CheckpointFields):
     """How text positions become angles.
 
     `dynamic` and `longrope` are not served: they depend on the longest sequence of a batch, so an answer
@@ -65,7 +65,7 @@ class Rope(_Fields):
         return _require(self, self.rope_type == "default" or self.factor is not None, "factor", "is missing")
 
 
-class TextConfig(_Fields):
+class TextConfig(CheckpointFields):
     """The dense language model."""
 
     hidden_size: Count
@@ -119,14 +119,14 @@ class MoeText(TextConfig):
         return _require(self, enough, "num_experts_per_tok", f"is above num_experts, {self.num_experts}")
 
 
-class VisionRope(_Fields):
+class VisionRope(CheckpointFields):
     """Written by transformers 5. Older files omit it; only these values are possible."""
 
     rope_type: Literal["axial", "default"] = "axial"
     rope_theta: Literal[10_000, None] = None
 
 
-class Vision(_Fields):
+class Vision(CheckpointFields):
     """The vision tower."""
 
     depth: Count
@@ -161,7 +161,7 @@ class Vision(_Fields):
         return _require(self, distinct, "deepstack_visual_indexes", what)
 
 
-class Architecture(_Fields):
+class Architecture(CheckpointFields):
     """config.json of a Qwen3-VL checkpoint."""
 
     model_type: Literal["qwen3_vl", "qwen3_vl_moe"]
@@ -194,7 +194,7 @@ class _MoeArchitecture(Architecture):
     text_config: MoeText
 
 
-class Processor(_Fields):
+class Processor(CheckpointFields):
     """preprocessor_config.json: how pixels become the tower's input. `fovea.geometry` reads the sizes."""
 
     patch_size: Count
@@ -224,13 +224,13 @@ class Processor(_Fields):
 def load(directory: Path | str) -> Architecture:
     """Read and check config.json. Raises CheckpointNotSupported."""
     moe = model_type(directory) == "qwen3_vl_moe"
-    return _read(_MoeArchitecture if moe else Architecture, read_json(directory, CONFIG), CONFIG)
+    return read_fields(_MoeArchitecture if moe else Architecture, read_json(directory, CONFIG), CONFIG)
 
 
 def check_processor(directory: Path | str) -> None:
     """Raises CheckpointNotSupported if preprocessing or patch sizes differ from what is implemented."""
     vision = load(directory).vision_config
-    processor = _read(Processor, read_json(directory, PROCESSOR), PROCESSOR)
+    processor = read_fields(Processor, read_json(directory, PROCESSOR), PROCESSOR)
     for field, name in (
         ("patch_size", "patch_size"),
         ("merge_size", "spatial_merge_size"),
@@ -270,7 +270,7 @@ def eos_ids(directory: Path | str, architecture: Architecture) -> tuple[int, ...
     return tuple(ids)
 
 
-F = TypeVar("F", bound=_Fields)
+F = TypeVar("F", bound=CheckpointFields)
 
 
 def _require(fields: F, valid: bool, field: str, what: str) -> F:
@@ -280,7 +280,7 @@ def _require(fields: F, valid: bool, field: str, what: str) -> F:
     return fields
 
 
-def _read(kind: type[F], fields: Mapping[str, Any], file: str) -> F:
+def read_fields(kind: type[F], fields: Mapping[str, Any], file: str) -> F:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:

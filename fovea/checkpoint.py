@@ -18,6 +18,8 @@ from fovea.contract.errors import CheckpointNotSupported
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+NOTICE = "model_notice.txt"
+MAX_NOTICE_CHARS = 500
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 MAX_HEADER_BYTES = 100 * 1024 * 1024
 """The limit of the safetensors library; a longer header is invalid."""
@@ -55,6 +57,29 @@ def read_json(directory: Path | str, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointNotSupported(f"{name} of the checkpoint is not a JSON object", file=name)
     return value
+
+
+def read_notice(directory: Path | str) -> str:
+    """What readers of the model's answers should know: the text of NOTICE, empty without that file.
+
+    Raises CheckpointNotSupported for text that is not a short line.
+    """
+    path = Path(directory) / NOTICE
+    if not path.is_file():
+        return ""
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointNotSupported(f"{NOTICE} of the checkpoint is not UTF-8 text", file=NOTICE) from error
+    if len(text) > MAX_NOTICE_CHARS or not text.isprintable():
+        raise CheckpointNotSupported(
+            f"{NOTICE} of the checkpoint must be a line of at most {MAX_NOTICE_CHARS} printable characters;"
+            f" it has {len(text)}",
+            file=NOTICE,
+            limit=MAX_NOTICE_CHARS,
+            actual=len(text),
+        )
+    return text
 
 
 def shards(directory: Path | str) -> list[Path]:

@@ -31,7 +31,7 @@ from fovea.address import listened, listened_or_off
 ACCEPTED_VARIABLES = frozenset(
     {"FOVEA_TOKEN", "FOVEA_CA", "FOVEA_CERT", "FOVEA_KEY", "FOVEA_DECODER", "FOVEA_ENCODER", "FOVEA_ENCODERS"}
 )
-SERVICE_PREFIXES = ("FOVEA_ENCODER_", "FOVEA_DECODER_")
+SERVICE_PREFIXES = ("FOVEA_ENCODER_", "FOVEA_DECODER_", "FOVEA_GATEWAY_")
 # Kubernetes sets these in every pod for each Service of the namespace, including ours (`fovea-encoder`).
 INJECTED = re.compile(
     r"_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$"

@@ -19,6 +19,10 @@ from standin.config import LARGE, SMALL, Form
 from standin.tokenizer import SPECIALS, special_ids, train_tokenizer, vocabulary_size
 
 TEMPLATE = Path(__file__).parent / "chat_template.jinja"
+NOTICE = (
+    "This bundled model reads only pictures like its own: the samples and what standin.draw makes. "
+    "Serve a published checkpoint for real images."
+)
 
 
 def published_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -41,6 +45,7 @@ def write_folder(tensors: dict[str, Tensor], folder: Path, form: Form = LARGE) -
     fresh.mkdir(parents=True)
     for name, value in _json_files(form).items():
         (fresh / name).write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    (fresh / "model_notice.txt").write_text(NOTICE + "\n")
     shutil.copyfile(TEMPLATE, fresh / "chat_template.jinja")
     (fresh / "tokenizer.json").write_text(train_tokenizer().to_str(pretty=False))
     save_file(published_tensors(tensors), fresh / "model.safetensors", metadata={"format": "pt"})

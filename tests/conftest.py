@@ -20,7 +20,7 @@ from tests.leaks import watched
 if TYPE_CHECKING:
     from bench.postgres import PostgresServer
 
-ONE_LOOP = ("e2e", "contract", "server")
+ONE_LOOP = ("e2e", "contract", "server", "gateway")
 UNWATCHED = "leaks"
 """The mark of a test that provokes a text with our insides in it."""
 

@@ -11,6 +11,8 @@ const (
 	FinishStop FinishReason = "stop"
 	// FinishLength means that MaxNewTokens was reached. The answer is cut and may not match its [Format].
 	FinishLength FinishReason = "length"
+	// FinishToolCalls means that the answer calls tools, and waits for their results.
+	FinishToolCalls FinishReason = "tool_calls"
 )
 
 // An Answer is a complete answer.
@@ -29,6 +31,15 @@ type Answer struct {
 	// them.
 	TokenIDs []uint32
 	Logprobs []float32
+	// TokenBytes are the bytes of the tokens, if [Request] asks for log-probabilities. They may be part of a
+	// character, and are empty for special tokens. TopLogprobs are the most likely tokens at each position, if
+	// [Request] asks for them.
+	TokenBytes  [][]byte
+	TopLogprobs [][]TokenLogprob
+	// Reasoning preceded the answer, with a checkpoint that reasons.
+	Reasoning string
+	// ToolCalls are the tools that the answer calls.
+	ToolCalls []ToolCall
 	// Receipt is the cost of the answer.
 	Receipt Receipt
 }
@@ -52,6 +63,20 @@ type Delta struct {
 	TokenIDs []uint32
 	// Logprobs are their natural log-probabilities, if [Request] asks for them.
 	Logprobs []float32
+	// TokenBytes and TopLogprobs are those of [Answer].
+	TokenBytes  [][]byte
+	TopLogprobs [][]TokenLogprob
+	// Reasoning is appended to the reasoning, and ToolCalls to the tool calls, by index.
+	Reasoning string
+	ToolCalls []ToolCallDelta
+}
+
+// A TokenLogprob is a token with its natural log-probability.
+type TokenLogprob struct {
+	TokenID uint32
+	Logprob float32
+	// Token are its bytes, as in [Answer].
+	Token []byte
 }
 
 // Finished reports that the answer is complete.
@@ -72,7 +97,11 @@ func eventOf(m *decoderv1.GenerateResponse) Event {
 		s := e.Started
 		return Started{s.RequestId, s.Model, int(s.PromptTokens), int(s.VisualTokens)}
 	case *decoderv1.GenerateResponse_Delta:
-		return Delta{e.Delta.Text, e.Delta.TokenIds, e.Delta.Logprobs}
+		d := e.Delta
+		return Delta{
+			d.Text, d.TokenIds, d.Logprobs, d.TokenBytes, each(d.TopLogprobs, topOf),
+			d.Reasoning, each(d.ToolCalls, callDeltaOf),
+		}
 	case *decoderv1.GenerateResponse_Finished:
 		f := e.Finished
 		return Finished{finishOf(f.FinishReason), f.MatchedStop, receiptOf(f.Receipt)}
@@ -89,8 +118,18 @@ func answerOf(m *decoderv1.CompleteResponse) *Answer {
 		RequestID:    m.RequestId,
 		TokenIDs:     m.TokenIds,
 		Logprobs:     m.Logprobs,
+		TokenBytes:   m.TokenBytes,
+		TopLogprobs:  each(m.TopLogprobs, topOf),
+		Reasoning:    m.Reasoning,
+		ToolCalls:    each(m.ToolCalls, callOf),
 		Receipt:      receiptOf(m.Receipt),
 	}
+}
+
+func topOf(m *decoderv1.TopLogprobs) []TokenLogprob {
+	return each(m.Tokens, func(token *decoderv1.TokenLogprob) TokenLogprob {
+		return TokenLogprob{token.TokenId, token.Logprob, token.Token}
+	})
 }
 
 func finishOf(reason decoderv1.FinishReason) FinishReason {

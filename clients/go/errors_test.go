@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	decoderv1 "fovea.dev/go/fovea/decoder/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -117,6 +116,11 @@ func TestARequestOutsideOfItsLimitsIsRefusedByField(t *testing.T) {
 		"top_k":              {ReasonInvalidArgument, "sampling.top_k", func(r *Request) { r.Sampling.TopK = -1 }},
 		"min_p":              {ReasonInvalidArgument, "sampling.min_p", func(r *Request) { r.Sampling.MinP = 2 }},
 		"repetition_penalty": {ReasonInvalidArgument, "sampling.repetition_penalty", func(r *Request) { r.Sampling.RepetitionPenalty = -2 }},
+		"presence_penalty":   {ReasonInvalidArgument, "sampling.presence_penalty", func(r *Request) { r.Sampling.PresencePenalty = 2.5 }},
+		"frequency_penalty":  {ReasonInvalidArgument, "sampling.frequency_penalty", func(r *Request) { r.Sampling.FrequencyPenalty = -2.5 }},
+		"logit_bias":         {ReasonInvalidArgument, "sampling.logit_bias[5]", func(r *Request) { r.Sampling.LogitBias = map[uint32]float32{5: 101} }},
+		"top logprobs":       {ReasonInvalidArgument, "logprobs.top", func(r *Request) { r.TopLogprobs = 21 }},
+		"negative logprobs":  {ReasonInvalidArgument, "logprobs.top", func(r *Request) { r.TopLogprobs = -1 }},
 		"stop":               {ReasonInvalidArgument, "sampling.stop", func(r *Request) { r.Sampling.Stop = []string{""} }},
 		"negative tokens":    {ReasonInvalidArgument, "sampling.max_new_tokens", func(r *Request) { r.Sampling.MaxNewTokens = -1 }},
 		"endless tokens":     {ReasonInvalidArgument, "sampling.max_new_tokens", func(r *Request) { r.Sampling.MaxNewTokens = 1 << 40 }},
@@ -189,19 +193,11 @@ func TestAnImageThatIsNotStored(t *testing.T) {
 	}
 }
 
-func TestAFieldThatIsNotServedIsRefused(t *testing.T) {
-	client := dialHouse(t) // whose own requests have no such field
-	_, err := client.stub.Complete(context.Background(), &decoderv1.CompleteRequest{
-		Request: &decoderv1.GenerateRequest{Logprobs: &decoderv1.Logprobs{Top: 2}, RequestId: "unserved"},
-	})
-	failed := failure(t, errorOf(err), ReasonNotServed)
-	if failed.Code != codes.Unimplemented || !slices.Equal(fields(failed), []string{"logprobs.top"}) || failed.RequestID != "unserved" {
-		t.Errorf("%+v", failed)
-	}
+func TestACallThatIsNotServedIsRefused(t *testing.T) {
 	stranger := DialEncoder(house(t).decoder.address) // a decoder is no encoder
 	defer stranger.Close()
-	_, err = stranger.CacheStats(context.Background())
-	failed = failure(t, err, ReasonNotServed)
+	_, err := stranger.CacheStats(context.Background())
+	failed := failure(t, err, ReasonNotServed)
 	if failed.RequestID != "" {
 		t.Errorf("%+v", failed)
 	}

@@ -1,6 +1,7 @@
 package fovea
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -74,7 +75,20 @@ func TestLogprobsAreToldATokenWhereTheyAreAskedFor(t *testing.T) {
 	if !slices.Equal(tokens, answer.TokenIDs) || !slices.EqualFunc(logprobs, answer.Logprobs, near) {
 		t.Errorf("streamed %v %v, whole %v %v", tokens, logprobs, answer.TokenIDs, answer.Logprobs)
 	}
-	request.Logprobs = false
+	request.TopLogprobs = 3
+	if answer, err = client.Ask(context.Background(), request); err != nil {
+		t.Fatal(err)
+	}
+	for at, top := range answer.TopLogprobs {
+		best := top[0]
+		if len(top) != 3 || best.TokenID != answer.TokenIDs[at] || !slices.Equal(best.Token, answer.TokenBytes[at]) {
+			t.Errorf("%+v for token %d", top, answer.TokenIDs[at])
+		}
+	}
+	if text := string(bytes.Join(answer.TokenBytes, nil)); text != answer.Text || len(answer.TopLogprobs) != len(answer.TokenIDs) {
+		t.Errorf("%q of %+v", text, answer)
+	}
+	request.Logprobs, request.TopLogprobs = false, 0
 	if answer, err = client.Ask(context.Background(), request); err != nil || len(answer.Logprobs) != 0 {
 		t.Errorf("%+v %v", answer, err)
 	}

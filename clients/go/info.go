@@ -44,6 +44,8 @@ type ServerInfo struct {
 	Encoders []EncoderPeer
 	// KVBytesPerToken is the size of a token in the KV cache.
 	KVBytesPerToken int
+	// ModelNotice is what readers of the answers should know about the model. Usually empty.
+	ModelNotice string
 }
 
 // Limits are the limits of a decoder. Each has a setting of the same name.
@@ -64,6 +66,9 @@ type Limits struct {
 	MaxRunning, MaxWaiting int
 	// MaxStopStrings is the most stop strings of a request.
 	MaxStopStrings int
+	// MaxTools is the most tools of a request, MaxToolBytes the most bytes of their names, descriptions and schemas.
+	MaxTools     int
+	MaxToolBytes int
 	// MaxFormatBytes is the largest [Format]. MaxFormatSeconds of CPU time and MaxFormatMemoryBytes bound the
 	// compilation of a format.
 	MaxFormatBytes       int
@@ -168,6 +173,8 @@ func serverInfoOf(m *decoderv1.GetServerInfoResponse) *ServerInfo {
 			MaxRunning:           int(l.GetMaxRunning()),
 			MaxWaiting:           int(l.GetMaxWaiting()),
 			MaxStopStrings:       int(l.GetMaxStopStrings()),
+			MaxTools:             int(l.GetMaxTools()),
+			MaxToolBytes:         int(l.GetMaxToolBytes()),
 			MaxFormatBytes:       int(l.GetMaxFormatBytes()),
 			MaxFormatSeconds:     float64(l.GetMaxFormatS()),
 			MaxFormatMemoryBytes: int(l.GetMaxFormatMemoryBytes()),
@@ -183,6 +190,7 @@ func serverInfoOf(m *decoderv1.GetServerInfoResponse) *ServerInfo {
 		Attention:       m.Attention,
 		Encoders:        each(m.Encoders, peerOf),
 		KVBytesPerToken: int(m.KvBytesPerToken),
+		ModelNotice:     m.ModelNotice,
 	}
 }
 

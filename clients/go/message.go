@@ -12,7 +12,7 @@ import (
 
 // A Request is a conversation to continue. [Question] makes a Request of a single question.
 type Request struct {
-	// Messages are the turns so far. The last is the user's.
+	// Messages are the turns so far. The last is the user's or a tool's.
 	Messages []Message
 	// Sampling says how the answer is sampled.
 	Sampling Sampling
@@ -22,8 +22,10 @@ type Request struct {
 	Budget Budget
 	// Format constrains the answer. nil leaves it free.
 	Format Format
-	// Logprobs requests the log-probability of every token.
-	Logprobs bool
+	// Logprobs requests the log-probability of every token. TopLogprobs requests those of as many of the most likely
+	// tokens at its position, at most 20.
+	Logprobs    bool
+	TopLogprobs int
 	// ID identifies the request in logs and in the response. If empty, the service generates an id.
 	ID string
 	// IdempotencyKey names the call across its retries, which then count against a quota once.
@@ -39,6 +41,15 @@ type Request struct {
 	ParentRequestID string
 	// AllowTextSubstitution lets text read from an image replace its pixels where that is cheaper.
 	AllowTextSubstitution bool
+	// Tools are the tools that the model may call, and ToolChoice says whether it does.
+	Tools      []Tool
+	ToolChoice ToolChoice
+	// SingleToolCall allows at most a single tool call.
+	SingleToolCall bool
+	// Thinking switches reasoning on or off where the checkpoint can: new(false). nil leaves it to the checkpoint.
+	Thinking *bool
+	// ContinueFinalMessage makes the answer continue the last message, which is the assistant's.
+	ContinueFinalMessage bool
 }
 
 // Question makes a request about images. The images come before the text, so that a second question about the same
@@ -59,12 +70,14 @@ const (
 	RoleSystem    Role = "system"
 	RoleUser      Role = "user"
 	RoleAssistant Role = "assistant"
+	RoleTool      Role = "tool"
 )
 
 var roles = map[Role]decoderv1.Role{
 	RoleSystem:    decoderv1.Role_ROLE_SYSTEM,
 	RoleUser:      decoderv1.Role_ROLE_USER,
 	RoleAssistant: decoderv1.Role_ROLE_ASSISTANT,
+	RoleTool:      decoderv1.Role_ROLE_TOOL,
 }
 
 // A Message is a turn of a conversation.
@@ -72,6 +85,11 @@ type Message struct {
 	Role Role
 	// Parts are in the order in which the model reads them.
 	Parts []Part
+	// ToolCalls and Reasoning are those of an earlier answer.
+	ToolCalls []ToolCall
+	Reasoning string
+	// ToolCallID is the id of the call whose result this message is.
+	ToolCallID string
 }
 
 // A Part is part of a message: [Text], a [Source], or for [Client.CountTokens] the [Size] of an image.
@@ -83,13 +101,27 @@ type Text string
 func (Text) part() {}
 
 // System makes a message of instructions. Only as the first message.
-func System(text string) Message { return Message{RoleSystem, []Part{Text(text)}} }
+func System(text string) Message { return Message{Role: RoleSystem, Parts: []Part{Text(text)}} }
 
 // User makes a message of the user.
-func User(parts ...Part) Message { return Message{RoleUser, parts} }
+func User(parts ...Part) Message { return Message{Role: RoleUser, Parts: parts} }
 
 // Assistant makes a message of an earlier answer.
-func Assistant(text string) Message { return Message{RoleAssistant, []Part{Text(text)}} }
+func Assistant(text string) Message { return Message{Role: RoleAssistant, Parts: []Part{Text(text)}} }
+
+// Said makes a message of an earlier answer, with its tool calls and its reasoning.
+func Said(answer *Answer) Message {
+	m := Message{Role: RoleAssistant, ToolCalls: answer.ToolCalls, Reasoning: answer.Reasoning}
+	if answer.Text != "" || len(answer.ToolCalls) == 0 {
+		m.Parts = []Part{Text(answer.Text)}
+	}
+	return m
+}
+
+// Result makes a message of the result of a tool call.
+func Result(call ToolCall, parts ...Part) Message {
+	return Message{Role: RoleTool, Parts: parts, ToolCallID: call.ID}
+}
 
 // Sampling says how tokens are sampled. Its zero value is greedy, up to the service's default number of tokens.
 // Each zero field takes its own default.
@@ -104,6 +136,14 @@ type Sampling struct {
 	MinP float64
 	// RepetitionPenalty penalises tokens that occurred before. 0 changes nothing.
 	RepetitionPenalty float64
+	// PresencePenalty is subtracted from the logits of tokens that the answer already has, FrequencyPenalty for each
+	// time that it has them. -2 to 2.
+	PresencePenalty, FrequencyPenalty float64
+	// LogitBias is added to the logits of tokens, by token id. -100 to 100, at most 300 entries.
+	LogitBias map[uint32]float32
+	// CheckpointDefaults fills the parameters that are zero from the generation_config.json of the decoder's
+	// checkpoint. A Temperature of 0.001 is greedy whatever the checkpoint says.
+	CheckpointDefaults bool
 	// Seed makes sampling repeatable: new(7). Without a seed it is random.
 	Seed *uint32
 	// Stop lists stop strings. The answer ends before the first of them.
@@ -145,6 +185,11 @@ func newDraft(r Request) (*draft, error) {
 		Sampling: sampling, RequestId: r.ID, IdempotencyKey: r.IdempotencyKey,
 		Tier: r.Tier, HopLimit: uint32(max(0, r.HopLimit)), ParentRequestId: r.ParentRequestID,
 		AllowTextSubstitution: r.AllowTextSubstitution,
+		Tools:                 each(r.Tools, toolTo), ToolChoice: r.ToolChoice.message(),
+		Thinking: r.Thinking, ContinueFinalMessage: r.ContinueFinalMessage,
+	}
+	if r.SingleToolCall {
+		sent.ParallelToolCalls = new(false)
 	}
 	if r.Quote != nil {
 		sent.Quote = r.Quote.Token
@@ -154,11 +199,18 @@ func newDraft(r Request) (*draft, error) {
 	if r.Format != nil {
 		d.request.ResponseFormat = r.Format.format()
 	}
-	if r.Logprobs {
-		d.request.Logprobs = &decoderv1.Logprobs{}
+	if r.Logprobs || r.TopLogprobs != 0 {
+		top, err := count32("logprobs.top", r.TopLogprobs)
+		if err != nil {
+			return nil, err
+		}
+		d.request.Logprobs = &decoderv1.Logprobs{Top: top}
 	}
 	for at, message := range r.Messages {
-		sent := &decoderv1.Message{Role: roles[message.Role]}
+		sent := &decoderv1.Message{
+			Role: roles[message.Role], ToolCalls: each(message.ToolCalls, callTo),
+			ToolCallId: message.ToolCallID, Reasoning: message.Reasoning,
+		}
 		for place, part := range message.Parts {
 			if source, ok := part.(Source); ok && source.kind == ofFile {
 				d.files[fmt.Sprintf("messages[%d].parts[%d].image", at, place)] = source.name
@@ -229,14 +281,18 @@ func samplingTo(s Sampling) (*decoderv1.Sampling, error) {
 		return nil, err
 	}
 	return &decoderv1.Sampling{
-		Temperature:       float32(s.Temperature),
-		TopP:              unlessZero(float32(s.TopP)),
-		TopK:              topK,
-		MinP:              float32(s.MinP),
-		RepetitionPenalty: unlessZero(float32(s.RepetitionPenalty)),
-		Seed:              s.Seed,
-		Stop:              s.Stop,
-		MaxNewTokens:      unlessZero(maxNewTokens),
+		Temperature:        float32(s.Temperature),
+		TopP:               unlessZero(float32(s.TopP)),
+		TopK:               topK,
+		MinP:               float32(s.MinP),
+		RepetitionPenalty:  unlessZero(float32(s.RepetitionPenalty)),
+		PresencePenalty:    unlessZero(float32(s.PresencePenalty)),
+		FrequencyPenalty:   unlessZero(float32(s.FrequencyPenalty)),
+		LogitBias:          s.LogitBias,
+		CheckpointDefaults: s.CheckpointDefaults,
+		Seed:               s.Seed,
+		Stop:               s.Stop,
+		MaxNewTokens:       unlessZero(maxNewTokens),
 	}, nil
 }
 

@@ -5,13 +5,17 @@ The service uses them to refuse early; the engine repeats them because it trusts
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from decoder_svc.engine.protocol import (
+    MAX_BIAS,
+    MAX_BIASES,
+    MAX_COUNT_PENALTY,
     MAX_PENALTY,
     MAX_TEMPERATURE,
+    MAX_TOP_LOGPROBS,
     MIN_PENALTY,
     EngineLimits,
     EngineRequest,
@@ -33,18 +37,25 @@ from fovea.contract.rows import RowLayout
 
 _TEMPERATURES = f"between 0 and {MAX_TEMPERATURE:.6g}"
 _PENALTIES = f"between {MIN_PENALTY:.6g} and {MAX_PENALTY:.6g}"
+_COUNT_PENALTIES = f"between {-MAX_COUNT_PENALTY:.6g} and {MAX_COUNT_PENALTY:.6g}"
+_TOP_LOGPROBS = f"between 0 and {MAX_TOP_LOGPROBS}"
+_PATHS = {"top_logprobs": "logprobs.top"}
+"""Fields of the request whose path is not `sampling.` and the name of the parameter."""
 
 
-def check_sampling(sampling: Sampling, limits: EngineLimits) -> None:
+def check_sampling(sampling: Sampling, limits: EngineLimits, vocab_size: int) -> None:
     """Raises InvalidArgument, MaxNewTokensTooLarge or FormatTooLarge. NaN is invalid: it compares false."""
-    s, most = sampling, limits.max_stop_strings
+    s, most, count = sampling, limits.max_stop_strings, MAX_COUNT_PENALTY
     wrong = [
-        (name, expected, actual or f"{getattr(s, name):.6g}")
+        (_PATHS.get(name, f"sampling.{name}"), expected, actual or f"{getattr(s, name):.6g}")
         for name, valid, expected, actual in (
             ("temperature", 0 <= s.temperature <= MAX_TEMPERATURE, _TEMPERATURES, ""),
             ("top_p", 0 < s.top_p <= 1, "above 0 and at most 1", ""),
             ("min_p", 0 <= s.min_p <= 1, "between 0 and 1", ""),
             ("repetition_penalty", MIN_PENALTY <= s.repetition_penalty <= MAX_PENALTY, _PENALTIES, ""),
+            ("presence_penalty", -count <= s.presence_penalty <= count, _COUNT_PENALTIES, ""),
+            ("frequency_penalty", -count <= s.frequency_penalty <= count, _COUNT_PENALTIES, ""),
+            ("top_logprobs", 0 <= s.top_logprobs <= MAX_TOP_LOGPROBS, _TOP_LOGPROBS, str(s.top_logprobs)),
             ("top_k", s.top_k >= 0, "0 (off) or positive", str(s.top_k)),
             ("seed", s.seed is None or s.seed >= 0, "not negative", str(s.seed)),
             ("stop", all(s.stop), "without empty strings", "with one"),
@@ -56,6 +67,7 @@ def check_sampling(sampling: Sampling, limits: EngineLimits) -> None:
     ]
     if wrong:
         raise _out_of_range(wrong)
+    _check_biases(s.logit_bias, vocab_size)
     if s.token_limit > limits.max_new_tokens:
         raise MaxNewTokensTooLarge(limits.max_new_tokens, s.token_limit)
     if s.response_format is not None:
@@ -63,11 +75,27 @@ def check_sampling(sampling: Sampling, limits: EngineLimits) -> None:
 
 
 def _out_of_range(wrong: Sequence[tuple[str, str, str]]) -> InvalidArgument:
-    """The error for parameters as (name, expected, actual). The metadata describes the first."""
-    violations = [Violation(f"sampling.{n}", f"must be {expected}, not {got}") for n, expected, got in wrong]
+    """The error for parameters as (path, expected, actual). The metadata describes the first."""
+    violations = [Violation(path, f"must be {expected}, not {got}") for path, expected, got in wrong]
     text = "; ".join(f"{v.field} {v.description}" for v in violations)
     _, expected, got = wrong[0]
     return InvalidArgument(text, violations=violations, field=violations[0].field, limit=expected, actual=got)
+
+
+def _check_biases(biases: Mapping[int, float], vocab_size: int) -> None:
+    if len(biases) > MAX_BIASES:
+        raise _out_of_range([("sampling.logit_bias", f"at most {MAX_BIASES} entries", str(len(biases)))])
+    wrong = [
+        (f"sampling.logit_bias[{token}]", expected, actual)
+        for token, bias in biases.items()
+        for valid, expected, actual in (
+            (0 <= token < vocab_size, f"of a token id below {vocab_size}", str(token)),
+            (-MAX_BIAS <= bias <= MAX_BIAS, f"between {-MAX_BIAS:.6g} and {MAX_BIAS:.6g}", f"{bias:.6g}"),
+        )
+        if not valid
+    ]
+    if wrong:
+        raise _out_of_range(wrong)
 
 
 def check_format_size(wanted: ResponseFormat, limit: int) -> None:
@@ -89,7 +117,7 @@ def check_request(
     shape: ModelShape,
 ) -> None:
     """Raises ContextTooLong if the longest answer does not fit, and what the other checks raise."""
-    check_sampling(request.sampling, limits)
+    check_sampling(request.sampling, limits, shape.vocab_size)
     tokens, answer = len(request.prompt.token_ids), request.sampling.token_limit
     if tokens + answer > limits.max_context:
         raise ContextTooLong(limits.max_context, tokens, answer)

@@ -10,11 +10,17 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from decoder_svc.engine.protocol import Delta
 
 MAX_TOKENS = 4096
-"""Tokens of a delta: about 64 KiB with text and log-probabilities, far below what clients receive."""
+"""Tokens of a delta: about 64 KiB with text and log-probabilities, 2 MiB with 20 alternatives of each token.
+Clients receive 4 MiB.
+"""
+
+PARALLEL = ("token_ids", "logprobs", "token_bytes", "top_logprobs")
+"""Fields of a delta with a value for each of its tokens, if they have any."""
 
 
 @dataclass
@@ -22,19 +28,22 @@ class _MergedDelta:
     """Deltas that leave as a single delta."""
 
     last: Delta
-    token_ids: list[int] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
+    parallel: tuple[list[Any], ...] = field(default_factory=lambda: tuple([] for _ in PARALLEL))
 
     def add(self, delta: Delta) -> None:
         self.last = delta
-        self.token_ids.extend(delta.token_ids)
         self.text.append(delta.text)
-        self.logprobs.extend(delta.logprobs)
+        for values, name in zip(self.parallel, PARALLEL, strict=True):
+            values.extend(getattr(delta, name))
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.parallel[0]) >= MAX_TOKENS
 
     def merged(self) -> Delta:
-        text = "".join(self.text)
-        return replace(self.last, token_ids=tuple(self.token_ids), text=text, logprobs=tuple(self.logprobs))
+        values: dict[str, Any] = dict(zip(PARALLEL, map(tuple, self.parallel), strict=True))
+        return replace(self.last, text="".join(self.text), **values)
 
 
 class DeltaQueue:
@@ -50,7 +59,7 @@ class DeltaQueue:
         self._timer: asyncio.TimerHandle | None = None
 
     def put(self, delta: Delta) -> None:
-        if not self._pending or len(self._pending[-1].token_ids) >= MAX_TOKENS:
+        if not self._pending or self._pending[-1].is_full:
             self._pending.append(_MergedDelta(delta))
         self._pending[-1].add(delta)
         if delta.finish_reason is not None or self._loop.time() >= self._due:

@@ -6,18 +6,24 @@ Numbers are checked where they enter (`admission`), not here.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fovea.contract.answer import TopLogprobs
 from fovea.contract.errors import FoveaError
 from fovea.contract.rows import RowLayout
 from fovea.contract.sampling import DEFAULT_SAMPLING
+from fovea.contract.sampling import MAX_BIAS as MAX_BIAS
+from fovea.contract.sampling import MAX_BIASES as MAX_BIASES
+from fovea.contract.sampling import MAX_COUNT_PENALTY as MAX_COUNT_PENALTY
 from fovea.contract.sampling import MAX_PENALTY as MAX_PENALTY
 from fovea.contract.sampling import MAX_TEMPERATURE as MAX_TEMPERATURE
+from fovea.contract.sampling import MAX_TOP_LOGPROBS as MAX_TOP_LOGPROBS
 from fovea.contract.sampling import MIN_PENALTY as MIN_PENALTY
 from fovea.contract.sampling import MIN_TEMPERATURE as MIN_TEMPERATURE
 from fovea.contract.sampling import ResponseFormat as ResponseFormat
@@ -26,6 +32,8 @@ from fovea.server.identity import DEFAULT_TENANT
 
 FinishReason = Literal["stop", "length", "abort"]
 Quantization = Literal["none", "int8"]  # of the native engine
+Reasoning = Literal["none", "optional", "opened"]
+"""Whether an answer has no reasoning, may open it, or begins within it, because the prompt has opened it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +73,49 @@ class Prompt:
         return sum(image.rows for image in self.images)
 
 
+@dataclass(frozen=True)
+class CallableTool:
+    """A tool that an answer may call.
+
+    `schema` is the JSON schema of its arguments, from `field` of the request; empty for any object.
+    """
+
+    name: str
+    schema: str
+    field: str
+
+
+@dataclass(frozen=True)
+class AnswerRules:
+    """What an answer is held to, in order: reasoning, then calls of `tools` or a `format`.
+
+    `forced`: the answer is a call. Otherwise calls stand within text, or in the place of the format.
+    `parallel`: there may be several calls. As a format, the rules are compiled, bounded and remembered.
+    """
+
+    reasoning: Reasoning = "none"
+    tools: tuple[CallableTool, ...] = ()
+    forced: bool = False
+    parallel: bool = True
+    format: ResponseFormat | None = None
+
+    @property
+    def kind(self) -> Literal["rules"]:
+        return "rules"
+
+    @property
+    def source(self) -> tuple[str]:
+        return (json.dumps(asdict(self)),)
+
+    @property
+    def field(self) -> str:
+        return self.format.field if self.format and not self.tools else "tools"
+
+
+Wanted = ResponseFormat | AnswerRules
+"""What an answer must match."""
+
+
 @dataclass
 class EngineProgress:
     """What an engine has computed of a request. Final once the request's deltas have ended, however they end.
@@ -82,7 +133,8 @@ class EngineRequest:
     """An answer to produce. `id` is unique among the requests that an engine holds.
 
     What the engine caches of the response format is the tenant's. The engine calls `on_computed` when nothing
-    is left to compute, even if the answer has not been read. No figure counts a `dummy`.
+    is left to compute, even if the answer has not been read. No figure counts a `dummy`. `rules` are what the
+    answer is held to beyond the format of `sampling`, which they contain.
     """
 
     id: str
@@ -92,6 +144,11 @@ class EngineRequest:
     on_computed: Callable[[], object] = lambda: None
     progress: EngineProgress = field(default_factory=EngineProgress, compare=False)
     dummy: bool = False
+    rules: AnswerRules | None = None
+
+    @property
+    def wanted(self) -> Wanted | None:
+        return self.rules or self.sampling.response_format
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +189,7 @@ class Delta:
     """A step of the answer. The last delta has a `finish_reason`. Each has the current `usage` and `timings`.
 
     `text` never ends inside a UTF-8 character. It lags behind `token_ids` while it may begin a stop string.
+    The last three fields are parallel to `token_ids`, and empty unless the request wants them.
     """
 
     token_ids: tuple[int, ...]
@@ -140,7 +198,9 @@ class Delta:
     timings: EngineTimings
     finish_reason: FinishReason | None = None
     matched_stop: str | None = None
-    logprobs: tuple[float, ...] = ()  # natural, parallel to `token_ids`; empty unless the request wants them
+    logprobs: tuple[float, ...] = ()  # natural
+    token_bytes: tuple[bytes, ...] = ()
+    top_logprobs: tuple[TopLogprobs, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -215,7 +275,7 @@ class Engine(Protocol):
         """How many leading tokens of the prompt are in the KV cache now."""
         ...
 
-    async def check_format(self, wanted: ResponseFormat, tenant: str) -> None:
+    async def check_format(self, wanted: Wanted, tenant: str) -> None:
         """Compile a format, so that a request with it can be refused early. Raises FormatNotEnforceable or
         FormatTooCostly. The result is cached for later calls of the tenant and for `submit`.
         """

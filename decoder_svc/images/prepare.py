@@ -92,15 +92,27 @@ class RequestPreparer:
         self, request: ChatRequest, budget: ServerBudget, encoders: Fleet, deadline: Deadline
     ) -> PreparedRequest:
         """Raises a FoveaError if an image is missing or does not fit its budget."""
+        return await self.describe(await self.draft(request, budget), budget, encoders, deadline)
+
+    async def draft(self, request: ChatRequest, budget: ServerBudget) -> PreparedRequest:
+        """The request with its chat rendered and tokenised. Its images are not described."""
         repeats = RepeatedImages.of(request.images, budget.repeat_policy, budget.thins)
-        draft = await asyncio.to_thread(self._builder.draft, repeats.messages(request.messages))
+        messages = repeats.messages(request.messages)
+        draft = await asyncio.to_thread(self._builder.draft, messages, request.chat_options)
+        return PreparedRequest(request, draft, repeats)
+
+    async def describe(
+        self, drafted: PreparedRequest, budget: ServerBudget, encoders: Fleet, deadline: Deadline
+    ) -> PreparedRequest:
+        """The drafted request with its images planned."""
+        images, repeats = drafted.request.images, drafted.repeats
         traits = await gather_or_cancel(
             [
-                self._traits(request.images[place], repeats.times(place), encoders, deadline)
+                self._traits(images[place], repeats.times(place), encoders, deadline)
                 for place in repeats.distinct
             ]
         )
-        return self.planned(PreparedRequest(request, draft, repeats), traits, budget)
+        return self.planned(drafted, traits, budget)
 
     def planned(
         self, prepared: PreparedRequest, traits: Sequence[ImageTraits], budget: ServerBudget

@@ -7,7 +7,7 @@ text, so that every image the caller sent appears in the prompt. Independent of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from decoder_svc.prompt.messages import ChatMessage, ImagePart, Part, TextPart
 from decoder_svc.request import ImageInput
@@ -62,8 +62,7 @@ class RepeatedImages:
     def messages(self, messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
         """The chat with image parts that index the distinct images."""
         return tuple(
-            ChatMessage(message.role, tuple(self._part(part) for part in message.parts))
-            for message in messages
+            replace(message, parts=tuple(self._part(part) for part in message.parts)) for message in messages
         )
 
     def _part(self, part: Part) -> Part:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import structlog
@@ -18,14 +17,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from decoder_svc.budget.tariff import Spend
 from decoder_svc.ledger.database import Database
-from decoder_svc.ledger.spending import DAY_S, Quota, give_back_expired, renew, reserve
+from decoder_svc.ledger.reservation_queue import ReservationQueue, Wish
+from decoder_svc.ledger.spending import DAY_S, Quota, give_back_expired, renew
 from fovea.contract.errors import LedgerUnavailable, QuotaExceeded
 from fovea.contract.usage import UsageRecord, day_of
 
-WAIT_S = 1.0
+WAIT_S = 2.0
 PAUSE_S = 5.0
 """After a failure, requests are not checked for this long: each check would wait for the database."""
-THREADS = 4
 log = structlog.get_logger()
 
 
@@ -43,14 +42,13 @@ class Quotas:
         self.unchecked = 0
         self.refused = 0
         self.open_ids: set[str] = set()
-        self._database = database
+        self._queue = ReservationQueue(database, self.open_ids.__contains__)
         self._quota_of = quota_of
         self._warn_share = warn_share
         self._currency = currency
         self._wait_s = wait_s
         self._paused_until = 0.0
         self._warned: dict[tuple[str, str], str] = {}
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="quota")
 
     async def reserve(self, id: str, tenant: str, most: Spend) -> None:
         """Reserve the most that request `id` may spend. Raises QuotaExceeded."""
@@ -61,10 +59,10 @@ class Quotas:
         if time.monotonic() < self._paused_until:
             self.unchecked += 1
             return
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._threads, self._reserve, id, tenant, most, quota)
+        wish = Wish(id, tenant, most, quota)
+        self._queue.add(wish)
         try:
-            reserved, used = await asyncio.wait_for(work, self._wait_s)
+            reserved, used = await asyncio.wait_for(asyncio.wrap_future(wish.result), self._wait_s)
         except (TimeoutError, SQLAlchemyError, LedgerUnavailable, OSError) as error:
             self.unchecked += 1
             self._paused_until = time.monotonic() + PAUSE_S
@@ -86,19 +84,7 @@ class Quotas:
         give_back_expired(connection)
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _reserve(self, id: str, tenant: str, most: Spend, quota: Quota) -> tuple[bool, Spend]:
-        """Before a refusal, what decoders that are gone had reserved is given back."""
-        for _ in range(2):
-            with self._database.writing() as connection:
-                reserved, used = reserve(connection, id, tenant, most, quota)
-            if reserved:
-                break
-            with self._database.writing() as connection:
-                if not give_back_expired(connection):
-                    break
-        return reserved, used
+        self._queue.close()
 
     def _exceeded(self, tenant: str, quota: Quota, most: Spend, used: Spend) -> QuotaExceeded:
         if quota.tokens is not None and used.tokens + most.tokens > quota.tokens:

@@ -139,6 +139,13 @@ def renew(connection: Connection, ids: Collection[str]) -> None:
     connection.execute(update(reservations).where(reservations.c.id.in_(ids)).values(expires=expires))
 
 
+def give_back(connection: Connection, ids: Sequence[str]) -> None:
+    """Give back what these requests have reserved."""
+    changes: Changes = defaultdict(_Change)
+    _release(connection, ids, changes)
+    _apply(connection, changes)
+
+
 def give_back_expired(connection: Connection) -> int:
     """Give back what decoders that are gone had reserved; forget charges and days of long ago."""
     now = time.time()

@@ -24,9 +24,8 @@ from decoder_svc.engine.protocol import (
     EngineRequest,
     ModelShape,
     Prompt,
-    ResponseFormat,
     RowStreams,
-    Sampling,
+    Wanted,
 )
 from decoder_svc.engine.row_buffer import pull, row_buffers
 from decoder_svc.model.checkpoint import Checkpoint
@@ -125,7 +124,7 @@ class NativeEngine(BaseEngine[NativeCall]):
         """A hint: other requests may evict the blocks before the prompt is submitted."""
         return self._running().worker.probe(prompt)
 
-    async def check_format(self, wanted: ResponseFormat, tenant: str) -> None:
+    async def check_format(self, wanted: Wanted, tenant: str) -> None:
         await self._running().formats.check(wanted, tenant)
 
     def _running(self) -> LoadedEngine:
@@ -136,7 +135,7 @@ class NativeEngine(BaseEngine[NativeCall]):
         return self._loaded
 
     async def _admit(self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None) -> NativeCall:
-        grammar = await self._compile(request.sampling, request.tenant)
+        grammar = await self._compile(request)
         loaded = self._running()  # the engine may have died during the compilation
         check_request(request, rows, layout, self.limits, loaded.model.shape)
         self._check_room(request.id)
@@ -169,12 +168,12 @@ class NativeEngine(BaseEngine[NativeCall]):
             hint=loaded.worker.probe(prompt),
         )
 
-    async def _compile(self, sampling: Sampling, tenant: str) -> Grammar | None:
-        """The grammar of the request's format, compiled off the event loop."""
-        if sampling.response_format is None:
+    async def _compile(self, request: EngineRequest) -> Grammar | None:
+        """The grammar that the answer is held to, compiled off the event loop."""
+        if request.wanted is None:
             return None
-        check_sampling(sampling, self.limits)
-        return await self._running().formats.compile(sampling.response_format, tenant)
+        check_sampling(request.sampling, self.limits, self.shape.vocab_size)
+        return await self._running().formats.compile(request.wanted, request.tenant)
 
     def _fetch(self, request_id: str, number: int) -> None:
         """Begin to pull the rows of an image. The rows of a cached prompt are never pulled."""

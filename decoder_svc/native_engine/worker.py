@@ -234,7 +234,7 @@ class Worker:
             state.append(token)
             state.clock.mark_token(now)
             ended: FinishReason | None = "length" if state.is_full else None
-            return state.delta_builder.add(token, state.usage(), state.sampler.logprobs, ended)
+            return state.delta_builder.add(token, state.usage(), state.sampler.report, ended)
         except BaseException as error:  # as in `_sample`
             log.warning("advance_failed", exc_info=True)
             self._fail(state, failure_of(error, state))

@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from decoder_svc.engine.protocol import ImageSpan, Prompt
+from decoder_svc.engine.protocol import ImageSpan, Prompt, Reasoning
 from decoder_svc.prompt.chat import ChatEncoder
-from decoder_svc.prompt.errors import TextTooLong
-from decoder_svc.prompt.messages import ChatMessage, image_indexes, texts, validate
+from decoder_svc.prompt.messages import PLAIN, ChatMessage, ChatOptions, image_indexes, validate
 from decoder_svc.prompt.positions import Grid, mrope_positions, rows_of
 from decoder_svc.prompt.tokenizer import PromptTokenizer
 from fovea import architecture
@@ -28,11 +27,15 @@ from fovea.contract.row_stream import GridIndices, are_kept_indices
 
 @dataclass(frozen=True, eq=False)
 class PromptDraft:
-    """A tokenised chat with a placeholder per image: their `places`, and the image index of each."""
+    """A tokenised chat with a placeholder per image: their `places`, and the image index of each.
+
+    `reasoning` tells whether the answer begins with reasoning.
+    """
 
     token_ids: NDArray[np.int32]
     places: tuple[int, ...]
     image_indexes: tuple[int, ...]
+    reasoning: Reasoning = "none"
 
     @property
     def text_tokens(self) -> int:
@@ -59,16 +62,18 @@ class PromptBuilder:
     def tokenizer(self) -> PromptTokenizer:
         return self._chat.tokenizer
 
-    def draft(self, messages: Sequence[ChatMessage]) -> PromptDraft:
-        """Render and tokenise. Raises MessagesInvalid, TextTooLong or TemplateRefused."""
-        validate(messages)
-        self._check_text_length(messages)
-        ids = np.asarray(self._chat.encode(messages), dtype=np.int32)
+    def draft(self, messages: Sequence[ChatMessage], options: ChatOptions = PLAIN) -> PromptDraft:
+        """Render and tokenise. Raises MessagesInvalid, ToolsInvalid, NotInTemplate, TextTooLong or
+        TemplateRefused.
+        """
+        validate(messages, options)
+        encoded = self._chat.encode(messages, options, self._max_context)
+        ids = np.asarray(encoded.token_ids, dtype=np.int32)
         places = np.flatnonzero(ids == self.image_token_id)
         indexes = image_indexes(messages)
         if len(places) != len(indexes):
             raise ImagesMismatch(len(indexes), len(places))
-        return PromptDraft(ids, tuple(map(int, places)), indexes)
+        return PromptDraft(ids, tuple(map(int, places)), indexes, encoded.reasoning)
 
     def expand(
         self,
@@ -106,13 +111,6 @@ class PromptBuilder:
     ) -> Prompt:
         """`draft`, then `expand`."""
         return self.expand(self.draft(messages), grids, kept, keys)
-
-    def _check_text_length(self, messages: Sequence[ChatMessage]) -> None:
-        if self._max_context is None:
-            return
-        least = self.tokenizer.least_tokens("".join(texts(messages)))
-        if least > self._max_context:
-            raise TextTooLong(self._max_context, least)
 
     def _check_images(
         self,

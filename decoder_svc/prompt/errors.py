@@ -15,13 +15,13 @@ class MessagesEmpty(MessagesInvalid):
 
 
 class RoleUnknown(MessagesInvalid):
-    """A role other than system, user or assistant."""
+    """A role that is not known."""
 
-    why = "the role must be system, user or assistant"
+    why = "the role must be system, user, assistant or tool"
 
 
 class MessageWithoutParts(MessagesInvalid):
-    """A message without text and images."""
+    """A message without text, images and tool calls."""
 
     why = "a message needs at least one part"
 
@@ -33,15 +33,71 @@ class SystemMessageNotFirst(MessagesInvalid):
 
 
 class LastMessageNotUser(MessagesInvalid):
-    """There is nothing to answer: the last message is not the user's."""
+    """There is nothing to answer: the last message is neither the user's nor a tool's."""
 
-    why = "the last message must be the user's"
+    why = "the last message must be the user's or a tool's, unless continue_final_message is set"
+
+
+class NothingToContinue(MessagesInvalid):
+    """`continue_final_message` without an answer's text at the end."""
+
+    why = "continue_final_message continues the text of an assistant's message without tool calls"
 
 
 class ImageNotInUserMessage(MessagesInvalid):
     """An image in a message of another role: the published template would drop it, so it is refused."""
 
-    why = "images may only stand in user messages"
+    why = "images may only stand in messages of the user and of tools"
+
+
+class NotOfThisRole(MessagesInvalid):
+    """A field that messages of another role have."""
+
+    why = "messages of this role do not have it"
+
+
+class ToolCallUnknown(MessagesInvalid):
+    """The result of a tool call that is not in the conversation before it."""
+
+    why = "must be the id of a tool call in an earlier message"
+
+
+class ToolsInvalid(TemplatedError, InvalidArgument):
+    """Tools, or calls of tools, that cannot become a prompt."""
+
+    text = "{field} {why}"
+    violation = "{field}", "{why}"
+    info = ""
+    field: str
+    why: str
+
+
+class TooManyTools(TemplatedError, InvalidArgument):
+    """More tools than a request may have."""
+
+    text = "{actual} tools are more than this server's limit of {limit}"
+    violation = "tools", "more than {limit} tools"
+    limit: int
+    actual: int
+
+
+class ToolsTooLarge(TemplatedError, InvalidArgument):
+    """Tools whose names, descriptions and schemas are larger than this server accepts."""
+
+    text = "tools have {actual} bytes; at most {limit} are allowed"
+    violation = "tools", "more than {limit} bytes"
+    limit: int
+    actual: int
+
+
+class NotInTemplate(TemplatedError, InvalidArgument):
+    """What the request asks for is not in the checkpoint's chat template."""
+
+    text = "{field} {why}"
+    violation = "{field}", "{why}"
+    info = "field={field}"
+    field: str
+    why: str
 
 
 class TemplateRefused(InvalidArgument, reason="MESSAGES_INVALID"):

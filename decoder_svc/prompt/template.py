@@ -9,6 +9,7 @@ and a template that does not parse must be refused at start, not by the first re
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, NoReturn
 
 import jinja2
 import jinja2.ext
+from jinja2 import meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from decoder_svc.prompt.errors import TemplateRefused
@@ -26,16 +28,26 @@ Chat = Sequence[Mapping[str, Any]]
 
 
 class ChatTemplate:
-    """A compiled template and the special token strings that it may use, such as `eos_token`."""
+    """A compiled template and the special token strings that it may use, such as `eos_token`.
+
+    What a checkpoint can do follows from its template: whether it `takes_tools`, `takes_calls` of tools in
+    earlier turns, `takes_thinking` (the variable `enable_thinking`), and `reasons` (mentions `<think>`).
+    """
 
     def __init__(self, source: str, variables: Mapping[str, str] | None = None) -> None:
+        environment = _environment()
         try:
-            self._template = _environment().from_string(source)
+            self._template = environment.from_string(source)
+            known = meta.find_undeclared_variables(environment.parse(source))
         except jinja2.TemplateSyntaxError as error:
             raise CheckpointNotSupported(
                 f"the checkpoint's chat template does not parse: line {error.lineno}", line=error.lineno
             ) from error
         self._variables = dict(variables or {})
+        self.takes_tools = "tools" in known
+        self.takes_thinking = "enable_thinking" in known
+        self.takes_calls = "tool_calls" in source and re.search("""['"]tool['"]""", source) is not None
+        self.reasons = self.takes_thinking or "think>" in source
 
     @classmethod
     def load(cls, directory: Path) -> ChatTemplate:
@@ -46,15 +58,23 @@ class ChatTemplate:
             raise CheckpointNotSupported("the checkpoint folder has no chat template")
         return cls(source, _special_strings(config))
 
-    def render(self, chat: Chat) -> str:
-        """The rendered chat with the generation prompt."""
+    def render(
+        self,
+        chat: Chat,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        thinking: bool | None = None,
+        add_generation_prompt: bool = True,
+    ) -> str:
+        """The rendered chat, with the generation prompt unless it ends in a turn to continue."""
+        own = {} if thinking is None else {"enable_thinking": thinking}
         try:
             return self._template.render(
                 messages=chat,
-                tools=None,
+                tools=tools,
                 documents=None,
-                add_generation_prompt=True,
+                add_generation_prompt=add_generation_prompt,
                 **self._variables,
+                **own,
             )
         except jinja2.TemplateError as error:
             raise TemplateRefused("the model's chat template does not take this chat") from error

@@ -82,6 +82,16 @@ class PromptTokenizer:
         """The ids of the control tokens in a rendered chat, in order."""
         return [self.control[token] for token in self._control_pattern.findall(rendered)]
 
+    def after_controls(self, rendered: str) -> str:
+        """The text of a rendered chat after its last control token."""
+        text: str = self._control_pattern.split(rendered)[-1]
+        return text
+
+    def texts_in(self, rendered: str, reveal: Mapping[str, str]) -> str:
+        """The text of a rendered chat between its control tokens, with the text of markers."""
+        markers = _alternation(reveal)
+        return markers.sub(lambda m: reveal[m[0]], "".join(self._control_pattern.split(rendered)[::2]))
+
     def decode(self, ids: Sequence[int], *, skip_control: bool = True) -> str:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=skip_control)
         return text

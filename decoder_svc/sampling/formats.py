@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from decoder_svc.engine.protocol import EngineLimits, ResponseFormat
+from decoder_svc.engine.protocol import EngineLimits, Wanted
 from decoder_svc.errors import FormatNotEnforceable
 from decoder_svc.sampling.trial import Verdict
 from fovea.contract.errors import EngineBusy, EngineUnavailable, FormatTooCostly, FoveaError
@@ -48,11 +48,11 @@ class Formats:
         )
         self._turns = asyncio.Semaphore(limits.format_workers)
         self._waiting = 0
-        self._verdicts: dict[tuple[str, ResponseFormat], Verdict] = {}  # by tenant and format
+        self._verdicts: dict[tuple[str, Wanted], Verdict] = {}  # by tenant and format
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="formats")
         self._grammars = cache(lambda: Grammars(tokens))
 
-    async def check(self, wanted: ResponseFormat, tenant: str) -> str:
+    async def check(self, wanted: Wanted, tenant: str) -> str:
         """The source of the format's grammar. Raises FormatNotEnforceable, FormatTooCostly or EngineBusy."""
         key = tenant, wanted
         verdict = self._verdicts.pop(key, None) or await self._tried(wanted, tenant)
@@ -63,7 +63,7 @@ class Formats:
             raise failure
         return verdict.source
 
-    async def compile(self, wanted: ResponseFormat, tenant: str) -> Grammar:
+    async def compile(self, wanted: Wanted, tenant: str) -> Grammar:
         """The grammar at its start. Raises what `check` raises."""
         source = await self.check(wanted, tenant)
         loop = asyncio.get_running_loop()
@@ -76,7 +76,7 @@ class Formats:
         self._nursery.close()
         self._compiler.shutdown(wait=False, cancel_futures=True)
 
-    async def _tried(self, wanted: ResponseFormat, tenant: str) -> Verdict:
+    async def _tried(self, wanted: Wanted, tenant: str) -> Verdict:
         if self._waiting >= self._limits.max_waiting:
             limit, retry_after_s = self._limits.max_waiting, self._limits.max_format_s
             raise EngineBusy("max_waiting", limit, self._waiting + 1, retry_after_s)
@@ -87,7 +87,7 @@ class Formats:
         finally:
             self._waiting -= 1
 
-    async def _judged(self, wanted: ResponseFormat) -> Verdict:
+    async def _judged(self, wanted: Wanted) -> Verdict:
         """Try a format. Cancellation kills the child. Raises EngineUnavailable if the nursery has died."""
         verdict = bytearray()
 
@@ -118,18 +118,18 @@ class Grammars:
         self._executor = LLExecutor()
         self._kept = lru_cache(KEPT)(self._compile)
 
-    def compile(self, wanted: ResponseFormat, source: str, tenant: str) -> Grammar:
+    def compile(self, wanted: Wanted, source: str, tenant: str) -> Grammar:
         return self._kept(wanted, source, tenant).copy()
 
-    def _compile(self, wanted: ResponseFormat, source: str, tenant: str) -> Grammar:
+    def _compile(self, wanted: Wanted, source: str, tenant: str) -> Grammar:
         from decoder_svc.sampling.grammar import Grammar, compiled
 
         return Grammar(compiled(self._tokenizer, source), self._executor, wanted.field)
 
 
-def _failure(wanted: ResponseFormat, verdict: Verdict, limits: EngineLimits) -> FoveaError | None:
+def _failure(wanted: Wanted, verdict: Verdict, limits: EngineLimits) -> FoveaError | None:
     """What is wrong with a format, as an error for its caller."""
-    field = wanted.field
+    field = verdict.field or wanted.field
     if verdict.costly is not None:
         return FormatTooCostly(field, *verdict.costly)
     if verdict.died == signal.SIGPROF:

@@ -7,10 +7,8 @@ that all share. Compiling may take seconds and much memory; `formats` decides wh
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from llguidance import LLExecutor, LLMatcher, LLParserLimits, LLTokenizer
@@ -19,7 +17,6 @@ from numpy.typing import NDArray
 
 from decoder_svc.errors import FormatNotEnforceable
 from decoder_svc.sampling.keywords import Unenforceable
-from decoder_svc.sampling.schema import enforceable
 from fovea.contract.errors import InvalidArgument
 
 # The first two are a tenth of llguidance's defaults: with 152k tokens, `(a{1000}){1000}` fails after 0.4 s
@@ -33,29 +30,7 @@ BOUNDS = LLParserLimits(
     max_items_in_row=2_000,
     verbose_errors=False,
 )
-# Unbounded whitespace invites a model to print nothing else. An optional space covers what JSON writers do.
-# With \u, a key could be spelled like a key of `properties` and would then accept any value.
-JSON_RULES: dict[str, Any] = {
-    "whitespace_pattern": " ?",
-    "lenient": False,
-    "json_allowed_escapes": 'nrbtf\\"',
-}
 _VIEW = re.compile(r"\s*(\d+ \| .*|\^+|<non-verbose/>)\s*")
-
-
-def grammar_source(kind: str, source: Sequence[str]) -> str:
-    """The format as llguidance's grammar. All kinds are built from parsed or escaped values, so that no
-    caller's text can name another grammar. Raises Unenforceable or TooCostly.
-    """
-    if kind == "json_schema":
-        schema = json.dumps(enforceable(source[0]))
-        return LLMatcher.grammar_from_json_schema(schema, overrides=JSON_RULES)  # type: ignore[arg-type]
-    if kind == "choice":
-        return LLMatcher.grammar_from_regex("|".join(re.escape(option) for option in source))
-    pattern = source[0]
-    if (len(pattern) - len(pattern.rstrip("\\"))) % 2:  # llguidance would read it as a backslash
-        raise Unenforceable("ends in a lone backslash")
-    return LLMatcher.grammar_from_regex(pattern)
 
 
 def compiled(tokenizer: LLTokenizer, source: str) -> LLMatcher:

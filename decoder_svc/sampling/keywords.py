@@ -26,11 +26,17 @@ _FLAGS = re.compile(r"\(\?[a-zA-Z-]+[:)]")
 _STACKED = re.compile(r"(?:[*+?]|\{\d*,?\d*\})\??(?:[*+]|\?\?|\{\d*,?\d*\})")
 
 
-class Unenforceable(ValueError):
+class FormatError(ValueError):
+    """What is wrong with a format. `field` of the request is at fault; empty for that of the whole format."""
+
+    field = ""
+
+
+class Unenforceable(FormatError):
     """The format is invalid or demands what cannot be enforced exactly."""
 
 
-class TooCostly(ValueError):
+class TooCostly(FormatError):
     """`what` of the format is above `limit`. Formats beyond the limit cost too much to compile."""
 
     def __init__(self, what: str, limit: int, actual: float) -> None:

@@ -1,9 +1,10 @@
 """From logits to tokens, for a batch of requests that each have their own parameters.
 
-The order is that of transformers' processors: penalty, format, temperature, top-k, top-p, min-p. A draw adds
-the request's own noise (`noise`) to the remaining logits and takes the largest sum, so the rest of the batch
-has no influence. Log-probabilities are those of the model before all of this, as OpenAI and vLLM report them.
-So a token that the format forces may have a low value.
+The order is that of transformers' processors and of vLLM: biases, repetition penalty, frequency and presence
+penalty, format, temperature, top-k, top-p, min-p. A draw adds the request's own noise (`noise`) to the
+remaining logits and takes the largest sum, so the rest of the batch has no influence. Log-probabilities are
+those of the model before all of this, as OpenAI and vLLM report them. So a token that the format forces may
+have a low value.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from decoder_svc.sampling.deltas import TokenReport
 from decoder_svc.sampling.noise import SPREAD, gumbel
-from decoder_svc.sampling.state import SamplerState
+from decoder_svc.sampling.state import Additions, CountPenalties, SamplerState
 
 FEW = 1024
 """Tokens that are sorted for top-p at first. The whole vocabulary is sorted if they weigh less than top-p."""
@@ -42,9 +44,11 @@ def sample(logits: Tensor, states: Sequence[SamplerState]) -> list[int]:
     """
     reported = [row for row, state in enumerate(states) if state.sampling.logprobs]
     logprobs = logits[reported].log_softmax(-1) if reported else None
+    _add(logits, [state.biases for state in states])
     for row, state in enumerate(states):
         if state.seen is not None:
             _penalise(logits[row], state.seen, state.sampling.repetition_penalty)
+    _add(logits, [state.penalties for state in states])
     constrained = [row for row, state in enumerate(states) if state.grammar is not None]
     if constrained:
         logits[constrained] = _mask(logits[constrained], [states[row] for row in constrained])
@@ -55,10 +59,43 @@ def sample(logits: Tensor, states: Sequence[SamplerState]) -> list[int]:
         for row, token in zip(drawn, picked.tolist(), strict=True):
             tokens[row] = token
     if logprobs is not None:
-        chosen = torch.tensor([tokens[row] for row in reported], device=logprobs.device)
-        for row, value in zip(reported, logprobs.gather(-1, chosen[:, None])[:, 0].tolist(), strict=True):
-            states[row].logprobs = (value,)
+        _report(logprobs, [states[row] for row in reported], [tokens[row] for row in reported])
     return tokens
+
+
+def _report(logprobs: Tensor, states: Sequence[SamplerState], tokens: Sequence[int]) -> None:
+    """Leave with each state what its request wants to know of its token."""
+    chosen = torch.tensor(tokens, device=logprobs.device)
+    values = logprobs.gather(-1, chosen[:, None])[:, 0].tolist()
+    tops = _most_likely(logprobs, [state.sampling.top_logprobs for state in states])
+    for state, value, top in zip(states, values, tops, strict=True):
+        state.report = TokenReport(value, top)
+
+
+def _most_likely(logprobs: Tensor, counts: Sequence[int]) -> list[tuple[tuple[int, float], ...]]:
+    """So many tokens of each row, the most likely first, of equals the lower id first."""
+    size = logprobs.shape[-1]
+    most = min(max(counts), size)
+    if not most:
+        return [()] * len(counts)
+    # No log-probability is above 0, so the bits of its magnitude order as integers; below them stands the id.
+    keys = (logprobs.abs().view(torch.int32).long() << 32) | torch.arange(size, device=logprobs.device)
+    ids = keys.topk(most, largest=False).values & 0xFFFFFFFF
+    values = logprobs.gather(-1, ids)
+    return [
+        tuple(zip(row_ids[:count], row_values[:count], strict=True))
+        for row_ids, row_values, count in zip(ids.tolist(), values.tolist(), counts, strict=True)
+    ]
+
+
+def _add(logits: Tensor, additions: Sequence[Additions | CountPenalties | None]) -> None:
+    """Add to the logits of each row what its request says. Each token of a row occurs once."""
+    some = [(row, addition) for row, addition in enumerate(additions) if addition is not None]
+    if not some:
+        return
+    places = torch.from_numpy(np.concatenate([row * logits.shape[-1] + each.ids for row, each in some]))
+    values = torch.from_numpy(np.concatenate([each.values for _, each in some]))
+    logits.view(-1).index_add_(0, places.to(logits.device), values.to(logits.device))
 
 
 def _mask(logits: Tensor, states: Sequence[SamplerState]) -> Tensor:

@@ -28,13 +28,15 @@ NICENESS = 5  # the engine's steps have priority
 @dataclass(frozen=True)
 class Verdict:
     """The result of a trial: the grammar's `source`, or why the format is `refused`, or what is too `costly`
-    with limit and value, or the signal of which the child `died` (its exit status if below 0).
+    with limit and value, or the signal of which the child `died` (its exit status if below 0). `field` of the
+    request is at fault if it is not that of the whole format.
     """
 
     source: str = ""
     refused: str = ""
     costly: tuple[str, float, float] | None = None
     died: int = 0
+    field: str = ""
 
     def packed(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -46,18 +48,32 @@ class Verdict:
 
 def judge(tokenizer: LLTokenizer, kind: str, source: list[str]) -> Verdict:
     """Takes any time and memory, so it runs in a child."""
-    from decoder_svc.sampling.grammar import compiled, grammar_source
+    from decoder_svc.sampling.grammar import compiled
+    from decoder_svc.sampling.source import grammar_source
 
     try:
         grammar = grammar_source(kind, source)
         compiled(tokenizer, grammar)
     except Unenforceable as error:
-        return Verdict(refused=str(error))
+        return Verdict(refused=str(error), field=error.field or _field_at_fault(tokenizer, kind, source))
     except TooCostly as error:
-        return Verdict(costly=(error.what, error.limit, error.actual))
+        return Verdict(costly=(error.what, error.limit, error.actual), field=error.field)
     except MemoryError:
         return Verdict(died=signal.SIGABRT)
     return Verdict(source=grammar)
+
+
+def _field_at_fault(tokenizer: LLTokenizer, kind: str, source: list[str]) -> str:
+    """The field of the part of the rules that does not compile by itself; empty if each does."""
+    from decoder_svc.sampling.grammar import compiled
+    from decoder_svc.sampling.source import parts
+
+    for field, grammar in parts(kind, source):
+        try:
+            compiled(tokenizer, grammar)
+        except Unenforceable:
+            return field
+    return ""
 
 
 def serve(tokenizer: LLTokenizer, caller: socket.socket) -> None:
@@ -70,7 +86,8 @@ def serve(tokenizer: LLTokenizer, caller: socket.socket) -> None:
 
 
 def main(control_fd: str, settings: str, limits: str) -> None:
-    from decoder_svc.sampling import grammar  # noqa: F401  loaded once, outside of the limits of children
+    # loaded once, outside of the limits of children
+    from decoder_svc.sampling import grammar, source  # noqa: F401
     from decoder_svc.sampling.trie import TokenSet
 
     folder, vocab_size, eos_ids = json.loads(settings)["tokens"]

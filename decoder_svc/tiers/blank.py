@@ -36,7 +36,9 @@ class BlankSettings:
 
 
 class BlankTier(Tier):
-    """Passes requests on whose answer has a format, log-probabilities or stop strings: its text has none."""
+    """Passes requests on whose answer has a format, log-probabilities, stop strings or tool calls, or whose
+    answer has begun.
+    """
 
     def __init__(self, name: str, settings: BlankSettings = BlankSettings()) -> None:
         self.name = name
@@ -70,7 +72,7 @@ def _needs_model(request: ChatRequest) -> str:
     sampling = request.sampling
     if not request.images:
         return "no image"
-    if sampling.response_format is not None or sampling.logprobs or sampling.stop:
+    if sampling.response_format is not None or sampling.logprobs or sampling.stop or not request.is_plain:
         return "the answer needs a model"
     return ""
 

@@ -14,7 +14,6 @@ from collections import OrderedDict, defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, fields, replace
-from itertools import chain
 
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.images.prepare import gather_or_cancel
@@ -22,7 +21,7 @@ from decoder_svc.receipt import Hop, RequestUsage
 from decoder_svc.request import ChatRequest
 from decoder_svc.tiers.tier import Answers, Figure, Tier
 from decoder_svc.tiers.values import Bytes, Seconds, Share
-from fovea.contract.answer import Event, Finished, Started, Text
+from fovea.contract.answer import Event, Finished, Started, Text, joined
 from fovea.contract.errors import FoveaError
 from fovea.contract.receipt import ImageReceipt, Receipt, Stages, Step, Totals
 from fovea.contract.rows import RowOrigin
@@ -30,8 +29,11 @@ from fovea.deadline import Deadline
 
 NOT_OF_THE_KEY = frozenset({"id", "tier"})
 """Fields of a request that change no answer that this tier may give."""
-ENTRY_BYTES, TOKEN_BYTES, IMAGE_BYTES = 1024, 40, 2048
-"""Estimates of what an entry, a token of its answer and an image of its receipt take in memory."""
+ENTRY_BYTES, TOKEN_BYTES, IMAGE_BYTES, OTHER_TOKENS = 1024, 40, 2048, 5
+"""Estimates of what an entry, a token of its answer and an image of its receipt take in memory.
+
+An alternative with its log-probability takes as much as OTHER_TOKENS tokens.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,12 @@ def request_key(request: ChatRequest) -> bytes:
     """
     values = {f.name: getattr(request, f.name) for f in fields(request) if f.name not in NOT_OF_THE_KEY}
     values["images"] = tuple((image.digest, image.size) for image in request.images)
-    values["sampling"] = replace(request.sampling, stop=tuple(request.sampling.stop))
+    sampling = request.sampling
+    values["sampling"] = vars(sampling) | {
+        "stop": tuple(sampling.stop),
+        "logit_bias": sorted(sampling.logit_bias.items()),
+        "explicit": sorted(sampling.explicit),
+    }
     return hashlib.sha256(repr(sorted(values.items())).encode()).digest()
 
 
@@ -68,9 +75,13 @@ class KeptAnswer:
 
     @property
     def bytes(self) -> int:
-        tokens = len(self.text.token_ids) + len(self.text.logprobs)
+        text = self.text
+        others = sum(map(len, text.top_logprobs))
+        tokens = len(text.token_ids) + len(text.logprobs) + len(text.token_bytes) + OTHER_TOKENS * others
         images = len(self.finished.receipt.images)
-        return ENTRY_BYTES + len(self.text.text.encode()) + TOKEN_BYTES * tokens + IMAGE_BYTES * images
+        calls = "".join(call.name + call.arguments for call in text.tool_calls)
+        said = len((text.text + text.reasoning + calls).encode())
+        return ENTRY_BYTES + said + TOKEN_BYTES * tokens + IMAGE_BYTES * images
 
 
 @dataclass(eq=False)
@@ -228,7 +239,7 @@ class ExactTier(Tier):
                             request.tenant,
                             digests,
                             started,
-                            _joined(texts),
+                            joined(texts),
                             event,
                             used.tier,
                             self.cache.now(),
@@ -248,14 +259,6 @@ class ExactTier(Tier):
             Figure("evictions", "Exact answers evicted for lack of space.", lambda: cache.evictions),
             Figure("used_bytes", "Bytes of exact answers, as estimated.", lambda: cache.used_bytes, False),
         )
-
-
-def _joined(texts: Sequence[Text]) -> Text:
-    return Text(
-        "".join(text.text for text in texts),
-        tuple(chain.from_iterable(text.token_ids for text in texts)),
-        tuple(chain.from_iterable(text.logprobs for text in texts)),
-    )
 
 
 def _repeated(kept: KeptAnswer, request: ChatRequest, used: RequestUsage) -> Iterator[Event]:

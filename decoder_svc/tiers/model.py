@@ -32,7 +32,7 @@ from decoder_svc.tiers.values import Prices
 from fovea.address import called
 from fovea.calibration.band import ErrorBand
 from fovea.calibration.calibration import Calibration, load_calibration
-from fovea.contract.answer import Event, Finished, FinishReason, Started, Text
+from fovea.contract.answer import Event, Finished, FinishReason, Started, Text, joined
 from fovea.contract.budget import Detail
 from fovea.contract.errors import FoveaError
 from fovea.deadline import Deadline
@@ -187,8 +187,10 @@ class ModelTier(Tier):
     ) -> AsyncGenerator[Event, None]:
         if request.tier == self.name:
             answers = self._own(request, encoders, deadline, used)
-        elif self._calibration is None:
-            hop = Hop(self.name, "not calibrated")
+        elif self._calibration is None or not request.is_plain:
+            hop = Hop(
+                self.name, "not calibrated" if self._calibration is None else "not calibrated for tools"
+            )
             answers = pass_on(hop, request, encoders, deadline, used, following)
         else:
             answers = self._weighed(self._calibration, request, encoders, deadline, used, following)
@@ -271,7 +273,7 @@ class ModelTier(Tier):
 
     async def most(self, request: ChatRequest, encoders: Fleet, deadline: Deadline) -> Spend:
         """Nothing if the tier will not be asked, or cannot prepare the request."""
-        if self._calibration is None and request.tier != self.name:
+        if (self._calibration is None or not request.is_plain) and request.tier != self.name:
             return Spend()
         asked = self._limit.applied(request, self.model.facts.geometry.within)
         with self._fleet(request.tenant, encoders) as fleet, suppress(FoveaError):
@@ -304,9 +306,11 @@ def _as_wanted(answer: BufferedAnswer, request: ChatRequest) -> Iterator[Event]:
     """The events of a whole answer, with log-probabilities only if the caller wants them."""
     if answer.started is not None:
         yield answer.started
-    token_ids = tuple(token for piece in answer.pieces for token in piece.token_ids)
-    if answer.text or token_ids:
-        yield Text(answer.text, token_ids, answer.logprobs if request.sampling.logprobs else ())
+    text = joined(answer.pieces)
+    if not request.sampling.logprobs:
+        text = replace(text, logprobs=(), token_bytes=(), top_logprobs=())
+    if text != Text(""):
+        yield text
     if answer.finished is not None:
         yield answer.finished
 

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -24,7 +25,7 @@ from decoder_svc.budget.tariff import Spend, Tariff
 from decoder_svc.encoders.breaker import Breaker
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.refusal import RefusalInvalid, checked_refusal
-from decoder_svc.prompt.messages import Part, TextPart
+from decoder_svc.prompt.messages import Part, TextPart, texts, tool_texts
 from decoder_svc.receipt import Hop, RequestUsage
 from decoder_svc.request import ChatRequest
 from decoder_svc.tiers.passing import pass_on
@@ -200,6 +201,11 @@ class DecoderTier(Tier):
             "tier": self._chosen.tier,
             "hop_limit": (request.hop_limit or MAX_HOPS) - 1,
             "parent_request_id": request.id,
+            "tools": request.tool_use.tools,
+            "tool_choice": request.tool_use.choice,
+            "parallel_tool_calls": request.tool_use.parallel,
+            "thinking": request.thinking,
+            "continue_final_message": request.continue_final,
         }
 
     def _noted(self, finished: Finished, used: RequestUsage) -> Receipt:
@@ -250,8 +256,8 @@ class DecoderTier(Tier):
     def _most(self, request: ChatRequest) -> Spend:
         """An estimate: the other decoder knows its prompt and its prices, and checks its own quotas."""
         work = Work.of(request, self._geometry, MOST_CONTEXT)
-        texts = sum(len(p.text) for m in request.messages for p in m.parts if isinstance(p, TextPart))
-        text_tokens = min(work.prompt_tokens, texts)
+        characters = sum(map(len, chain(texts(request.messages), tool_texts(request.tool_use.shown))))
+        text_tokens = min(work.prompt_tokens, characters)
         totals = Totals(work.prompt_tokens - text_tokens, 0, text_tokens, 0, work.answer_tokens)
         return (self._tariff or Tariff(self._currency)).most(totals)
 
@@ -266,7 +272,16 @@ class DecoderTier(Tier):
 
 
 def _messages(request: ChatRequest) -> list[Message]:
-    return [Message(m.role, [_part(part, request) for part in m.parts]) for m in request.messages]  # type: ignore[arg-type]
+    return [
+        Message(
+            m.role,  # type: ignore[arg-type]
+            [_part(part, request) for part in m.parts],
+            m.tool_calls,
+            m.tool_call_id,
+            m.reasoning,
+        )
+        for m in request.messages
+    ]
 
 
 def _part(part: Part, request: ChatRequest) -> str | Image:

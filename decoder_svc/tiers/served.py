@@ -19,12 +19,13 @@ from decoder_svc.engine.protocol import Engine, EngineLimits
 from decoder_svc.native_engine.build import NativeSettings
 from decoder_svc.native_engine.engine import NativeEngine
 from decoder_svc.prompt.builder import PromptBuilder
+from decoder_svc.prompt.tools import ToolLimits
 from decoder_svc.settings import DecoderLimits, DecoderSettings
 from decoder_svc.tiers.timing import DummyEngine
 from decoder_svc.vllm_engine.engine import VllmEngine
 from decoder_svc.vllm_engine.settings import VllmSettings
-from fovea import architecture
-from fovea.checkpoint import check_folder
+from fovea import architecture, generation
+from fovea.checkpoint import check_folder, read_notice
 from fovea.contract.rows import RowDtype, RowLayout
 from fovea.fingerprint import fingerprint
 from fovea.geometry import Geometry
@@ -96,6 +97,8 @@ def build_model(chosen: DecoderSettings, progress: Progress) -> ServedModel:
         geometry,
         kv_bytes_per_token(chosen.model, dtype),
         PrefillCost.of(config.text_config.model_dump()),
+        generation.sampling_defaults(chosen.model),
+        read_notice(chosen.model),
     )
     builder = PromptBuilder(chosen.model, chosen.max_context)
     vision, limits = config.vision_config, chosen.limits(geometry)
@@ -111,5 +114,6 @@ def build_model(chosen: DecoderSettings, progress: Progress) -> ServedModel:
         chosen.tariff,
         Admission(Places.of(limits, several_tenants=chosen.tokens is not None)),
         chosen.shared_rows,
+        ToolLimits(limits.max_tools, limits.max_tool_bytes),
     )
     return ServedModel(facts, rows, limits, dtype, engine, dummy, answerer)

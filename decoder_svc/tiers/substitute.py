@@ -9,7 +9,7 @@ from string import ascii_lowercase
 
 from decoder_svc.budget.planned import PlannedImage
 from decoder_svc.budget.tariff import Tariff
-from decoder_svc.prompt.messages import ChatMessage, ImagePart, Part, TextPart
+from decoder_svc.prompt.messages import ImagePart, Part, TextPart
 from decoder_svc.request import ChatRequest
 from fovea.contract.receipt import ImageReceipt, Receipt, Step, Totals
 
@@ -68,7 +68,7 @@ def rewrite(request: ChatRequest, substitutes: Substitutes) -> ChatRequest:
             return TextPart(substitutes[given.index].text)
         return ImagePart(numbers[given.index])
 
-    messages = tuple(ChatMessage(each.role, tuple(map(part, each.parts))) for each in request.messages)
+    messages = tuple(replace(each, parts=tuple(map(part, each.parts))) for each in request.messages)
     read = tuple(dict.fromkeys(each.image.digest for each in substitutes.values()))
     return replace(
         request, messages=messages, images=tuple(request.images[at] for at in kept), read_images=read

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from decoder_svc.engine.clock import RequestClock
 from decoder_svc.engine.protocol import Delta, EngineProgress, EngineRequest, FinishReason, Usage
-from decoder_svc.sampling.deltas import DeltaBuilder
+from decoder_svc.sampling.deltas import DeltaBuilder, TokenReport
 from decoder_svc.sampling.detokenizer import Vocabulary
 from fovea.contract.errors import AnswerNotFinite, EngineUnavailable
 from fovea.contract.rows import RowDtype
@@ -27,7 +27,7 @@ class AnswerStream:
         self._clock.mark_blocked(True, self._clock.submitted)
         self._builder = DeltaBuilder(request.sampling, vocabulary, eos_ids, self._clock)
         self._dtype = dtype
-        self._logprobs = request.sampling.logprobs
+        self._sampling = request.sampling
         self._prompt_tokens = len(request.prompt.token_ids)
         self._cached = 0
         self._output_tokens = 0
@@ -43,8 +43,8 @@ class AnswerStream:
         completion = output.outputs[0]
         last = len(completion.token_ids) - 1
         for index, token in enumerate(completion.token_ids):
-            logprob = completion.logprobs[index][token].logprob
-            delta = self._advance(token, logprob, completion.finish_reason if index == last else None)
+            likely = {each: entry.logprob for each, entry in completion.logprobs[index].items()}
+            delta = self._advance(token, likely, completion.finish_reason if index == last else None)
             yield delta
             if delta.finish_reason is not None:
                 return
@@ -71,13 +71,19 @@ class AnswerStream:
             clock.admitted = rows_ready + min(max(0.0, queued_s), now - rows_ready)
         clock.mark_token(now)
 
-    def _advance(self, token: int, logprob: float, finished: str | None) -> Delta:
-        if not math.isfinite(logprob):
+    def _advance(self, token: int, likely: Mapping[int, float], finished: str | None) -> Delta:
+        """`likely` has the log-probabilities of the token and of the most likely tokens, by id."""
+        if not math.isfinite(likely[token]):
             raise AnswerNotFinite(self._dtype.value, self._output_tokens)
         self._output_tokens += 1
-        logprobs = (logprob,) if self._logprobs else ()
         ended = None if finished is None else _reason(finished)
-        return self._builder.add(token, self._usage(), logprobs, ended)
+        return self._builder.add(token, self._usage(), self._reported(token, likely), ended)
+
+    def _reported(self, token: int, likely: Mapping[int, float]) -> TokenReport | None:
+        if not self._sampling.logprobs:
+            return None
+        top = sorted(likely.items(), key=lambda entry: (-entry[1], entry[0]))
+        return TokenReport(likely[token], tuple(top[: self._sampling.top_logprobs]))
 
     def _usage(self) -> Usage:
         return Usage(self._prompt_tokens, self._cached, self._output_tokens)

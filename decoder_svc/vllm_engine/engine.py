@@ -22,8 +22,8 @@ from decoder_svc.engine.protocol import (
     EngineRequest,
     ModelShape,
     Prompt,
-    ResponseFormat,
     RowStreams,
+    Wanted,
 )
 from decoder_svc.engine.row_buffer import RowBuffer, pull, row_buffers
 from decoder_svc.sampling.detokenizer import Vocabulary
@@ -124,11 +124,11 @@ class VllmEngine(BaseEngine[VllmCall]):
         """Always 0: vLLM looks a prefix up only when it schedules a request, in another process."""
         return 0
 
-    async def check_format(self, wanted: ResponseFormat, tenant: str) -> None:
+    async def check_format(self, wanted: Wanted, tenant: str) -> None:
         """Try the format, because vLLM compiles formats in its own process without our limits."""
         await self._source(wanted, tenant)
 
-    async def _source(self, wanted: ResponseFormat | None, tenant: str) -> str:
+    async def _source(self, wanted: Wanted | None, tenant: str) -> str:
         """The source of the tried format, empty without a format. Raises what `check_format` raises."""
         self._running()
         if wanted is None or self._formats is None:
@@ -146,8 +146,8 @@ class VllmEngine(BaseEngine[VllmCall]):
     async def _admit(self, request: EngineRequest, rows: RowStreams, layout: RowLayout | None) -> VllmCall:
         from decoder_svc.vllm_engine.submission import check_images
 
-        check_sampling(request.sampling, self.limits)
-        grammar = await self._source(request.sampling.response_format, request.tenant)
+        check_sampling(request.sampling, self.limits, self.shape.vocab_size)
+        grammar = await self._source(request.wanted, request.tenant)
         check_request(request, rows, layout, self.limits, self.shape)
         check_images(request.prompt, self._checkpoint.config.vision_config.spatial_merge_size)
         self._check_room(request.id)
@@ -184,7 +184,8 @@ class VllmEngine(BaseEngine[VllmCall]):
         call.answer.mark_rows()
         with translated():
             prompt = vllm_prompt(call.request.prompt, call.images, self._settings.dtype)
-            params = sampling_params(call.request.sampling, self._checkpoint.eos_ids, call.grammar)
+            request, eos_ids = call.request, self._checkpoint.eos_ids
+            params = sampling_params(request.sampling, eos_ids, request.wanted, call.grammar)
             async with aclosing(self._running().generate(prompt, params, call.request.id)) as outputs:
                 async for output in outputs:
                     for delta in call.answer.deltas(output):

@@ -8,20 +8,29 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from decoder_svc.engine.protocol import ResponseFormat
+from decoder_svc.engine.protocol import AnswerRules, ResponseFormat, Wanted
 from decoder_svc.errors import FormatNotEnforceable
 
 
-def check_spelling(wanted: ResponseFormat, added: Iterable[str]) -> None:
-    """Raises FormatNotEnforceable for text that is not NFC or spells an added token."""
-    for source in wanted.source:
-        text = _unescaped(source) if wanted.kind == "json_schema" else source
+def check_spelling(wanted: Wanted, added: Iterable[str]) -> None:
+    """Raises FormatNotEnforceable for text of the caller that is not NFC or spells an added token."""
+    for field, text in _texts(wanted):
         spelled = next((token for token in added if token in text), None)
         why = f"spells the token {spelled}" if spelled else "has text that is not in Unicode's form NFC"
         if spelled or not unicodedata.is_normalized("NFC", text):
-            raise FormatNotEnforceable(wanted.field, f"{why}: not with the vLLM engine")
+            raise FormatNotEnforceable(field, f"{why}: not with the vLLM engine")
+
+
+def _texts(wanted: Wanted | None) -> Iterator[tuple[str, str]]:
+    """The caller's texts, each with its field."""
+    if isinstance(wanted, AnswerRules):
+        yield from ((tool.field, _unescaped(tool.schema)) for tool in wanted.tools)
+        yield from _texts(wanted.format)
+    elif isinstance(wanted, ResponseFormat):
+        is_schema = wanted.kind == "json_schema"
+        yield from ((wanted.field, _unescaped(text) if is_schema else text) for text in wanted.source)
 
 
 def _unescaped(source: str) -> str:

@@ -12,6 +12,7 @@ from fovea.cli.cache import delete, purge, stats
 from fovea.cli.calibrate import calibrate
 from fovea.cli.count import count
 from fovea.cli.demo import demo
+from fovea.cli.gateway import PASSED_ON, gateway
 from fovea.cli.info import info
 from fovea.cli.plan import plan
 from fovea.cli.put import put
@@ -51,6 +52,7 @@ def main(
 
 
 app.command()(serve)
+app.command(context_settings=PASSED_ON)(gateway)
 app.command()(ask)
 app.command()(count)
 app.command()(plan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,6 @@ from fovea.cli.images import Pages, named
 from fovea.cli.options import (
     DECODER,
     DECODER_HINT,
-    UINT32,
     Access,
     DecoderAddress,
     Json,
@@ -21,14 +21,20 @@ from fovea.cli.options import (
     takes_route,
 )
 from fovea.cli.output import clean, console, emit, reported
+from fovea.cli.sampling import SamplingFlags, takes_sampling
 from fovea.cli.visual import PANEL, Visual, takes_visual
+from fovea.contract.errors import FoveaError
 
 if TYPE_CHECKING:
-    from fovea.client import Answer
+    from fovea.client import Answer, Client
+
+NOTICE_S = 5.0
+"""Seconds for GetServerInfo, once the answer is complete."""
 
 
 @takes_access
 @takes_route
+@takes_sampling
 @takes_visual
 def ask(
     images: Annotated[
@@ -39,28 +45,13 @@ def ask(
     ],
     question: Annotated[str, typer.Option("--question", "-q", metavar="TEXT", help="The question.")],
     visual: Visual,
+    flags: SamplingFlags,
     route: Route,
     access: Access,
     pages: Pages = "",
     fit: Annotated[
         bool, typer.Option("--fit", rich_help_panel=PANEL, help="Shrink files before they are uploaded.")
     ] = False,
-    max_new_tokens: Annotated[
-        int | None, typer.Option(min=1, max=UINT32, metavar="N", help="The longest answer, in tokens.")
-    ] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 takes the likeliest token.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Sample from the likeliest tokens up to this total probability.")
-    ] = None,
-    top_k: Annotated[
-        int | None, typer.Option(min=0, max=UINT32, help="Sample from this many likeliest tokens.")
-    ] = None,
-    min_p: Annotated[
-        float | None, typer.Option(help="Drop tokens less likely than this share of the likeliest.")
-    ] = None,
-    repetition_penalty: Annotated[float | None, typer.Option(help="Above 1 avoids repeating.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, max=UINT32, help="Makes sampling repeatable.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; may be repeated.")] = None,
     json_schema: Annotated[
         str | None, typer.Option(metavar="FILE|JSON", help="Answer with JSON that is valid by this schema.")
     ] = None,
@@ -70,11 +61,9 @@ def ask(
     decoder: DecoderAddress = DECODER,
 ) -> None:
     """Ask about images. The answer goes to standard output as it comes, its receipt to standard error."""
-    from fovea.client import Client, Image, Message, Sampling
+    from fovea.client import Client, Image, Message
 
-    sampling = Sampling.of(
-        temperature, top_p, top_k, min_p, repetition_penalty, seed, stop or None, max_new_tokens
-    )
+    sampling = flags.sampling()
     with reported(as_json, DECODER_HINT), Client(decoder, access.token, tls=access.tls()) as client:
         budget = visual.budget()
         sources = named(images, pages, budget)
@@ -88,7 +77,13 @@ def ask(
             **vars(route),
             on_text=_silent if as_json else _live,
         )
-        _print(answer, [name for name, _ in sources], as_json)
+    if not as_json:
+        _print_receipt(answer, [name for name, _ in sources])
+    notice = _notice(Client(decoder, access.token, timeout_s=NOTICE_S, tls=access.tls()))
+    if as_json:
+        _emit(answer, notice)
+    elif notice:
+        console(stderr=True).print(f"note    {clean(notice)}")
 
 
 def _silent(text: str) -> None:
@@ -100,20 +95,22 @@ def _live(text: str) -> None:
     sys.stdout.flush()
 
 
-def _print(answer: Answer, names: list[str], as_json: bool) -> None:
-    if as_json:
-        _emit(answer)
-    else:
-        _print_receipt(answer, names)
+def _notice(client: Client) -> str:
+    """What the decoder's model wants readers to know. The answer is complete without it."""
+    with client, suppress(FoveaError):
+        return str(client.info().details.get("model_notice", ""))
+    return ""
 
 
-def _emit(answer: Answer) -> None:
+def _emit(answer: Answer, notice: str) -> None:
     emit(
         request_id=answer.request_id,
         answer=answer.text,
+        reasoning=answer.reasoning,
         finish_reason=answer.finish_reason,
         matched_stop=answer.matched_stop,
         model=answer.model,
+        model_notice=notice,
         receipt=answer.receipt.as_json(),
     )
 
@@ -124,6 +121,8 @@ def _print_receipt(answer: Answer, names: list[str]) -> None:
     sys.stdout.write("\n")
     sys.stdout.flush()
     out = console(stderr=True)
+    if answer.reasoning:
+        out.print(clean(answer.reasoning), style="dim", markup=False)
     for line in lines(answer.receipt, names):
         out.print(line, style="dim")
     out.print(f"model   {answer.model}{_ended(answer)}, request {answer.request_id}", style="dim")

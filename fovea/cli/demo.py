@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from fovea.cli.children import Child, Children
+from fovea.cli.output import clean
 from fovea.cli.samples import Sample, SampleQuestion, load
 from fovea.cli.serve import launches, standin_dir
 from fovea.contract.errors import FoveaError
@@ -99,6 +100,7 @@ class Demo:
         encoder, decoder = (self._children.start(launch) for launch in self._launches)
         self._wait([encoder, decoder])
         with Client(decoder.address) as client:
+            self._tell(client)
             for sample in samples:
                 self._view.stored(sample.path.name, client.put(sample.path))
                 for sample_question in sample.questions:
@@ -111,6 +113,11 @@ class Demo:
         self._wait([self._children.restart(child, launch) for child, launch in children])
         with Client(decoder.address) as client:
             self._ask_cached(client, first)
+
+    def _tell(self, client: Client) -> None:
+        """Show the model's notice, if it has one."""
+        if notice := client.info().details.get("model_notice"):
+            self._view.line(f"  {clean(notice)}")
 
     def _wait(self, waiting: list[Child]) -> None:
         from fovea.cli.readiness import wait_until_ready
@@ -164,7 +171,10 @@ def _summary(view: View, tally: DemoTally) -> None:
     view.line(f"  bytes    {size(tally.wire_bytes)} of rows from the encoder to the decoder")
     for problem in tally.problems:
         view.line(f"  PROBLEM  {problem}", style="bold red")
-    view.line("\nNext: `fovea serve` in one terminal, in another `fovea ask IMAGE -q 'What is the title?'`")
+    view.line("\nNext: `fovea serve --gateway`, then open http://127.0.0.1:8080 in a browser: the page shows")
+    view.line(
+        "what a picture costs before you ask. In a terminal: `fovea ask IMAGE -q 'What is the title?'`,"
+    )
     view.line("and `fovea count IMAGE`, which needs no service.")
 
 

@@ -29,6 +29,7 @@ ENCODER_HINT = "Start both services with `fovea serve`, or name another encoder 
 # Equal to fovea.client's, which is not imported for `--help`; a test compares them.
 DECODER = "127.0.0.1:50052"
 ENCODER = "127.0.0.1:50051"
+GATEWAY = "127.0.0.1:8080"
 
 _PANEL = "Credentials"
 

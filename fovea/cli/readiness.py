@@ -1,10 +1,11 @@
-"""Waits until services are ready, by grpc.health.v1."""
+"""Waits until services are ready: by grpc.health.v1, or by `/readyz` of the gateway."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import grpc
@@ -39,6 +40,16 @@ def is_ready(address: str, ca: str = "", server_name: str = "", service: str = S
     return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
 
 
+def answers_http(address: str) -> bool:
+    """Whether a gateway reports that it is ready; False if it is unreachable."""
+    with closing(HTTPConnection(reachable(address), timeout=ASK_S)) as connection:
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except (OSError, HTTPException):
+            return False
+
+
 def reachable(address: str) -> str:
     """The address at which this machine can call a service that listens on `address`."""
     host, _, port = address.rpartition(":")
@@ -51,15 +62,17 @@ def wait_until_ready(
     timeout_s: float,
     ready: Callable[[Child, float], None],
     stopped: Callable[[float], bool],
+    check: Callable[[str], bool] = is_ready,
 ) -> None:
     """Return once all of `waiting` are ready, or once `stopped`, which pauses between checks, returns True.
 
-    `ready` is called for each child with the seconds it took. Raises ServiceDied or NotReadyInTime.
+    `check` says whether the service at an address is ready. `ready` is called for each child with the seconds
+    it took. Raises ServiceDied or NotReadyInTime.
     """
     started, pending = time.monotonic(), list(waiting)
     while pending:
         for child in list(pending):
-            if is_ready(child.address):
+            if check(child.address):
                 pending.remove(child)
                 ready(child, time.monotonic() - started)
         children.check()

@@ -1,4 +1,6 @@
-"""`fovea serve`: runs encoder and decoder in a terminal, for development. In production each runs alone.
+"""`fovea serve`: runs encoder, decoder and, if asked to, the gateway in a terminal, for development.
+
+In production each runs alone.
 
 All other settings of the services come from the environment, as for the services themselves.
 """
@@ -19,13 +21,13 @@ from fovea.address import listened
 from fovea.checkpoint import check_folder
 from fovea.cli.children import Child, Children, Launch, Listener
 from fovea.cli.errors import ServiceDied
-from fovea.cli.options import DECODER, ENCODER
+from fovea.cli.options import DECODER, ENCODER, GATEWAY
 from fovea.cli.output import console
 from fovea.contract.errors import FoveaError
 
 LOAD_S = 3600.0
 """Loading 60 GB from a slow disk is not a failure."""
-TLS_VARIABLES = ("FOVEA_ENCODER_TLS_CERT", "FOVEA_DECODER_TLS_CERT")
+TLS_VARIABLES = ("FOVEA_ENCODER_TLS_CERT", "FOVEA_DECODER_TLS_CERT", "FOVEA_GATEWAY_TLS_CERT")
 
 
 def serve(
@@ -42,25 +44,37 @@ def serve(
     decoder_listen: Annotated[
         str, typer.Option(envvar="FOVEA_DECODER_LISTEN", metavar="HOST:PORT", help="The decoder's address.")
     ] = DECODER,
+    with_gateway: Annotated[
+        bool, typer.Option("--gateway", help="Run the gateway too: the OpenAI API over HTTP, and a page.")
+    ] = False,
+    gateway_listen: Annotated[
+        str, typer.Option(envvar="FOVEA_GATEWAY_LISTEN", metavar="HOST:PORT", help="The gateway's address.")
+    ] = GATEWAY,
 ) -> None:
     """Run encoder and decoder in this terminal until Ctrl-C."""
-    from fovea.cli.readiness import wait_until_ready
+    from fovea.cli.readiness import answers_http, wait_until_ready
 
     out = console()
     folder = model or standin_dir()
-    _check_start(folder, encoder_listen, decoder_listen)
+    _check_start(folder, encoder_listen, decoder_listen, *([gateway_listen] if with_gateway else ()))
     with Children(os.environ, _printer()) as children:
         stop = _Stop(children)
         waiting = [children.start(launch) for launch in launches(folder, encoder_listen, decoder_listen)]
-        out.print(f"fovea   | loading {folder}; Ctrl-C ends both services")
+        gateways = [children.start(launch_gateway(gateway_listen, decoder_listen))] if with_gateway else []
+        out.print(f"fovea   | loading {folder}; Ctrl-C ends all services")
         try:
             wait_until_ready(children, waiting, LOAD_S, _ready, stop.wait)
+            wait_until_ready(children, gateways, LOAD_S, _ready, stop.wait, answers_http)
             if not stop.wait(0):
                 out.print(f"fovea   | try: fovea ask IMAGE -q TEXT --decoder {decoder_listen}")
+                for each in gateways:
+                    out.print(
+                        f"fovea   | the page: http://{each.address}/, the OpenAI API: http://{each.address}/v1"
+                    )
             while not stop.wait(0.2):
                 children.check()
         except ServiceDied as died:
-            typer.echo(f"fovea: {died.message}; the other service is stopped", err=True)
+            typer.echo(f"fovea: {died.message}; the others are stopped", err=True)
             raise typer.Exit(died.status) from None
         out.print("fovea   | stopping")
 
@@ -74,7 +88,8 @@ def _check_start(folder: Path, *addresses: str) -> None:
         for address in addresses:
             listened(address)
         if len({*addresses}) < len(addresses):
-            raise ValueError(f"both services would listen on {addresses[0]}")
+            twice = next(each for each in addresses if addresses.count(each) > 1)
+            raise ValueError(f"two services would listen on {twice}")
     except (FoveaError, ValueError) as error:
         typer.echo(f"fovea: {error}", err=True)
         raise typer.Exit(2) from None
@@ -98,6 +113,13 @@ def launches(
         Launch("encoder", "encoder_svc", encoder, first),
         Launch("decoder", "decoder_svc", decoder, second),
     )
+
+
+def launch_gateway(listen: str, decoder: str) -> Launch:
+    """How to start the gateway in front of a decoder."""
+    from fovea.cli.readiness import reachable
+
+    return Launch("gateway", "gateway_svc", listen, ["--listen", listen, "--decoder", reachable(decoder)])
 
 
 def _title(model: Path) -> list[str]:

@@ -24,12 +24,13 @@ from fovea.client.encoder import DEFAULT_ENCODER, AsyncEncoderClient, EncoderCli
 from fovea.client.fitting import fit
 from fovea.client.messages import Image, Message, Size
 from fovea.client.tls import Tls
-from fovea.contract.answer import Answer, Finished, Started, Text
+from fovea.contract.answer import Answer, Finished, Started, Text, TokenLogprob
 from fovea.contract.budget import Budget
 from fovea.contract.count import Count
 from fovea.contract.info import ServerInfo
 from fovea.contract.sampling import ResponseFormat as Format
 from fovea.contract.sampling import Sampling
+from fovea.contract.tools import Tool, ToolCall, ToolCallDelta, ToolChoice
 from fovea.contract.usage import Anomaly, UsageRecord, UsageSummary
 
 __all__ = [
@@ -53,6 +54,11 @@ __all__ = [
     "Started",
     "Text",
     "Tls",
+    "TokenLogprob",
+    "Tool",
+    "ToolCall",
+    "ToolCallDelta",
+    "ToolChoice",
     "UsageRecord",
     "UsageSummary",
     "fit",

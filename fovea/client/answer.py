@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fovea.contract.answer import Answer, Event, Finished, Started, Text
+from fovea.contract.answer import Answer, Event, Finished, Started, Text, joined
 from fovea.contract.errors import AnswerIncomplete
+from fovea.contract.tools import whole_calls
 
 
 class AnswerBuilder:
@@ -31,13 +32,12 @@ class AnswerBuilder:
         started, finished = self._started, self._finished
         if started is None or finished is None:
             raise AnswerIncomplete("the answer ended without its closing message")
+        text = joined(self._pieces)
         return Answer(
-            text="".join(piece.text for piece in self._pieces),
+            **vars(text) | {"tool_calls": whole_calls(text.tool_calls)},
             finish_reason=finished.finish_reason,
             matched_stop=finished.matched_stop,
             model=started.model,
             request_id=started.request_id,
             receipt=finished.receipt,
-            token_ids=tuple(token for piece in self._pieces for token in piece.token_ids),
-            logprobs=tuple(value for piece in self._pieces for value in piece.logprobs),
         )

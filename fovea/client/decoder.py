@@ -14,7 +14,17 @@ from typing import Any, TypedDict, Unpack
 from fovea.client import steps
 from fovea.client.answer import AnswerBuilder
 from fovea.client.connection import TIMEOUT_S, AsyncConnection, Connection
-from fovea.client.messages import Images, Message, Options, Sized, Source, draft_request, id_of
+from fovea.client.messages import (
+    Images,
+    Message,
+    Options,
+    RequestDraft,
+    Sized,
+    Source,
+    draft_request,
+    id_of,
+    is_light,
+)
 from fovea.client.naming import asking
 from fovea.client.sources import File
 from fovea.client.tls import Security, Tls
@@ -60,6 +70,13 @@ def usage_filter(**filters: Unpack[UsageFilters]) -> UsageFilter:
 
 def _dimension(by: Dimension | str | None) -> Dimension | None:
     return Dimension(by) if by else None
+
+
+async def _drafted(question: Prompt, images: Sized, options: Options) -> RequestDraft:
+    """The draft of a request, made in a thread if files are read or much is hashed."""
+    if is_light(question, images, options):
+        return draft_request(question, images, **options)
+    return await asyncio.to_thread(draft_request, question, images, **options)
 
 
 class _Stub:
@@ -211,7 +228,7 @@ class AsyncClient(AsyncConnection):
         self, question: Prompt, images: Images = (), **options: Unpack[Options]
     ) -> AsyncGenerator[Event, None]:
         """Like `Client.stream`."""
-        draft = await asyncio.to_thread(draft_request, question, images, **options)
+        draft = await _drafted(question, images, options)
         async with aclosing(await self._run(steps.generate(draft))) as messages:
             with asking(draft.names):
                 async for message in messages:
@@ -221,7 +238,7 @@ class AsyncClient(AsyncConnection):
 
     async def count(self, question: Prompt, images: Sized = (), **options: Unpack[Options]) -> Count:
         """Like `Client.count`."""
-        draft = await asyncio.to_thread(draft_request, question, images, **options)
+        draft = await _drafted(question, images, options)
         return await self._run(steps.count(draft))
 
     async def delete(self, image: Source) -> Deletion:

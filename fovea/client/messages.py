@@ -14,6 +14,7 @@ from fovea.client.fitting import fit
 from fovea.client.sources import ACCEPTED, File, is_source, name_of
 from fovea.client.upload import FileUpload
 from fovea.contract import budget as budget_codec
+from fovea.contract.answer import Answer
 from fovea.contract.budget import UNDECIDED, Budget
 from fovea.contract.count import Quote
 from fovea.contract.ids import is_digest
@@ -24,6 +25,7 @@ from fovea.contract.sampling import (
     format_to_proto,
     sampling_to_proto,
 )
+from fovea.contract.tools import Tool, ToolCall, ToolChoice, ToolUse, calls_to_proto, write_tools
 from fovea.decoder.v1 import decoder_pb2
 from fovea.vision.v1 import image_pb2
 
@@ -43,6 +45,7 @@ _ROLES = {
     "system": decoder_pb2.ROLE_SYSTEM,
     "user": decoder_pb2.ROLE_USER,
     "assistant": decoder_pb2.ROLE_ASSISTANT,
+    "tool": decoder_pb2.ROLE_TOOL,
 }
 
 
@@ -64,11 +67,26 @@ Sized = Images | Size | Iterable[Source | Image | Size]
 @dataclass(frozen=True)
 class Message:
     """A turn. Parts are text or Images, in the order in which the model reads them; a single part needs no
-    list.
+    list. An assistant's turn may have the tool calls and the reasoning of its answer; a tool's turn is the
+    result of the call `tool_call_id`.
     """
 
-    role: Literal["system", "user", "assistant"]
-    parts: str | Image | Sequence[str | Image]
+    role: Literal["system", "user", "assistant", "tool"]
+    parts: str | Image | Sequence[str | Image] = ()
+    tool_calls: Sequence[ToolCall] = ()
+    tool_call_id: str = ""
+    reasoning: str = ""
+
+    @classmethod
+    def of_answer(cls, answer: Answer) -> Message:
+        """The turn of an earlier answer."""
+        text = [answer.text] if answer.text or not answer.tool_calls else []
+        return cls("assistant", text, answer.tool_calls, reasoning=answer.reasoning)
+
+    @classmethod
+    def result(cls, call: ToolCall, *parts: str | Image) -> Message:
+        """The result of a tool call."""
+        return cls("tool", parts, tool_call_id=call.id)
 
 
 class Options(TypedDict, total=False):
@@ -77,11 +95,16 @@ class Options(TypedDict, total=False):
     `budget` bounds the cost of images; `max_pixels` is shorthand for a budget that shrinks each image to at
     most that many pixels (server default 1310720). `fit` shrinks files before upload, as far as the budget
     allows for their size. `request_id` names the request in the servers' logs. `response_format` constrains
-    the answer (structured output). `logprobs` requests the log-probability of every token. Retries with the
-    same `idempotency_key` and the same request are charged once. With the `quote` of a count the request
-    costs no more than that, or is refused. `tier` names the tier that must answer; `hop_limit` is the most
-    tiers that may run a model, 0 for any number. `parent_request_id` is recorded with the request.
-    `allow_text_substitution` lets text read from an image replace its pixels where that is cheaper.
+    the answer (structured output). `logprobs` requests the log-probability of every token, and `top_logprobs`
+    of as many of the most likely tokens at its position. Retries with the same `idempotency_key` and the same
+    request are charged once. With the `quote` of a count the request costs no more than that, or is refused.
+    `tier` names the tier that must answer; `hop_limit` is the most tiers that may run a model, 0 for any
+    number. `parent_request_id` is recorded with the request. `allow_text_substitution` lets text read from an
+    image replace its pixels where that is cheaper.
+
+    `tools` are the tools that the model may call; `tool_choice` is `auto`, `none`, `required` or the name of
+    the tool to call; `parallel_tool_calls` False allows a single call. `thinking` switches reasoning where
+    the checkpoint can. With `continue_final_message` the answer continues the last message, the assistant's.
     """
 
     max_pixels: int | None
@@ -91,12 +114,18 @@ class Options(TypedDict, total=False):
     fit: bool
     response_format: ResponseFormat | None
     logprobs: bool
+    top_logprobs: int
     idempotency_key: str
     quote: Quote | None
     tier: str
     hop_limit: int
     parent_request_id: str
     allow_text_substitution: bool
+    tools: Sequence[Tool]
+    tool_choice: ToolChoice | str
+    parallel_tool_calls: bool
+    thinking: bool | None
+    continue_final_message: bool
 
 
 @dataclass(frozen=True)
@@ -111,6 +140,27 @@ class RequestDraft:
     names: Mapping[str, str] = field(default_factory=dict)
 
 
+LIGHT_BYTES = 256 * 1024
+"""Images of this many bytes are hashed in less time than a thread takes."""
+
+
+def is_light(text: str | Message | Sequence[Message], images: Sized, options: Options) -> bool:
+    """Whether the draft of a conversation reads no file and hashes few bytes, so that it needs no thread."""
+    images_apart = not isinstance(images, tuple) or images
+    if not isinstance(text, list | tuple) or images_apart or options.get("fit"):
+        return False
+    sources = [
+        part.source
+        for message in text
+        if isinstance(message, Message) and not isinstance(message.parts, str)
+        for part in ([message.parts] if isinstance(message.parts, Image) else message.parts)
+        if isinstance(part, Image)
+    ]
+    data = [source for source in sources if isinstance(source, bytes)]
+    ids = [source for source in sources if isinstance(source, str) and is_digest(source)]
+    return len(data) + len(ids) == len(sources) and sum(map(len, data)) <= LIGHT_BYTES
+
+
 def draft_request(
     text: str | Message | Sequence[Message],
     images: Sized = (),
@@ -121,12 +171,18 @@ def draft_request(
     fit: bool = False,
     response_format: ResponseFormat | None = None,
     logprobs: bool = False,
+    top_logprobs: int = 0,
     idempotency_key: str = "",
     quote: Quote | None = None,
     tier: str = "",
     hop_limit: int = 0,
     parent_request_id: str = "",
     allow_text_substitution: bool = False,
+    tools: Sequence[Tool] = (),
+    tool_choice: ToolChoice | str = "auto",
+    parallel_tool_calls: bool = True,
+    thinking: bool | None = None,
+    continue_final_message: bool = False,
 ) -> RequestDraft:
     """Hash the files of a question and build its request, with the options of `Options`.
 
@@ -142,15 +198,23 @@ def draft_request(
         visual=budget_codec.to_proto(budget),
         request_id=request_id,
         response_format=format_to_proto(response_format or sampling.response_format),
-        logprobs=decoder_pb2.Logprobs() if logprobs or sampling.logprobs else None,
+        logprobs=_logprobs(logprobs or sampling.logprobs, top_logprobs or sampling.top_logprobs),
         idempotency_key=idempotency_key,
         quote=quote.token if quote else "",
         tier=tier,
         hop_limit=hop_limit,
         parent_request_id=parent_request_id,
         allow_text_substitution=allow_text_substitution,
+        thinking=thinking,
+        continue_final_message=continue_final_message,
     )
+    write_tools(ToolUse(tuple(tools), ToolChoice.of(tool_choice), parallel_tool_calls), request)
     return RequestDraft(request, tuple(uploads.by_digest.values()), uploads.names)
+
+
+def _logprobs(wanted: bool, top: int) -> decoder_pb2.Logprobs | None:
+    """Raises ValueError for a number that the contract cannot carry."""
+    return decoder_pb2.Logprobs(top=top) if wanted or top else None
 
 
 def _messages(text: str | Message | Sequence[Message], images: Sized) -> Sequence[Message]:
@@ -213,8 +277,13 @@ def _message(message: Message, path: str, uploads: _Uploads) -> decoder_pb2.Mess
     if message.role not in _ROLES:
         raise ValueError(f"{path}.role is {message.role!r}: it must be {', '.join(_ROLES)}")
     parts = [message.parts] if isinstance(message.parts, str | Image) else message.parts
-    part_messages = [_part(part, f"{path}.parts[{at}]", uploads) for at, part in enumerate(parts)]
-    return decoder_pb2.Message(role=_ROLES[message.role], parts=part_messages)
+    return decoder_pb2.Message(
+        role=_ROLES[message.role],
+        parts=[_part(part, f"{path}.parts[{at}]", uploads) for at, part in enumerate(parts)],
+        tool_calls=calls_to_proto(message.tool_calls),
+        tool_call_id=message.tool_call_id,
+        reasoning=message.reasoning,
+    )
 
 
 def _part(part: str | Image, path: str, uploads: _Uploads) -> decoder_pb2.Part:

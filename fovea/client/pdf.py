@@ -85,6 +85,12 @@ def is_pdf(file: PdfFile) -> bool:
         return False
 
 
+def page_count(file: PdfFile) -> int:
+    """The number of pages of a PDF. Raises like `pages`."""
+    with _opened(file) as document:
+        return document.pages
+
+
 def pages(
     file: PdfFile, which: str = "", max_pixels: int | None = None, *, budget: Budget = UNDECIDED
 ) -> list[bytes]:

@@ -13,7 +13,7 @@ from typing import Any
 from fovea.client.connection import Rpc, Steps, StreamRpc
 from fovea.client.messages import RequestDraft
 from fovea.client.naming import asking, naming_image
-from fovea.client.upload import FileUpload, Progress, unheard
+from fovea.client.upload import SMALL_BYTES, FileUpload, Progress, unheard
 from fovea.client.values import Placed
 from fovea.contract.cache import (
     CacheStats,
@@ -45,12 +45,6 @@ from fovea.contract.usage import (
 from fovea.decoder.v1 import decoder_pb2, usage_pb2
 from fovea.encoder.v1 import encoder_pb2
 
-ASK_FIRST_BYTES = 64 * 1024
-"""Above this size, describe an image before sending it.
-
-A smaller file is sent before the reply would arrive: it fits HTTP/2's initial window.
-"""
-
 RENEW_S = 3600.0
 """An image that expires sooner than this is sent again.
 
@@ -63,7 +57,7 @@ small part of the default day, so this costs at most an upload per day. If the i
 
 def put(api: Any, upload: FileUpload, progress: Progress = unheard) -> Steps[StoredImage]:
     """Store a file, unless it is stored and expires late enough."""
-    if upload.byte_size > ASK_FIRST_BYTES:
+    if upload.byte_size > SMALL_BYTES:
         try:
             held = yield from describe(api, upload.digest)
         except ImageNotStored:

@@ -17,6 +17,8 @@ from typing import Any
 from fovea.client.sources import File, as_file, name_of, reading, refuse_pdf
 
 PIECE_BYTES = 1024 * 1024
+SMALL_BYTES = 64 * 1024
+"""A file of at most this size fits HTTP/2's initial window."""
 Progress = Callable[[int, int], None]
 """Called with (bytes sent, total bytes), in the sending thread. Not called if nothing needs to be sent."""
 
@@ -47,10 +49,18 @@ class FileUpload:
         return cls(file, f"sha256:{hasher.hexdigest()}", size, name)
 
     def requests(self, header: Any, request: Any, progress: Progress = unheard) -> Iterator[Any]:
-        """The messages of a PutImage call; `header` and `request` are the service's message types."""
-        yield request(header=header(digest=self.digest, byte_size=self.byte_size))
-        sent = 0
-        for piece in _pieces(self.source):
+        """The messages of a PutImage call; `header` and `request` are the service's message types.
+
+        A small file is sent with its header: the reply could not arrive before it is sent.
+        """
+        announced = header(digest=self.digest, byte_size=self.byte_size)
+        pieces = _pieces(self.source)
+        first = next(pieces, b"") if self.byte_size <= SMALL_BYTES else b""
+        yield request(header=announced, data=first)
+        sent = len(first)
+        if first:
+            progress(sent, self.byte_size)
+        for piece in pieces:
             yield request(data=piece)
             sent += len(piece)
             progress(sent, self.byte_size)

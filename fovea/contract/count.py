@@ -29,13 +29,15 @@ class TokenCount:
 class PlannedCount:
     """The planned changes to an image of a request, and the bounds of its visual tokens.
 
-    `repeat_of` is the index of the earlier image that this image repeats.
+    `repeat_of` is the index of the earlier image that this image repeats. `kept` are the kept indices in
+    raster order; empty if all tokens are kept, and while only the vision tower can tell which.
     """
 
     steps: tuple[Step, ...]
     tokens: int
     tokens_min: int
     repeat_of: int | None
+    kept: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,12 +157,15 @@ def _plan_to_proto(plan: PlannedCount) -> decoder_pb2.ImagePlan:
         tokens=plan.tokens,
         tokens_min=plan.tokens_min,
         repeat_of=plan.repeat_of,
+        kept=plan.kept,
     )
 
 
 def _plan_from_proto(message: decoder_pb2.ImagePlan) -> PlannedCount:
     repeat_of = message.repeat_of if message.HasField("repeat_of") else None
-    return PlannedCount(steps_from_proto(message.steps), message.tokens, message.tokens_min, repeat_of)
+    return PlannedCount(
+        steps_from_proto(message.steps), message.tokens, message.tokens_min, repeat_of, tuple(message.kept)
+    )
 
 
 def _alternative_to_proto(alternative: Alternative) -> decoder_pb2.Alternative:

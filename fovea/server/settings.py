@@ -7,22 +7,21 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from fovea.access.files import CredentialFile
+from fovea.access.files import CredentialFile, Reloaded
 from fovea.access.tls import TlsFiles
 from fovea.address import is_loopback
 from fovea.server.access import Access
 from fovea.server.connections import ConnectionLimits
 from fovea.server.guards import RequestLimits
 from fovea.server.tls import server_credentials
-from fovea.server.tokens import load_tokens
+from fovea.server.tokens import Tokens, load_tokens
 from fovea.settings import ListenAddress, Settings
 
 
-class AccessSettings(Settings):
-    """Base class of a service's settings, with the fields that secure its server."""
+class ListenSettings(Settings):
+    """Base class of the settings of any server, gRPC or HTTP: its address, TLS and tokens."""
 
     listen: ListenAddress
-    idle_s: int
     tls_cert: Path | None = Field(None, description="PEM file of the server's certificate chain; enables TLS")
     tls_key: Path | None = Field(None, description="PEM file of the certificate's private key")
     tls_client_ca: Path | None = Field(
@@ -34,6 +33,53 @@ class AccessSettings(Settings):
     insecure: bool = Field(
         False, description="Allow other addresses than loopback without TLS and tokens: anyone can call them"
     )
+
+    @model_validator(mode="after")
+    def _tls_files_complete(self) -> ListenSettings:
+        self.require_together("tls_cert", "tls_key")
+        if self.tls_client_ca and not self.tls_cert:
+            raise ValueError(f"{self.named('tls_client_ca')} needs {self.named('tls_cert')}")
+        return self
+
+    @model_validator(mode="after")
+    def _closed_to_strangers(self) -> ListenSettings:
+        missing = [name for name in ("tls_cert", "tls_key", "tokens") if getattr(self, name) is None]
+        if missing and not self.insecure and not is_loopback(self.listen):
+            raise ValueError(
+                f"listen {self.listen} is open to other machines: it needs"
+                f" {', '.join(map(self.named, missing))}, or {self.named('insecure')} true"
+            )
+        return self
+
+    def require_together(self, *fields: str) -> None:
+        """Raises ValueError if some but not all of the fields are set."""
+        unset = [field for field in fields if getattr(self, field) is None]
+        if 0 < len(unset) < len(fields):
+            given = next(field for field in fields if field not in unset)
+            raise ValueError(f"{self.named(given)} needs {self.named(unset[0])}")
+
+    def named(self, field: str) -> str:
+        """A setting as flag and variable, for errors."""
+        return f"--{field.replace('_', '-')} ({self.variable(field)})"
+
+    def credential(self, field: str) -> CredentialFile | None:
+        """The file that a setting names."""
+        path = getattr(self, field)
+        return None if path is None else CredentialFile(path, self.named(field))
+
+    def tls_files(self) -> TlsFiles:
+        return TlsFiles(*map(self.credential, ("tls_cert", "tls_key", "tls_client_ca")))
+
+    def accepted_tokens(self) -> Reloaded[Tokens] | None:
+        """Raises CredentialsInvalid, which names the setting."""
+        file = self.credential("tokens")
+        return load_tokens(file) if file else None
+
+
+class AccessSettings(ListenSettings):
+    """Base class of a service's settings, with the fields that secure its gRPC server."""
+
+    idle_s: int
     shared_rows: bool = Field(
         False, description="All tenants share rows; each may then learn whether another has sent an image"
     )
@@ -78,39 +124,6 @@ class AccessSettings(Settings):
     )
     reflection: bool = Field(True, description="Serve gRPC reflection, which describes the API to any caller")
 
-    @model_validator(mode="after")
-    def _tls_files_complete(self) -> AccessSettings:
-        self.require_together("tls_cert", "tls_key")
-        if self.tls_client_ca and not self.tls_cert:
-            raise ValueError(f"{self.named('tls_client_ca')} needs {self.named('tls_cert')}")
-        return self
-
-    @model_validator(mode="after")
-    def _closed_to_strangers(self) -> AccessSettings:
-        missing = [name for name in ("tls_cert", "tls_key", "tokens") if getattr(self, name) is None]
-        if missing and not self.insecure and not is_loopback(self.listen):
-            raise ValueError(
-                f"listen {self.listen} is open to other machines: it needs"
-                f" {', '.join(map(self.named, missing))}, or {self.named('insecure')} true"
-            )
-        return self
-
-    def require_together(self, *fields: str) -> None:
-        """Raises ValueError if some but not all of the fields are set."""
-        unset = [field for field in fields if getattr(self, field) is None]
-        if 0 < len(unset) < len(fields):
-            given = next(field for field in fields if field not in unset)
-            raise ValueError(f"{self.named(given)} needs {self.named(unset[0])}")
-
-    def named(self, field: str) -> str:
-        """A setting as flag and variable, for errors."""
-        return f"--{field.replace('_', '-')} ({self.variable(field)})"
-
-    def credential(self, field: str) -> CredentialFile | None:
-        """The file that a setting names."""
-        path = getattr(self, field)
-        return None if path is None else CredentialFile(path, self.named(field))
-
     def request_limits(self) -> RequestLimits:
         return RequestLimits(self.idle_s, self.max_in_flight_bytes, self.max_request_fields)
 
@@ -121,10 +134,9 @@ class AccessSettings(Settings):
 
     def access(self) -> Access:
         """Load certificates and tokens. Raises CredentialsInvalid, which names the setting."""
-        files = TlsFiles(*map(self.credential, ("tls_cert", "tls_key", "tls_client_ca")))
-        tokens = self.credential("tokens")
+        files = self.tls_files()
         return Access(
             credentials=server_credentials(files) if files.cert else None,
-            tokens=load_tokens(tokens) if tokens else None,
+            tokens=self.accepted_tokens(),
             reflection=self.reflection,
         )

@@ -42,6 +42,9 @@ PROMISED = {
         "requests_vs_large", "loss", "ceiling", "calibration_error", "ocr_saved", "ocr_loss", "gate_ms",
         "gate_accuracy",
     },
+    "gateway": {
+        "ttft_vs_client", "ttft_vs_client_at_8", "tokens_vs_client", "tokens_vs_client_at_8", "cancel_ms", "grid_ms",
+    },
     "gpu": {
         "encode_768", "encode_1024", "prefill_share", "decode_floor_1", "decode_floor_64", "vs_generate",
         "ttft_cold_ms", "ttft_rows_ms", "ttft_prefix_ms", "mismatches",

@@ -138,6 +138,8 @@ NAN, INF = float("nan"), float("inf")
         ("repetition_penalty", 1e-45), ("repetition_penalty", 1e-30), ("repetition_penalty", 0.009),
         ("repetition_penalty", 101.0), ("repetition_penalty", 1e30), ("repetition_penalty", NAN),
         ("repetition_penalty", INF), ("max_new_tokens", 0), ("stop", [""]), ("stop", ["x"] * 17),
+        ("presence_penalty", 2.1), ("presence_penalty", -2.1), ("presence_penalty", NAN),
+        ("frequency_penalty", 2.1), ("frequency_penalty", -2.1), ("frequency_penalty", INF),
     ],
 )  # fmt: skip
 async def test_sampling_outside_of_its_range_is_refused_with_field_limit_and_value(
@@ -156,6 +158,34 @@ async def test_sampling_outside_of_its_range_is_refused_with_field_limit_and_val
     assert error.metadata["actual"] in error.message
     if isinstance(value, float):
         assert float(error.metadata["actual"]) == pytest.approx(value, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("biases", "field", "limit", "actual"),
+    [
+        ({5: 100.5}, "sampling.logit_bias[5]", "between -100 and 100", "100.5"),
+        ({5: 1.0, 6: NAN}, "sampling.logit_bias[6]", "between -100 and 100", "nan"),
+        ({2**31: 1.0}, f"sampling.logit_bias[{2**31}]", "of a token id below", str(2**31)),
+        (dict.fromkeys(range(301), 1.0), "sampling.logit_bias", "at most 300 entries", "301"),
+    ],
+)
+async def test_biases_outside_of_their_range_are_refused_with_field_limit_and_value(
+    house: House, biases: dict[int, float], field: str, limit: str, actual: str
+) -> None:
+    message = request("?", max_new_tokens=1)
+    message.sampling.logit_bias.update(biases)
+    error = await failure(house.decoder.Generate(message, timeout=CALL_S))
+    assert (error.code, set(error.violations)) == ("INVALID_ARGUMENT", {field})
+    assert (error.metadata["field"], error.metadata["actual"]) == (field, actual)
+    assert limit in error.metadata["limit"]
+
+
+async def test_more_alternatives_than_20_are_refused(house: House) -> None:
+    message = request("?", max_new_tokens=1)
+    message.logprobs.top = 21
+    error = await failure(house.decoder.Generate(message, timeout=CALL_S))
+    assert (error.code, set(error.violations)) == ("INVALID_ARGUMENT", {"logprobs.top"})
+    assert (error.metadata["limit"], error.metadata["actual"]) == ("between 0 and 20", "21")
 
 
 @pytest.mark.parametrize("field", ["keep", "near_repeats"])

@@ -100,7 +100,7 @@ class Service:
 
     @property
     def package(self) -> str:
-        """`encoder_svc` or `decoder_svc`."""
+        """`encoder_svc`, `decoder_svc` or `gateway_svc`."""
         return self.fields["command"][-1]
 
     @property

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
 from decoder_svc.settings import DecoderSettings
 from encoder_svc.settings import EncoderSettings
 from fovea.settings import unknown_variables
+from gateway_svc.settings import GatewaySettings
 from tests.deploy.compose import FILE, ROOT, Service, parse, seconds, services
 
-SETTINGS = {"encoder_svc": EncoderSettings, "decoder_svc": DecoderSettings}
+SETTINGS: dict[str, Any] = {
+    "encoder_svc": EncoderSettings,
+    "decoder_svc": DecoderSettings,
+    "gateway_svc": GatewaySettings,
+}
+VARIABLES = {variable for kind in SETTINGS.values() for variable in kind.variables()}
 SERVICES = services()
 EACH = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES.keys())
 
 
-def chosen(service: Service, monkeypatch: pytest.MonkeyPatch) -> EncoderSettings | DecoderSettings:
+def chosen(service: Service, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The settings of the process in this container."""
     for name, value in service.environment.items():
         monkeypatch.setenv(name, value)
     return SETTINGS[service.package]()
 
 
-def test_the_compose_file_has_a_decoder_and_two_encoders() -> None:
+def test_the_compose_file_has_a_gateway_a_decoder_and_two_encoders() -> None:
     packages = {name: service.package for name, service in SERVICES.items()}
-    assert packages == {"encoder-a": "encoder_svc", "encoder-b": "encoder_svc", "decoder": "decoder_svc"}
+    assert packages == {
+        "encoder-a": "encoder_svc", "encoder-b": "encoder_svc", "decoder": "decoder_svc", "gateway": "gateway_svc",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -96,6 +105,11 @@ def test_the_decoder_asks_every_encoder_by_its_name(monkeypatch: pytest.MonkeyPa
     assert chosen(SERVICES["decoder"], monkeypatch).encoder_addresses == listening
 
 
+def test_the_gateway_calls_the_decoder_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = chosen(SERVICES["decoder"], monkeypatch).listen.rpartition(":")[2]
+    assert chosen(SERVICES["gateway"], monkeypatch).decoder == f"decoder:{port}"
+
+
 def test_every_service_has_a_name_and_a_volume_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """An encoder keeps its store there, the decoder its ledger."""
     ledger = chosen(SERVICES["decoder"], monkeypatch).ledger_dir
@@ -123,4 +137,4 @@ def test_the_readme_names_files_and_services_that_there_are() -> None:
     for path in re.findall(r"(?:deploy|standin)/[\w./-]+\w", text):
         assert (ROOT / path).exists(), path
     for variable in set(re.findall(r"FOVEA_[A-Z_]+", text)):
-        assert variable in EncoderSettings.variables() | DecoderSettings.variables(), variable
+        assert variable in VARIABLES, variable

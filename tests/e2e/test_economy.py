@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from fovea.decoder.v1 import decoder_pb2
+from fovea.planning.detail import READABLE_TEXT_PX
 from fovea.vision.v1 import rows_pb2
 from tests.e2e.house import CALL_S, House, request
 from tests.e2e.pictures import pixels
@@ -41,6 +42,9 @@ async def test_the_count_of_stored_images_equals_the_receipt(house: House, name:
     spent = answered.started.visual_tokens
     assert before.visual_tokens_min <= spent <= before.visual_tokens
     assert (after.exact, after.visual_tokens) == (True, spent)
+    kept = list(after.plans[0].kept)
+    assert (kept, len(kept)) == (sorted({*kept} & {*range(80)}), spent)
+    assert not before.plans[0].kept or name.startswith("flat"), "known without the tower"
     receipt = answered.finished.receipt
     assert receipt.totals.encodes == 1
     (image,) = receipt.images
@@ -51,3 +55,8 @@ async def test_the_count_of_stored_images_equals_the_receipt(house: House, name:
     if name == "flat":
         assert 40 <= spent < 80
         assert receipt.totals.patches == 4 * spent
+
+
+async def test_the_server_tells_the_height_of_text_that_auto_preserves(house: House) -> None:
+    """A page that shows plans can then say which text a size leaves readable."""
+    assert (await house.info()).readable_text_px == READABLE_TEXT_PX

@@ -107,7 +107,10 @@ async def test_another_format_sampling_or_budget_is_computed_anew(tiered: House)
             {"sampling": Sampling(max_new_tokens=5)},
             {"sampling": Sampling(max_new_tokens=4, repetition_penalty=1.1)},
             {"response_format": Format.regex("[ab]{1,9}")},
+            {"sampling": Sampling(max_new_tokens=4, presence_penalty=1.5)},
+            {"sampling": Sampling(max_new_tokens=4, logit_bias={7: 1.0})},
             {"logprobs": True},
+            {"top_logprobs": 2},
             {"max_pixels": 4096},
             {"hop_limit": 1},
         ):

@@ -76,6 +76,12 @@ async def test_a_request_is_answered_there_and_its_receipt_counts_here(
             assert answer.receipt.tier.path == ("far/moe",)
             totals, same = answer.receipt.totals, direct.receipt.totals
             assert (totals.visual_tokens, totals.text_tokens) == (same.visual_tokens, same.text_tokens)
+        first = answer.token_ids[0]
+        bent = Sampling(max_new_tokens=4, presence_penalty=2.0, logit_bias={first: -100.0}, top_logprobs=2)
+        answer, direct = [await each.ask("What is it?", [digest], sampling=bent) for each in (client, there)]
+        assert first not in answer.token_ids == direct.token_ids
+        assert [len(top) for top in answer.top_logprobs] == [2] * len(answer.token_ids)
+        assert answer.token_bytes == direct.token_bytes
         caused = await records_of(there, request_id)
         assert {record.parent_request_id for record in caused} == {request_id}
         assert {record.outcome for record in caused} <= {Outcome.OK, Outcome.LENGTH}

@@ -22,6 +22,7 @@ FILES = {
     "config.json",
     "generation_config.json",
     "model.safetensors",
+    "model_notice.txt",
     "tokenizer.json",
     "tokenizer_config.json",
     "chat_template.jinja",

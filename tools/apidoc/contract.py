@@ -175,7 +175,8 @@ class _File:
 
     def messages(self) -> Iterator[Message]:
         for i, message in enumerate(self._proto.message_type):
-            if message.nested_type or message.enum_type:
+            nested = [each for each in message.nested_type if not each.options.map_entry]
+            if nested or message.enum_type:
                 raise ValueError(f"{message.name}: this page has no place for nested types")
             fields = tuple(
                 self._field(message, field, (_MESSAGE, i, _FIELD, j)) for j, field in enumerate(message.field)
@@ -201,7 +202,8 @@ class _File:
         return Field(
             field.name,
             field.number,
-            Type(_type_name(field), repeated=field.label == FieldDescriptorProto.LABEL_REPEATED),
+            _map_type(message, field)
+            or Type(_type_name(field), repeated=field.label == FieldDescriptorProto.LABEL_REPEATED),
             self.comment(*path),
             field.proto3_optional,
             message.oneof_decl[field.oneof_index].name if chosen else "",
@@ -209,6 +211,14 @@ class _File:
 
     def _full(self, name: str) -> str:
         return f"{self._proto.package}.{name}"
+
+
+def _map_type(message: DescriptorProto, field: FieldDescriptorProto) -> Type | None:
+    """The type of a map, which is written as a repeated message of keys and values. None for other fields."""
+    for entry in message.nested_type:
+        if entry.options.map_entry and field.type_name.endswith(f".{message.name}.{entry.name}"):
+            return Type(f"map<{', '.join(map(_type_name, entry.field))}>")
+    return None
 
 
 def _type_name(field: FieldDescriptorProto) -> str:

@@ -37,6 +37,8 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     """The user who asks."""
     ROLE_ASSISTANT: _Role.ValueType  # 3
     """An earlier answer."""
+    ROLE_TOOL: _Role.ValueType  # 4
+    """The result of a tool call."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
     """The speaker of a message."""
@@ -49,7 +51,37 @@ ROLE_USER: Role.ValueType  # 2
 """The user who asks."""
 ROLE_ASSISTANT: Role.ValueType  # 3
 """An earlier answer."""
+ROLE_TOOL: Role.ValueType  # 4
+"""The result of a tool call."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
+
+class _ToolMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ToolModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToolMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TOOL_MODE_UNSPECIFIED: _ToolMode.ValueType  # 0
+    """AUTO if the request has tools."""
+    TOOL_MODE_AUTO: _ToolMode.ValueType  # 1
+    """The model decides."""
+    TOOL_MODE_NONE: _ToolMode.ValueType  # 2
+    """No tool is called."""
+    TOOL_MODE_REQUIRED: _ToolMode.ValueType  # 3
+    """At least one tool is called. The arguments are held to the tool's schema."""
+
+class ToolMode(_ToolMode, metaclass=_ToolModeEnumTypeWrapper):
+    """Whether the model calls tools."""
+
+TOOL_MODE_UNSPECIFIED: ToolMode.ValueType  # 0
+"""AUTO if the request has tools."""
+TOOL_MODE_AUTO: ToolMode.ValueType  # 1
+"""The model decides."""
+TOOL_MODE_NONE: ToolMode.ValueType  # 2
+"""No tool is called."""
+TOOL_MODE_REQUIRED: ToolMode.ValueType  # 3
+"""At least one tool is called. The arguments are held to the tool's schema."""
+Global___ToolMode: _TypeAlias = ToolMode  # noqa: Y015
 
 class _Detail:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -171,6 +203,8 @@ class _FinishReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FinishRe
     """The model ended the answer, or a stop string matched."""
     FINISH_REASON_LENGTH: _FinishReason.ValueType  # 2
     """max_new_tokens was reached. The answer is cut and may not match its `response_format`."""
+    FINISH_REASON_TOOL_CALLS: _FinishReason.ValueType  # 3
+    """The model ended the answer, and the answer has tool calls."""
 
 class FinishReason(_FinishReason, metaclass=_FinishReasonEnumTypeWrapper):
     """Why an answer ended. A call that was cancelled or timed out has no such message: its status is CANCELLED or
@@ -183,6 +217,8 @@ FINISH_REASON_STOP: FinishReason.ValueType  # 1
 """The model ended the answer, or a stop string matched."""
 FINISH_REASON_LENGTH: FinishReason.ValueType  # 2
 """max_new_tokens was reached. The answer is cut and may not match its `response_format`."""
+FINISH_REASON_TOOL_CALLS: FinishReason.ValueType  # 3
+"""The model ended the answer, and the answer has tool calls."""
 Global___FinishReason: _TypeAlias = FinishReason  # noqa: Y015
 
 class _ServingState:
@@ -430,6 +466,102 @@ class Part(_message.Message):
 Global___Part: _TypeAlias = Part  # noqa: Y015
 
 @_typing.final
+class Tool(_message.Message):
+    """A tool that the model may call. The checkpoint's chat template renders it into the prompt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    STRICT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """REQUIRED. Letters, digits, `_`, `-` and `.`, at most 64 of them. Unique in the request."""
+    description: _builtins.str
+    """OPTIONAL. What the tool does, for the model."""
+    parameters: _builtins.str
+    """OPTIONAL. The JSON schema of the arguments, an object. Default: an object without properties."""
+    strict: _builtins.bool
+    """OPTIONAL. If set, the arguments are held to the schema during sampling, as with ResponseFormat.json_schema. A schema
+    that cannot be enforced is then refused.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        parameters: _builtins.str = ...,
+        strict: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "name", b"name", "parameters", b"parameters", "strict", b"strict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tool: _TypeAlias = Tool  # noqa: Y015
+
+@_typing.final
+class ToolCall(_message.Message):
+    """A call of a tool by the model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The id of the call, which the message with its result repeats."""
+    name: _builtins.str
+    """The name of the tool, one of the request's."""
+    arguments: _builtins.str
+    """The arguments, a JSON object as the model wrote it. Only if the call was forced or the tool is `strict`, they are valid
+    under the tool's schema. If max_new_tokens or a stop string cut the answer, the last call may be cut too.
+    """
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        arguments: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "id", b"id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolCall: _TypeAlias = ToolCall  # noqa: Y015
+
+@_typing.final
+class ToolChoice(_message.Message):
+    """Whether the model calls tools, and which."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    mode: Global___ToolMode.ValueType
+    """Whether it calls any."""
+    name: _builtins.str
+    """The name of the tool that it calls. The arguments are held to the tool's schema."""
+    def __init__(
+        self,
+        *,
+        mode: Global___ToolMode.ValueType = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "mode", b"mode", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "mode", b"mode", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_choice: _TypeAlias = _typing.Literal["mode", "name"]  # noqa: Y015
+    _WhichOneofArgType_choice: _TypeAlias = _typing.Literal["choice", b"choice"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_choice) -> _WhichOneofReturnType_choice | None: ...
+
+Global___ToolChoice: _TypeAlias = ToolChoice  # noqa: Y015
+
+@_typing.final
 class Message(_message.Message):
     """A turn of a conversation."""
 
@@ -437,21 +569,37 @@ class Message(_message.Message):
 
     ROLE_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
     role: Global___Role.ValueType
     """REQUIRED."""
+    tool_call_id: _builtins.str
+    """The id of the call whose result this message is. REQUIRED with ROLE_TOOL, not allowed otherwise."""
+    reasoning: _builtins.str
+    """OPTIONAL. The reasoning of this answer, as the model gave it. Only with ROLE_ASSISTANT. The chat template decides
+    whether the model sees it again.
+    """
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Part]:
-        """REQUIRED. Text and images, in order."""
+        """REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`."""
+
+    @_builtins.property
+    def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
+        """OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT."""
 
     def __init__(
         self,
         *,
         role: Global___Role.ValueType = ...,
         parts: _abc.Iterable[Global___Part] | None = ...,
+        tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
+        tool_call_id: _builtins.str = ...,
+        reasoning: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "reasoning", b"reasoning", "role", b"role", "tool_call_id", b"tool_call_id", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -459,9 +607,29 @@ Global___Message: _TypeAlias = Message  # noqa: Y015
 
 @_typing.final
 class Sampling(_message.Message):
-    """How the tokens of the answer are sampled."""
+    """How the tokens of the answer are sampled. Penalties and biases are applied before temperature, top_k, top_p and min_p."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LogitBiasEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.int
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.int = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     TEMPERATURE_FIELD_NUMBER: _builtins.int
     TOP_P_FIELD_NUMBER: _builtins.int
@@ -471,6 +639,10 @@ class Sampling(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     STOP_FIELD_NUMBER: _builtins.int
     MAX_NEW_TOKENS_FIELD_NUMBER: _builtins.int
+    PRESENCE_PENALTY_FIELD_NUMBER: _builtins.int
+    FREQUENCY_PENALTY_FIELD_NUMBER: _builtins.int
+    LOGIT_BIAS_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_DEFAULTS_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
     """0, the default, and any value below 0.01 are greedy: the most likely token is always taken. At most 100."""
     top_p: _builtins.float
@@ -487,9 +659,26 @@ class Sampling(_message.Message):
     """
     max_new_tokens: _builtins.int
     """The most tokens of the answer. Default 256. A value above the server's limit is refused, never clamped."""
+    presence_penalty: _builtins.float
+    """Subtracted from the logit of each token that the answer already has. -2 to 2; default 0. Tokens of the prompt do not
+    count.
+    """
+    frequency_penalty: _builtins.float
+    """Subtracted from the logit of a token for each time that the answer already has it. -2 to 2; default 0. Tokens of the
+    prompt do not count.
+    """
+    checkpoint_defaults: _builtins.bool
+    """If set, temperature, top_p, top_k, min_p, repetition_penalty and presence_penalty take their values from the
+    generation_config.json of the decoder's checkpoint where this message leaves them unset, whatever tier answers. For
+    temperature, top_k and min_p, 0 is unset: a temperature of 0.001 is greedy whatever the checkpoint says.
+    """
     @_builtins.property
     def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Stop strings. The answer ends before the first of them. At most 16."""
+
+    @_builtins.property
+    def logit_bias(self) -> _containers.ScalarMap[_builtins.int, _builtins.float]:
+        """Added to the logits of tokens, by token id. -100 to 100, at most 300 entries. An id outside the vocabulary is refused."""
 
     def __init__(
         self,
@@ -502,13 +691,21 @@ class Sampling(_message.Message):
         seed: _builtins.int | None = ...,
         stop: _abc.Iterable[_builtins.str] | None = ...,
         max_new_tokens: _builtins.int | None = ...,
+        presence_penalty: _builtins.float | None = ...,
+        frequency_penalty: _builtins.float | None = ...,
+        logit_bias: _abc.Mapping[_builtins.int, _builtins.float] | None = ...,
+        checkpoint_defaults: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_new_tokens", b"_max_new_tokens", "_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_top_p", b"_top_p", "max_new_tokens", b"max_new_tokens", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "top_p", b"top_p"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_frequency_penalty", b"_frequency_penalty", "_max_new_tokens", b"_max_new_tokens", "_presence_penalty", b"_presence_penalty", "_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_top_p", b"_top_p", "frequency_penalty", b"frequency_penalty", "max_new_tokens", b"max_new_tokens", "presence_penalty", b"presence_penalty", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_new_tokens", b"_max_new_tokens", "_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_top_p", b"_top_p", "max_new_tokens", b"max_new_tokens", "min_p", b"min_p", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frequency_penalty", b"_frequency_penalty", "_max_new_tokens", b"_max_new_tokens", "_presence_penalty", b"_presence_penalty", "_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_top_p", b"_top_p", "checkpoint_defaults", b"checkpoint_defaults", "frequency_penalty", b"frequency_penalty", "logit_bias", b"logit_bias", "max_new_tokens", b"max_new_tokens", "min_p", b"min_p", "presence_penalty", b"presence_penalty", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__frequency_penalty: _TypeAlias = _typing.Literal["frequency_penalty"]  # noqa: Y015
+    _WhichOneofArgType__frequency_penalty: _TypeAlias = _typing.Literal["_frequency_penalty", b"_frequency_penalty"]  # noqa: Y015
     _WhichOneofReturnType__max_new_tokens: _TypeAlias = _typing.Literal["max_new_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_new_tokens: _TypeAlias = _typing.Literal["_max_new_tokens", b"_max_new_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__presence_penalty: _TypeAlias = _typing.Literal["presence_penalty"]  # noqa: Y015
+    _WhichOneofArgType__presence_penalty: _TypeAlias = _typing.Literal["_presence_penalty", b"_presence_penalty"]  # noqa: Y015
     _WhichOneofReturnType__repetition_penalty: _TypeAlias = _typing.Literal["repetition_penalty"]  # noqa: Y015
     _WhichOneofArgType__repetition_penalty: _TypeAlias = _typing.Literal["_repetition_penalty", b"_repetition_penalty"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
@@ -516,7 +713,11 @@ class Sampling(_message.Message):
     _WhichOneofReturnType__top_p: _TypeAlias = _typing.Literal["top_p"]  # noqa: Y015
     _WhichOneofArgType__top_p: _TypeAlias = _typing.Literal["_top_p", b"_top_p"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__frequency_penalty) -> _WhichOneofReturnType__frequency_penalty | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_new_tokens) -> _WhichOneofReturnType__max_new_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__presence_penalty) -> _WhichOneofReturnType__presence_penalty | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__repetition_penalty) -> _WhichOneofReturnType__repetition_penalty | None: ...
     @_typing.overload
@@ -651,7 +852,7 @@ class Logprobs(_message.Message):
 
     TOP_FIELD_NUMBER: _builtins.int
     top: _builtins.int
-    """The number of alternatives for each token. 0 returns the chosen token only. Other values are not served yet."""
+    """The number of alternatives for each token, the most likely first: 0 to 20. 0 returns the chosen token only."""
     def __init__(
         self,
         *,
@@ -749,6 +950,11 @@ class GenerateRequest(_message.Message):
     ALLOW_TEXT_SUBSTITUTION_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     QUOTE_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    TOOL_CHOICE_FIELD_NUMBER: _builtins.int
+    PARALLEL_TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    THINKING_FIELD_NUMBER: _builtins.int
+    CONTINUE_FINAL_MESSAGE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """OPTIONAL. The id of the request in logs and in the response, at most 128 printable ASCII characters. The server
     generates an id if it is absent. It does not make the call idempotent. The metadata `x-request-id` is equivalent.
@@ -779,9 +985,19 @@ class GenerateRequest(_message.Message):
     QUOTE_EXCEEDED before anything is spent. Fails with QUOTE_INVALID if the quote has expired, is of another tenant or
     request, or was not made by this server or by one that shares its key.
     """
+    parallel_tool_calls: _builtins.bool
+    """OPTIONAL. Whether an answer may have more than one tool call. Default true. False is held during sampling."""
+    thinking: _builtins.bool
+    """OPTIONAL. Whether the model reasons before it answers. Passed to the checkpoint's chat template if that knows
+    `enable_thinking`; otherwise refused unless it is what the checkpoint does in any case. Default: what the template does.
+    """
+    continue_final_message: _builtins.bool
+    """OPTIONAL. If set, the last message is the assistant's, and the answer continues its text. The response has only what
+    was added, and only that is held to a `response_format`.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Message]:
-        """REQUIRED. The last message is the user's."""
+        """REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`."""
 
     @_builtins.property
     def sampling(self) -> Global___Sampling:
@@ -799,6 +1015,18 @@ class GenerateRequest(_message.Message):
     def response_format(self) -> Global___ResponseFormat:
         """OPTIONAL. Structured output. If absent, the answer is free text."""
 
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tool]:
+        """OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+        if the checkpoint's chat template renders no tools.
+        """
+
+    @_builtins.property
+    def tool_choice(self) -> Global___ToolChoice:
+        """OPTIONAL. Whether the model calls tools, and which. With TOOL_MODE_NONE the model does not see the tools. An answer that
+        must be a tool call cannot have a `response_format`; an answer that may be one either calls tools or has the format.
+        """
+
     def __init__(
         self,
         *,
@@ -814,12 +1042,24 @@ class GenerateRequest(_message.Message):
         allow_text_substitution: _builtins.bool = ...,
         idempotency_key: _builtins.str = ...,
         quote: _builtins.str = ...,
+        tools: _abc.Iterable[Global___Tool] | None = ...,
+        tool_choice: Global___ToolChoice | None = ...,
+        parallel_tool_calls: _builtins.bool | None = ...,
+        thinking: _builtins.bool | None = ...,
+        continue_final_message: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "response_format", b"response_format", "sampling", b"sampling", "visual", b"visual"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "_thinking", b"_thinking", "logprobs", b"logprobs", "parallel_tool_calls", b"parallel_tool_calls", "response_format", b"response_format", "sampling", b"sampling", "thinking", b"thinking", "tool_choice", b"tool_choice", "visual", b"visual"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_text_substitution", b"allow_text_substitution", "hop_limit", b"hop_limit", "idempotency_key", b"idempotency_key", "logprobs", b"logprobs", "messages", b"messages", "parent_request_id", b"parent_request_id", "quote", b"quote", "request_id", b"request_id", "response_format", b"response_format", "sampling", b"sampling", "tier", b"tier", "visual", b"visual"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "_thinking", b"_thinking", "allow_text_substitution", b"allow_text_substitution", "continue_final_message", b"continue_final_message", "hop_limit", b"hop_limit", "idempotency_key", b"idempotency_key", "logprobs", b"logprobs", "messages", b"messages", "parallel_tool_calls", b"parallel_tool_calls", "parent_request_id", b"parent_request_id", "quote", b"quote", "request_id", b"request_id", "response_format", b"response_format", "sampling", b"sampling", "thinking", b"thinking", "tier", b"tier", "tool_choice", b"tool_choice", "tools", b"tools", "visual", b"visual"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__parallel_tool_calls: _TypeAlias = _typing.Literal["parallel_tool_calls"]  # noqa: Y015
+    _WhichOneofArgType__parallel_tool_calls: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls"]  # noqa: Y015
+    _WhichOneofReturnType__thinking: _TypeAlias = _typing.Literal["thinking"]  # noqa: Y015
+    _WhichOneofArgType__thinking: _TypeAlias = _typing.Literal["_thinking", b"_thinking"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parallel_tool_calls) -> _WhichOneofReturnType__parallel_tool_calls | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__thinking) -> _WhichOneofReturnType__thinking | None: ...
 
 Global___GenerateRequest: _TypeAlias = GenerateRequest  # noqa: Y015
 
@@ -860,6 +1100,96 @@ class Started(_message.Message):
 Global___Started: _TypeAlias = Started  # noqa: Y015
 
 @_typing.final
+class TokenLogprob(_message.Message):
+    """A token and its log-probability."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
+    LOGPROB_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    token_id: _builtins.int
+    """The token."""
+    logprob: _builtins.float
+    """Its log-probability, as in Delta. Negative infinity where the model rules it out."""
+    token: _builtins.bytes
+    """Its bytes, which may be part of a character. Empty for special tokens."""
+    def __init__(
+        self,
+        *,
+        token_id: _builtins.int = ...,
+        logprob: _builtins.float = ...,
+        token: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprob", b"logprob", "token", b"token", "token_id", b"token_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenLogprob: _TypeAlias = TokenLogprob  # noqa: Y015
+
+@_typing.final
+class TopLogprobs(_message.Message):
+    """The most likely tokens at a position of the answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKENS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenLogprob]:
+        """As many as `Logprobs.top` asks for, the most likely first, the lower id first among equals. The chosen token may be
+        missing.
+        """
+
+    def __init__(
+        self,
+        *,
+        tokens: _abc.Iterable[Global___TokenLogprob] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TopLogprobs: _TypeAlias = TopLogprobs  # noqa: Y015
+
+@_typing.final
+class ToolCallDelta(_message.Message):
+    """Part of a tool call, as it streams."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """The position of the call among the answer's calls, from 0."""
+    id: _builtins.str
+    """The id of the call. Only in its first delta."""
+    name: _builtins.str
+    """The name of the tool. Only in its first delta."""
+    arguments: _builtins.str
+    """Text to append to the arguments. May be empty."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        arguments: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "id", b"id", "index", b"index", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolCallDelta: _TypeAlias = ToolCallDelta  # noqa: Y015
+
+@_typing.final
 class Delta(_message.Message):
     """The next part of the answer."""
 
@@ -868,8 +1198,14 @@ class Delta(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     TOKEN_IDS_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
+    TOKEN_BYTES_FIELD_NUMBER: _builtins.int
+    TOP_LOGPROBS_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """Text to append. May be empty."""
+    """Text to append. May be empty. What looks like a tool call and is none is text."""
+    reasoning: _builtins.str
+    """Text to append to the reasoning, which precedes the answer. `token_ids` has its tokens too. May be empty."""
     @_builtins.property
     def token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The tokens since the last delta."""
@@ -877,8 +1213,22 @@ class Delta(_message.Message):
     @_builtins.property
     def logprobs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """A log-probability for each of `token_ids`, if the request sets `logprobs`: the natural logarithm of the model's own
-        probability, before penalties, temperature, top-k, top-p, min-p and structured output.
+        probability, before penalties, biases, temperature, top-k, top-p, min-p and structured output.
         """
+
+    @_builtins.property
+    def token_bytes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The bytes of each of `token_ids`, if the request sets `logprobs`. They may be part of a character, and are empty for
+        special tokens.
+        """
+
+    @_builtins.property
+    def top_logprobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TopLogprobs]:
+        """The most likely tokens at the position of each of `token_ids`, if the request sets `logprobs.top`."""
+
+    @_builtins.property
+    def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCallDelta]:
+        """Parts of tool calls to append, by index."""
 
     def __init__(
         self,
@@ -886,10 +1236,14 @@ class Delta(_message.Message):
         text: _builtins.str = ...,
         token_ids: _abc.Iterable[_builtins.int] | None = ...,
         logprobs: _abc.Iterable[_builtins.float] | None = ...,
+        token_bytes: _abc.Iterable[_builtins.bytes] | None = ...,
+        top_logprobs: _abc.Iterable[Global___TopLogprobs] | None = ...,
+        reasoning: _builtins.str = ...,
+        tool_calls: _abc.Iterable[Global___ToolCallDelta] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "text", b"text", "token_ids", b"token_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "reasoning", b"reasoning", "text", b"text", "token_bytes", b"token_bytes", "token_ids", b"token_ids", "tool_calls", b"tool_calls", "top_logprobs", b"top_logprobs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1003,6 +1357,10 @@ class CompleteResponse(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     TOKEN_IDS_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
+    TOKEN_BYTES_FIELD_NUMBER: _builtins.int
+    TOP_LOGPROBS_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request's id."""
     model: _builtins.str
@@ -1013,6 +1371,8 @@ class CompleteResponse(_message.Message):
     """Why the answer ended."""
     matched_stop: _builtins.str
     """The stop string that ended the answer, if any."""
+    reasoning: _builtins.str
+    """The reasoning that preceded the answer."""
     @_builtins.property
     def receipt(self) -> _receipt_pb2.Receipt:
         """What the answer cost."""
@@ -1025,6 +1385,18 @@ class CompleteResponse(_message.Message):
     def logprobs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """A log-probability for each of `token_ids`, as in Delta."""
 
+    @_builtins.property
+    def token_bytes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The bytes of each of `token_ids`, as in Delta."""
+
+    @_builtins.property
+    def top_logprobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TopLogprobs]:
+        """The most likely tokens at the position of each of `token_ids`, as in Delta."""
+
+    @_builtins.property
+    def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
+        """The tool calls of the answer, whole."""
+
     def __init__(
         self,
         *,
@@ -1036,10 +1408,14 @@ class CompleteResponse(_message.Message):
         receipt: _receipt_pb2.Receipt | None = ...,
         token_ids: _abc.Iterable[_builtins.int] | None = ...,
         logprobs: _abc.Iterable[_builtins.float] | None = ...,
+        token_bytes: _abc.Iterable[_builtins.bytes] | None = ...,
+        top_logprobs: _abc.Iterable[Global___TopLogprobs] | None = ...,
+        reasoning: _builtins.str = ...,
+        tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "logprobs", b"logprobs", "matched_stop", b"matched_stop", "model", b"model", "receipt", b"receipt", "request_id", b"request_id", "text", b"text", "token_ids", b"token_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "logprobs", b"logprobs", "matched_stop", b"matched_stop", "model", b"model", "reasoning", b"reasoning", "receipt", b"receipt", "request_id", b"request_id", "text", b"text", "token_bytes", b"token_bytes", "token_ids", b"token_ids", "tool_calls", b"tool_calls", "top_logprobs", b"top_logprobs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1205,6 +1581,7 @@ class ImagePlan(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     TOKENS_MIN_FIELD_NUMBER: _builtins.int
     REPEAT_OF_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
     tokens: _builtins.int
     """The upper bound of its visual tokens."""
     tokens_min: _builtins.int
@@ -1215,6 +1592,12 @@ class ImagePlan(_message.Message):
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[_receipt_pb2.ReceiptStep]:
         """The steps, in order, as on a receipt. Steps that depend on pixels that were not examined give their upper bound."""
 
+    @_builtins.property
+    def kept(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The kept indices: positions in the grid of visual tokens, in raster order. Empty if all are kept, and while only the
+        vision tower can tell which.
+        """
+
     def __init__(
         self,
         *,
@@ -1222,10 +1605,11 @@ class ImagePlan(_message.Message):
         tokens: _builtins.int = ...,
         tokens_min: _builtins.int = ...,
         repeat_of: _builtins.int | None = ...,
+        kept: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of", "repeat_of", b"repeat_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of", "repeat_of", b"repeat_of", "steps", b"steps", "tokens", b"tokens", "tokens_min", b"tokens_min"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of", "kept", b"kept", "repeat_of", b"repeat_of", "steps", b"steps", "tokens", b"tokens", "tokens_min", b"tokens_min"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__repeat_of: _TypeAlias = _typing.Literal["repeat_of"]  # noqa: Y015
     _WhichOneofArgType__repeat_of: _TypeAlias = _typing.Literal["_repeat_of", b"_repeat_of"]  # noqa: Y015
@@ -1327,6 +1711,8 @@ class DecoderLimits(_message.Message):
     ROW_CACHE_BYTES_FIELD_NUMBER: _builtins.int
     ROW_CACHE_S_FIELD_NUMBER: _builtins.int
     MAX_FORMAT_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_TOOLS_FIELD_NUMBER: _builtins.int
+    MAX_TOOL_BYTES_FIELD_NUMBER: _builtins.int
     IDLE_S_FIELD_NUMBER: _builtins.int
     ENCODER_TIMEOUT_S_FIELD_NUMBER: _builtins.int
     MAX_FORMAT_S_FIELD_NUMBER: _builtins.int
@@ -1375,6 +1761,10 @@ class DecoderLimits(_message.Message):
     """Seconds for which the row cache keeps rows."""
     max_format_bytes: _builtins.int
     """The largest response_format, in bytes: the schema, the regular expression, or all options together."""
+    max_tools: _builtins.int
+    """The most tools of a request."""
+    max_tool_bytes: _builtins.int
+    """The most bytes of the names, descriptions and schemas of a request's tools, together."""
     idle_s: _builtins.int
     """Seconds that a call may wait for the caller to send or read a message."""
     encoder_timeout_s: _builtins.int
@@ -1429,6 +1819,8 @@ class DecoderLimits(_message.Message):
         row_cache_bytes: _builtins.int = ...,
         row_cache_s: _builtins.int = ...,
         max_format_bytes: _builtins.int = ...,
+        max_tools: _builtins.int = ...,
+        max_tool_bytes: _builtins.int = ...,
         idle_s: _builtins.int = ...,
         encoder_timeout_s: _builtins.int = ...,
         max_format_s: _builtins.float = ...,
@@ -1450,7 +1842,7 @@ class DecoderLimits(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_idle_s", b"connection_idle_s", "default_deadline_s", b"default_deadline_s", "default_max_new_tokens", b"default_max_new_tokens", "default_max_pixels", b"default_max_pixels", "encoder_timeout_s", b"encoder_timeout_s", "format_workers", b"format_workers", "idle_s", b"idle_s", "max_connection_streams", b"max_connection_streams", "max_connections", b"max_connections", "max_context", b"max_context", "max_format_bytes", b"max_format_bytes", "max_format_memory_bytes", b"max_format_memory_bytes", "max_format_s", b"max_format_s", "max_image_bytes", b"max_image_bytes", "max_images", b"max_images", "max_in_flight_bytes", b"max_in_flight_bytes", "max_message_bytes", b"max_message_bytes", "max_metadata_bytes", b"max_metadata_bytes", "max_new_tokens", b"max_new_tokens", "max_pixels", b"max_pixels", "max_preparing", b"max_preparing", "max_public_streams", b"max_public_streams", "max_request_fields", b"max_request_fields", "max_running", b"max_running", "max_stop_strings", b"max_stop_strings", "max_tenant_images", b"max_tenant_images", "max_tenant_requests", b"max_tenant_requests", "max_wait_share", b"max_wait_share", "max_waiting", b"max_waiting", "max_waiting_tokens", b"max_waiting_tokens", "min_pixels", b"min_pixels", "row_cache_bytes", b"row_cache_bytes", "row_cache_s", b"row_cache_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_idle_s", b"connection_idle_s", "default_deadline_s", b"default_deadline_s", "default_max_new_tokens", b"default_max_new_tokens", "default_max_pixels", b"default_max_pixels", "encoder_timeout_s", b"encoder_timeout_s", "format_workers", b"format_workers", "idle_s", b"idle_s", "max_connection_streams", b"max_connection_streams", "max_connections", b"max_connections", "max_context", b"max_context", "max_format_bytes", b"max_format_bytes", "max_format_memory_bytes", b"max_format_memory_bytes", "max_format_s", b"max_format_s", "max_image_bytes", b"max_image_bytes", "max_images", b"max_images", "max_in_flight_bytes", b"max_in_flight_bytes", "max_message_bytes", b"max_message_bytes", "max_metadata_bytes", b"max_metadata_bytes", "max_new_tokens", b"max_new_tokens", "max_pixels", b"max_pixels", "max_preparing", b"max_preparing", "max_public_streams", b"max_public_streams", "max_request_fields", b"max_request_fields", "max_running", b"max_running", "max_stop_strings", b"max_stop_strings", "max_tenant_images", b"max_tenant_images", "max_tenant_requests", b"max_tenant_requests", "max_tool_bytes", b"max_tool_bytes", "max_tools", b"max_tools", "max_wait_share", b"max_wait_share", "max_waiting", b"max_waiting", "max_waiting_tokens", b"max_waiting_tokens", "min_pixels", b"min_pixels", "row_cache_bytes", b"row_cache_bytes", "row_cache_s", b"row_cache_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1561,6 +1953,8 @@ class GetServerInfoResponse(_message.Message):
     ENCODERS_FIELD_NUMBER: _builtins.int
     KV_BYTES_PER_TOKEN_FIELD_NUMBER: _builtins.int
     TIERS_FIELD_NUMBER: _builtins.int
+    MODEL_NOTICE_FIELD_NUMBER: _builtins.int
+    READABLE_TEXT_PX_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The server's version."""
     model: _builtins.str
@@ -1579,6 +1973,12 @@ class GetServerInfoResponse(_message.Message):
     """The dtype of the model's arithmetic: bf16, fp16 or fp32."""
     kv_bytes_per_token: _builtins.int
     """Bytes of KV cache per token."""
+    model_notice: _builtins.str
+    """What a reader of its answers should know about the model: a sentence that the checkpoint folder has in the file
+    `model_notice.txt`. Empty without that file.
+    """
+    readable_text_px: _builtins.float
+    """The height in pixels of the smallest common text of an image below which DETAIL_AUTO does not shrink the image."""
     @_builtins.property
     def layout(self) -> _rows_pb2.RowLayout:
         """The row layout that it expects."""
@@ -1621,10 +2021,12 @@ class GetServerInfoResponse(_message.Message):
         encoders: _abc.Iterable[Global___EncoderPeer] | None = ...,
         kv_bytes_per_token: _builtins.int = ...,
         tiers: _abc.Iterable[Global___TierInfo] | None = ...,
+        model_notice: _builtins.str = ...,
+        readable_text_px: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["layout", b"layout", "limits", b"limits", "load", b"load"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "dtype", b"dtype", "encoders", b"encoders", "engine", b"engine", "features", b"features", "fingerprint", b"fingerprint", "kv_bytes_per_token", b"kv_bytes_per_token", "layout", b"layout", "limits", b"limits", "load", b"load", "loading_progress", b"loading_progress", "model", b"model", "state", b"state", "tiers", b"tiers", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "dtype", b"dtype", "encoders", b"encoders", "engine", b"engine", "features", b"features", "fingerprint", b"fingerprint", "kv_bytes_per_token", b"kv_bytes_per_token", "layout", b"layout", "limits", b"limits", "load", b"load", "loading_progress", b"loading_progress", "model", b"model", "model_notice", b"model_notice", "readable_text_px", b"readable_text_px", "state", b"state", "tiers", b"tiers", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,6 +8,7 @@ import pytest
 
 from decoder_svc.engine.delta_queue import MAX_TOKENS, DeltaQueue
 from decoder_svc.engine.protocol import Delta, EngineTimings, Usage
+from fovea.contract.answer import TokenLogprob
 
 
 def delta(token: int, end: bool = False) -> Delta:
@@ -19,6 +20,8 @@ def delta(token: int, end: bool = False) -> Delta:
         "stop" if end else None,
         None,
         (-float(token),),
+        (b"%d" % token,),
+        ((TokenLogprob(token, 0.0, b""),),),
     )
 
 
@@ -40,6 +43,10 @@ async def test_an_unread_answer_is_delivered_in_parts(tokens: int, interval_s: f
     assert [token for part in found for token in part.token_ids] == list(range(tokens))
     assert "".join(part.text for part in found) == "".join(f"{token} " for token in range(tokens))
     assert [value for part in found for value in part.logprobs] == [-float(token) for token in range(tokens)]
+    assert [part.token_bytes for part in found] == [tuple(map(b"%d".__mod__, p.token_ids)) for p in found]
+    assert [[each.token_id for (each,) in part.top_logprobs] for part in found] == [
+        list(part.token_ids) for part in found
+    ]
     assert max(len(part.token_ids) for part in found) <= MAX_TOKENS
     assert len(found) == -(-tokens // MAX_TOKENS)
     assert [part.finish_reason for part in found[:-1]] == [None] * (len(found) - 1)

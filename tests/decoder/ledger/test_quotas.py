@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
-from sqlalchemy import URL, select
+from sqlalchemy import URL, Connection, select
 
 from decoder_svc.budget.tariff import Spend, Tariff
 from decoder_svc.convert import charge_key
@@ -201,8 +203,21 @@ def test_a_charge_key_is_that_of_the_same_request_of_the_same_tenant() -> None:
     assert key
     assert charge_key(request(request_id="b"), "acme") == key
     assert charge_key(request(idempotency_key=""), "acme") == ""
-    others = (request(idempotency_key="l"), request(sampling=decoder_pb2.Sampling(seed=1)))
-    assert len({key, charge_key(request(), "other"), *(charge_key(each, "acme") for each in others)}) == 4
+    call = decoder_pb2.ToolCall(id="1", name="a", arguments="{}")
+    others = (
+        request(idempotency_key="l"),
+        request(sampling=decoder_pb2.Sampling(seed=1)),
+        request(tools=[decoder_pb2.Tool(name="a")]),
+        request(tools=[decoder_pb2.Tool(name="a", strict=True)]),
+        request(tool_choice=decoder_pb2.ToolChoice(name="a")),
+        request(parallel_tool_calls=False),
+        request(thinking=False),
+        request(continue_final_message=True),
+        request(messages=[decoder_pb2.Message(tool_calls=[call])]),
+        request(messages=[decoder_pb2.Message(tool_call_id="1")]),
+        request(messages=[decoder_pb2.Message(reasoning="1")]),
+    )
+    assert len({key, charge_key(request(), "other"), *(charge_key(each, "acme") for each in others)}) == 13
     for wrong in ("x" * 129, "\x00", "\u00e9"):
         with pytest.raises(InvalidArgument, match="idempotency_key"):
             charge_key(request(idempotency_key=wrong), "acme")
@@ -310,3 +325,57 @@ def test_a_wrong_quota_file_is_refused_by_entry(file: CredentialFile, text: str,
     file.path.write_text(text)
     with pytest.raises(CredentialsInvalid, match=named):
         QuotaTable(Quota(), file)
+
+
+async def test_requests_that_wait_share_a_transaction(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first takes the thread; all others wait meanwhile."""
+    begun, go_on, writing = threading.Event(), threading.Event(), database.writing
+    transactions: list[int] = []
+
+    def counted() -> AbstractContextManager[Connection]:
+        transactions.append(1)
+        begun.set()
+        assert go_on.wait(60)
+        return writing()
+
+    monkeypatch.setattr(database, "writing", counted)
+    with closing(quotas(database, Quota(tokens=100))) as guard:
+        calls = [asyncio.create_task(guard.reserve("0", "acme", Spend(1)))]
+        assert await asyncio.to_thread(begun.wait, 60)
+        calls += [asyncio.create_task(guard.reserve(f"{n}", "acme", Spend(1))) for n in range(1, 41)]
+        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(*calls)
+        assert len(transactions) == 2
+        assert state(database) == (0, 41, 41)
+
+
+async def test_a_reservation_that_comes_after_its_request_has_ended_is_given_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request did not wait for the slow database, was answered, and was settled."""
+    begun, go_on, writing = threading.Event(), threading.Event(), database.writing
+    ended: list[int] = []
+
+    @contextmanager
+    def slow() -> Iterator[Connection]:
+        begun.set()
+        assert go_on.wait(60)
+        with writing() as connection:
+            yield connection
+        ended.append(state(database)[1])
+
+    monkeypatch.setattr(database, "writing", slow)
+    with closing(Quotas(database, lambda tenant: Quota(tokens=100), 1.0, "EUR", wait_s=0.01)) as guard:
+        await guard.reserve("1", "acme", Spend(60))
+        assert guard.unchecked == 1
+        assert await asyncio.to_thread(begun.wait, 60)
+        guard.release(spent(7, id="1"))
+        with writing() as connection:
+            settle(connection, [spent(7, id="1")])
+        go_on.set()
+        await asyncio.to_thread(until, lambda: len(ended) == 2)
+    assert ended == [60, 0]
+    assert state(database) == (7, 0, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,6 +76,35 @@ def test_the_fingerprint_is_that_of_the_content() -> None:
     assert of(stored=digest(b"image")) == same
     assert of(data=b"image", request_id="r", quote="q", idempotency_key="k") == same
     assert len({same, of(data=b"other"), of(data=b"image", tenant="b"), of(data=b"image", tier="small")}) == 4
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"sampling": {"presence_penalty": 0.0}},
+        {"sampling": {"presence_penalty": 1.5}},
+        {"sampling": {"frequency_penalty": 1.5}},
+        {"sampling": {"logit_bias": {7: 1.0}}},
+        {"sampling": {"logit_bias": {7: 1.0, 8: 2.0}}},
+        {"sampling": {"checkpoint_defaults": True}},
+        {"logprobs": {"top": 2}},
+    ],
+)
+def test_the_fingerprint_covers_how_tokens_are_sampled(changed: dict[str, Any]) -> None:
+    same = fingerprint(decoder_pb2.GenerateRequest(sampling={}, logprobs={}), "acme")
+    assert (
+        fingerprint(decoder_pb2.GenerateRequest(**{"sampling": {}, "logprobs": {}} | changed), "acme") != same
+    )
+
+
+def test_the_order_of_biases_is_not_part_of_the_fingerprint() -> None:
+    biases = dict.fromkeys(range(20), 1.0)
+    backwards = dict(reversed(biases.items()))
+    assert len({fingerprint(_biased(each), "acme") for each in (biases, backwards)}) == 1
+
+
+def _biased(biases: dict[int, float]) -> decoder_pb2.GenerateRequest:
+    return decoder_pb2.GenerateRequest(sampling=decoder_pb2.Sampling(logit_bias=biases))
 
 
 async def test_a_request_above_its_quote_is_refused_before_it_is_reserved() -> None:

@@ -93,7 +93,8 @@ async def test_limits_refuse_and_name_the_numbers(
         await answer(engine, q, Sampling(max_new_tokens=65))
     assert large.value.metadata == {"limit": "64", "max_new_tokens": "65"}
     for wrong in ({"temperature": -1}, {"top_p": 0}, {"top_k": -1}, {"min_p": 2}, {"stop": ("",)},
-                  {"repetition_penalty": 0}, {"seed": -1}, {"max_new_tokens": 0},
+                  {"repetition_penalty": 0}, {"seed": -1}, {"max_new_tokens": 0}, {"presence_penalty": 3},
+                  {"frequency_penalty": -3},
                   {"temperature": float("nan")}):  # fmt: skip
         with pytest.raises(InvalidArgument) as refused:
             await answer(engine, q, replace(WARM, **wrong))

@@ -199,7 +199,8 @@ SAMPLED = (
     Sampling(),
     Sampling(temperature=0.7, repetition_penalty=1.2, logprobs=True),
     Sampling(temperature=1.0, top_k=5, top_p=0.9),
-    Sampling(temperature=1.0, top_p=0.5, min_p=0.1, logprobs=True),
+    Sampling(temperature=1.0, top_p=0.5, min_p=0.1, logprobs=True, top_logprobs=20),
+    Sampling(presence_penalty=1.5, frequency_penalty=0.5, logit_bias={7: -100.0, 9: 1.0}),
 )
 
 
@@ -221,6 +222,8 @@ def sample_dry(vocabulary: int = 2000) -> None:
     prompt = np.arange(3, dtype=np.int32)
     states = [SamplerState(s, vocabulary, prompt) for s in SAMPLED]
     states += [SamplerState(s, vocabulary, prompt, Held()) for s in SAMPLED[:2]]  # type: ignore[arg-type]
+    for token in (4, 5):  # a tensor of a single value would keep it
+        states[-3].saw(token)
     tokens = sampler.sample(torch.empty(len(states), vocabulary, device=CUDA), states)
     assert len(tokens) == len(states)
 

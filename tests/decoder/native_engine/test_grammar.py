@@ -14,8 +14,9 @@ from decoder_svc.engine.protocol import EngineLimits, ResponseFormat, Sampling
 from decoder_svc.errors import FormatTooLarge
 from decoder_svc.sampling.detokenizer import Vocabulary
 from decoder_svc.sampling.formats import Grammars
-from decoder_svc.sampling.grammar import Grammar, allowed, grammar_source
+from decoder_svc.sampling.grammar import Grammar, allowed
 from decoder_svc.sampling.keywords import Unenforceable
+from decoder_svc.sampling.source import grammar_source
 from decoder_svc.sampling.trie import TokenSet
 from fovea.contract.errors import InvalidArgument
 from standin import model_dir
@@ -151,21 +152,21 @@ def test_an_expression_that_would_hold_up_the_others_is_given_up_before_it_is_ru
 )
 def test_a_format_without_content_is_refused(wanted: ResponseFormat, field: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        check_sampling(Sampling(response_format=wanted), EngineLimits())
+        check_sampling(Sampling(response_format=wanted), EngineLimits(), 50)
     assert [v.field for v in refused.value.violations] == [f"response_format.{field}"]
 
 
 def test_a_format_above_the_limit_names_both_sizes() -> None:
     limits = EngineLimits(max_format_bytes=8)
-    check_sampling(Sampling(response_format=choice("four", "four")), limits)
+    check_sampling(Sampling(response_format=choice("four", "four")), limits, 50)
     with pytest.raises(FormatTooLarge) as refused:
-        check_sampling(Sampling(response_format=choice("four", "vier", "é")), limits)
+        check_sampling(Sampling(response_format=choice("four", "vier", "é")), limits, 50)
     assert refused.value.metadata == {"limit": "8", "actual": "10"}
 
 
 def test_a_format_and_no_end_contradict_each_other() -> None:
     with pytest.raises(InvalidArgument) as refused:
-        check_sampling(Sampling(response_format=choice("a"), ignore_eos=True), EngineLimits())
+        check_sampling(Sampling(response_format=choice("a"), ignore_eos=True), EngineLimits(), 50)
     assert [v.field for v in refused.value.violations] == ["sampling.ignore_eos"]
 
 

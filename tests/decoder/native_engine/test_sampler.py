@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from transformers import (
     MinPLogitsWarper,
     RepetitionPenaltyLogitsProcessor,
+    SequenceBiasLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -29,10 +31,24 @@ PROMPT = torch.tensor([3, 7, 7, 11])
 SEEN = np.isin(np.arange(VOCABULARY), PROMPT.numpy())
 
 
-def reference(logits: torch.Tensor, s: Sampling) -> torch.Tensor:
-    """Probabilities (vocabulary,) by the processors of `generate`, in its order."""
-    ids, scores = PROMPT[None], logits[None].clone()
-    chain = [RepetitionPenaltyLogitsProcessor(s.repetition_penalty), TemperatureLogitsWarper(s.temperature)]
+class CountPenalties:
+    """OpenAI's formula, which transformers has no processor for: only tokens of the answer count."""
+
+    def __init__(self, s: Sampling) -> None:
+        self._presence, self._frequency = s.presence_penalty, s.frequency_penalty
+
+    def __call__(self, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        counts = ids[0, len(PROMPT) :].bincount(minlength=scores.shape[-1])
+        return scores - counts * self._frequency - (counts > 0).float() * self._presence
+
+
+def reference(logits: torch.Tensor, s: Sampling, answer: Sequence[int] = ()) -> torch.Tensor:
+    """Probabilities (vocabulary,) by the processors of `generate`, in its order, after this much answer."""
+    ids, scores = torch.cat([PROMPT, torch.tensor(answer, dtype=torch.long)])[None], logits[None].clone()
+    biases = {(token,): bias for token, bias in s.logit_bias.items()}
+    chain: list[Any] = [SequenceBiasLogitsProcessor(biases)] if biases else []
+    chain += [RepetitionPenaltyLogitsProcessor(s.repetition_penalty), CountPenalties(s)]
+    chain += [TemperatureLogitsWarper(s.temperature)] if not s.is_greedy else []
     chain += [TopKLogitsWarper(s.top_k)] if s.top_k else []
     chain += [TopPLogitsWarper(s.top_p)] if s.top_p < 1 else []
     chain += [MinPLogitsWarper(s.min_p)] if s.min_p else []
@@ -48,14 +64,28 @@ knobs = st.builds(
     top_k=st.integers(0, VOCABULARY).filter(lambda k: k != 1),  # 1 is greedy
     min_p=st.floats(0.0, 0.5),
     repetition_penalty=st.floats(0.5, 2.0),
+    presence_penalty=st.floats(-2.0, 2.0),
+    frequency_penalty=st.floats(-2.0, 2.0),
+    logit_bias=st.dictionaries(st.integers(0, VOCABULARY - 1), st.floats(-5.0, 5.0), max_size=8),
 )
+answers = st.lists(st.integers(0, VOCABULARY - 1), max_size=20)
 
 
-def drawn(logits: torch.Tensor, s: Sampling, count: int, batch: int = 500) -> torch.Tensor:
-    """How often each token is drawn as the first token of `count` seeds."""
+def after(answer: Sequence[int], s: Sampling) -> SamplerState:
+    """The state of a request that has sampled this much of its answer."""
+    state = SamplerState(s, VOCABULARY, PROMPT.numpy())
+    for token in answer:
+        state.saw(token)
+    return state
+
+
+def drawn(
+    logits: torch.Tensor, s: Sampling, count: int, batch: int = 500, answer: Sequence[int] = ()
+) -> torch.Tensor:
+    """How often each token is drawn after `answer` with `count` seeds."""
     found = []
     for first in range(0, count, batch):
-        states = [SamplerState(replace(s, seed=first + i), VOCABULARY, PROMPT.numpy()) for i in range(batch)]
+        states = [after(answer, replace(s, seed=first + i)) for i in range(batch)]
         found += sample(logits.repeat(batch, 1), states)
     return torch.tensor(found).bincount(minlength=VOCABULARY)
 
@@ -80,11 +110,83 @@ def too_large(statistic: float, freedom: int) -> bool:
     return z > 5
 
 
-@given(s=knobs, seed=st.integers(0, 1000))
+@given(s=knobs, seed=st.integers(0, 1000), answer=answers)
 @settings(max_examples=30, deadline=None)
-def test_tokens_are_drawn_as_often_as_transformers_would(s: Sampling, seed: int) -> None:
+def test_tokens_are_drawn_as_often_as_transformers_would(s: Sampling, seed: int, answer: list[int]) -> None:
     logits = torch.randn(VOCABULARY, generator=torch.Generator().manual_seed(seed)) * 3
-    assert not too_large(*chi_square(drawn(logits, s, 1500), reference(logits, s)))
+    observed = drawn(logits, s, 1500, answer=answer)
+    assert not too_large(*chi_square(observed, reference(logits, s, answer)))
+
+
+@given(s=knobs, seed=st.integers(0, 1000), answer=answers)
+@settings(max_examples=200, deadline=None)
+def test_greedy_takes_the_token_that_transformers_would(s: Sampling, seed: int, answer: list[int]) -> None:
+    greedy = replace(s, temperature=0.0, top_k=0)
+    logits = torch.randn(VOCABULARY, generator=torch.Generator().manual_seed(seed)) * 3
+    (token,) = sample(logits[None].clone(), [after(answer, greedy)])
+    likely = reference(logits, greedy, answer)
+    assert likely[token] >= likely.max() * (1 - 1e-5), "two tokens as good as equal may swap"
+
+
+def test_penalties_count_the_answer_and_not_the_prompt() -> None:
+    """An answer of twelve tokens: each of three that are equally likely comes as often as the others."""
+    logits = torch.full((1, VOCABULARY), -50.0)
+    logits[0, [3, 20, 30]] = torch.tensor([1.0, 0.9, 0.8])  # 3 stands in the prompt
+    for s, expected in (
+        (Sampling(frequency_penalty=1.0), [3, 20, 30] * 4),
+        (Sampling(presence_penalty=1.0), [3, 20, 30, *[3] * 9]),
+        (Sampling(presence_penalty=-1.0), [3] * 12),
+    ):
+        state, answer = after((), s), []
+        for _ in range(12):
+            answer += _drawn(logits.clone(), [state])
+        assert answer == expected
+
+
+def test_a_bias_bans_or_forces_a_token() -> None:
+    logits = torch.randn(1, VOCABULARY)
+    best = int(logits.argmax())
+    for biases, allowed in (({best: -100.0}, set(range(VOCABULARY)) - {best}), ({7: 100.0}, {7})):
+        for temperature in (0.0, 1.0):
+            s = Sampling(temperature=temperature, logit_bias=biases)
+            states = [after((), replace(s, seed=seed)) for seed in range(200)]
+            assert set(sample(logits.repeat(200, 1), states)) <= allowed
+
+
+def test_top_logprobs_are_those_of_the_model_before_penalties() -> None:
+    logits = torch.randn(4, VOCABULARY)
+    expected = logits.log_softmax(-1)
+    bent = {"presence_penalty": 2.0, "logit_bias": {3: 50.0}, "repetition_penalty": 3.0, "logprobs": True}
+    states = [after([5, 5], Sampling(top_logprobs=count, **bent)) for count in (0, 1, 20)]  # type: ignore[arg-type]
+    states.append(after([5, 5], Sampling()))
+    tokens = sample(logits.clone(), states)
+    assert states.pop().report is None
+    for row, (state, token) in enumerate(zip(states, tokens, strict=False)):
+        assert state.report is not None
+        assert state.report.logprob == pytest.approx(float(expected[row, token]), abs=1e-5)
+        values, ids = expected[row].topk(20)
+        best = list(zip(ids.tolist(), values.tolist(), strict=True))[: state.sampling.top_logprobs]
+        assert [token for token, _ in state.report.top] == [token for token, _ in best]
+        assert [value for _, value in state.report.top] == pytest.approx([value for _, value in best])
+
+
+def test_of_equally_likely_tokens_the_lower_ids_are_reported() -> None:
+    """In bf16 many logits are equal; which of them are reported must not depend on the machine."""
+    logits = torch.tensor([[0.0, 2.0, 1.0, 1.0, 1.0, 1.0], [0.0] * 6])
+    states = [
+        SamplerState(Sampling(logprobs=True, top_logprobs=count), 6, PROMPT.numpy()[:1]) for count in (3, 20)
+    ]
+    sample(logits, states)
+    assert [[token for token, _ in s.report.top] for s in states if s.report] == [[1, 2, 3], [*range(6)]]
+
+
+def test_a_batch_without_penalties_and_biases_costs_no_step_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is moved to the device for requests that use none of it."""
+    plain = [after([1], Sampling(temperature=1.0)) for _ in range(3)]
+    monkeypatch.setattr("decoder_svc.sampling.sampler.np.concatenate", None)
+    sample(torch.randn(3, VOCABULARY), plain)
+    with pytest.raises(TypeError):
+        sample(torch.randn(1, VOCABULARY), [after([1], Sampling(presence_penalty=1.0))])
 
 
 def test_the_distribution_is_that_of_the_model() -> None:
@@ -279,10 +381,20 @@ def test_temperature_0_is_greedy_whatever_else_is_set() -> None:
 @pytest.mark.parametrize("count", [2, 17])
 def test_a_row_is_sampled_alike_alone_and_in_a_batch(count: int) -> None:
     logits = torch.randn(count, VOCABULARY)
-    mixed = [Sampling(temperature=0.3 * i, top_k=i, seed=i) for i in range(count)]
+    mixed = [
+        Sampling(
+            temperature=0.3 * i,
+            top_k=i,
+            seed=i,
+            presence_penalty=i % 3,
+            frequency_penalty=i % 2,
+            logit_bias={7: 2.0} if i % 4 == 1 else {},
+        )
+        for i in range(count)
+    ]
 
     def states() -> list[SamplerState]:
-        return [SamplerState(s, VOCABULARY, PROMPT.numpy()) for s in mixed]
+        return [after([3, 3, 7, 8], s) for s in mixed]
 
     alone = [sample(logits[i : i + 1].clone(), [d])[0] for i, d in enumerate(states())]
     assert sample(logits.clone(), states()) == alone

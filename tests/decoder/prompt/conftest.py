@@ -1,4 +1,4 @@
-"""A tiny checkpoint for all prompt tests, with two chat templates."""
+"""A tiny checkpoint for all prompt tests, with several chat templates."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 
+import standin
 from decoder_svc.prompt import PromptBuilder
 from tests import tiny
 from tests.decoder.prompt.reference import Reference
 
-TEMPLATE = Path(__file__).parent / "chat_template.jinja"
+HERE = Path(__file__).parent
+TEMPLATES = {
+    "instruct": Path(standin.__file__).parent / "chat_template.jinja",
+    "thinking": HERE / "thinking_template.jinja",
+    "hybrid": HERE / "hybrid_template.jinja",
+}
 
 
 @pytest.fixture(scope="session")
@@ -20,17 +26,19 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tools_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny checkpoint with a template that has the branches of the published template."""
-    folder = tmp_path_factory.mktemp("tools") / "checkpoint"
-    shutil.copytree(tiny_folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
-    shutil.copy(TEMPLATE, folder / "chat_template.jinja")
-    return folder
+def folders(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The tiny checkpoint, with its own template and with templates that have the branches of published ones."""
+    result = {"tiny": tiny_folder}
+    for name, template in TEMPLATES.items():
+        result[name] = tmp_path_factory.mktemp(name) / "checkpoint"
+        shutil.copytree(tiny_folder, result[name], ignore=shutil.ignore_patterns("*.safetensors"))
+        shutil.copy(template, result[name] / "chat_template.jinja")
+    return result
 
 
-@pytest.fixture(scope="session", params=["tiny", "published branches"])
-def folder(request: pytest.FixtureRequest, tiny_folder: Path, tools_folder: Path) -> Path:
-    return tiny_folder if request.param == "tiny" else tools_folder
+@pytest.fixture(scope="session", params=["tiny", "instruct", "thinking"])
+def folder(request: pytest.FixtureRequest, folders: dict[str, Path]) -> Path:
+    return folders[request.param]
 
 
 @pytest.fixture(scope="session")

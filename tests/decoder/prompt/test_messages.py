@@ -26,7 +26,7 @@ ANSWER = ChatMessage("assistant", (TextPart("hello"),))
     ("messages", "error", "field"),
     [
         ((), MessagesEmpty, "messages"),
-        ((ChatMessage("tool", (TextPart("x"),)), HI), RoleUnknown, "messages[0].role"),
+        ((ChatMessage("judge", (TextPart("x"),)), HI), RoleUnknown, "messages[0].role"),
         ((ChatMessage("User", (TextPart("x"),)),), RoleUnknown, "messages[0].role"),
         ((HI, SYSTEM, HI), SystemMessageNotFirst, "messages[1].role"),
         ((HI, ANSWER), LastMessageNotUser, "messages[1].role"),

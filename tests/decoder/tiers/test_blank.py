@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from fovea.contract.answer import FinishReason, Started
 from fovea.contract.image import ImageKind
 from fovea.contract.receipt import Totals
 from fovea.contract.sampling import ResponseFormat, Sampling
+from fovea.contract.tools import Tool, ToolUse
 from tests.decoder.tiers.fakes import KnownImages, Scripted, answered, ask, events_of, router
 
 IMAGES = KnownImages({"white": ImageKind.BLANK, "black": ImageKind.BLANK, "chart": ImageKind.GRAPHIC})
@@ -54,3 +56,12 @@ async def test_other_requests_are_passed_on(images: tuple[str, ...], sampling: A
     text, finished = await answered(chain, ask(*images, sampling=sampling), images=IMAGES)
     assert text == "the large"
     assert finished.receipt.tier.reasons == (why, "last tier")
+
+
+@pytest.mark.parametrize("change", [{"tool_use": ToolUse((Tool("a"),))}, {"continue_final": True}])
+async def test_a_request_with_tools_or_the_beginning_of_an_answer_is_passed_on(
+    change: dict[str, Any],
+) -> None:
+    chain = router(BlankTier("blank"), Scripted("large"))
+    text, finished = await answered(chain, replace(ask("white"), **change), images=IMAGES)
+    assert (text, finished.receipt.tier.reasons[0]) == ("the large", "the answer needs a model")

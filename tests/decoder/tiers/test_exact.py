@@ -18,13 +18,14 @@ from decoder_svc.receipt import RequestUsage
 from decoder_svc.request import ChatRequest, ImageInput
 from decoder_svc.tiers.exact import ENTRY_BYTES, NOT_OF_THE_KEY, ExactSettings, ExactTier, request_key
 from decoder_svc.tiers.tier import Answers
-from fovea.contract.answer import Event, Finished, FinishReason, Started, Text
+from fovea.contract.answer import Event, Finished, FinishReason, Started, Text, TokenLogprob
 from fovea.contract.budget import Detail, OnOverBudget, ReductionMode, RepeatPolicy
 from fovea.contract.image import ImageKind
 from fovea.contract.plan import Reducer
 from fovea.contract.receipt import ImageReceipt, Price, Receipt, Stages, Step, Totals
 from fovea.contract.rows import RowOrigin
 from fovea.contract.sampling import ResponseFormat, Sampling
+from fovea.contract.tools import Tool, ToolCall, ToolCallDelta, ToolChoice, ToolMode, ToolUse
 from fovea.deadline import Deadline
 from tests.decoder.tiers.fakes import KnownImages, Scripted, answered, ask, events_of, router
 
@@ -47,7 +48,7 @@ class Model(Scripted):
     ) -> AsyncGenerator[Event, None]:
         self.requests.append(request)
         yield Started(request.id, "m", 7, 5)
-        yield Text(f"answer {len(self.requests)}", (1, 2), (-0.5, -0.25))
+        yield Text(f"answer {len(self.requests)}", (1, 2), (-0.5, -0.25), (b"a", b""), (TOP, TOP))
         if self.go is not None:
             await self.go.wait()
         totals = Totals(40, 50, 7, 3, 2, 1, 99, 98, 16, 20)
@@ -56,6 +57,7 @@ class Model(Scripted):
         yield Finished(FinishReason.LENGTH, "", receipt)
 
 
+TOP = (TokenLogprob(1, -0.5, b"a"),)
 DEFAULTS = ExactSettings()
 
 
@@ -79,7 +81,7 @@ async def test_a_repeated_request_is_answered_without_a_model_and_its_receipt_sa
     tiers, used = cached(), RequestUsage()
     first = await events_of(router(*tiers), ask("a"), images=IMAGES)
     events = await events_of(router(*tiers), ask("a", id="r2"), used, IMAGES)
-    assert events[:2] == [replace(first[0], request_id="r2"), Text("answer 1", (1, 2), (-0.5, -0.25))]
+    assert events[:2] == [replace(first[0], request_id="r2"), first[1]]
     (finished,) = events[2:]
     assert isinstance(finished, Finished)
     receipt = finished.receipt
@@ -128,6 +130,12 @@ SAMPLING: dict[str, st.SearchStrategy[Any]] = {
     "ignore_eos": st.just(True),
     "response_format": FORMATS,
     "logprobs": st.just(True),
+    "top_logprobs": st.integers(1, 20),
+    "presence_penalty": st.floats(0.1, 2),
+    "frequency_penalty": st.floats(0.1, 2),
+    "logit_bias": st.dictionaries(st.integers(0, 9), st.floats(-5, 5), min_size=1),
+    "checkpoint_defaults": st.just(True),
+    "explicit": st.just(frozenset({"temperature"})),
 }
 BUDGET: dict[str, st.SearchStrategy[Any]] = {
     "max_pixels": st.integers(4096, 99999),
@@ -158,6 +166,20 @@ REQUEST: dict[str, st.SearchStrategy[Any]] = {
     "hop_limit": st.integers(1, 9),
     "allow_text_substitution": st.just(True),
     "read_images": st.just(("b",)),
+    "tool_use": st.sampled_from(
+        [
+            ToolUse((Tool("a"),)),
+            ToolUse((Tool("a", "b"),)),
+            ToolUse((Tool("a", "", "{}"),)),
+            ToolUse((Tool("a", strict=True),)),
+            ToolUse((Tool("a"), Tool("b"))),
+            ToolUse((Tool("a"),), ToolChoice.named("a")),
+            ToolUse((Tool("a"),), ToolChoice(ToolMode.REQUIRED)),
+            ToolUse((Tool("a"),), parallel=False),
+        ]
+    ),
+    "thinking": st.booleans(),
+    "continue_final": st.just(True),
 }
 
 
@@ -180,6 +202,62 @@ def test_a_request_that_differs_in_one_field_is_never_answered_by_the_answer_to_
 
 
 BASE = ask("a")
+
+
+def test_the_parts_of_a_turn_with_tool_calls_are_of_the_key() -> None:
+    said = ChatMessage("assistant", (TextPart("x"),), (ToolCall("1", "a", "{}"),), reasoning="r")
+    turns = [
+        said,
+        replace(said, reasoning=""),
+        replace(said, tool_calls=()),
+        replace(said, tool_calls=(ToolCall("1", "a", "{ }"),)),
+        ChatMessage("tool", (TextPart("x"),), tool_call_id="1"),
+        ChatMessage("tool", (TextPart("x"),), tool_call_id="2"),
+    ]
+    assert len({request_key(ask(messages=(turn,))) for turn in turns}) == len(turns)
+
+
+async def test_a_repeated_answer_has_its_reasoning_and_its_whole_tool_calls() -> None:
+    calls = (
+        ToolCallDelta(0, "id", "a", '{"x": '),
+        ToolCallDelta(0, arguments="1}"),
+        ToolCallDelta(1, "ie", "b", "{}"),
+    )
+    tiers = ExactTier("cache"), Calling("large", calls=calls)
+    await events_of(router(*tiers), ask("a"), images=IMAGES)
+    events = await events_of(router(*tiers), ask("a"), images=IMAGES)
+    assert events[1] == Text(
+        "said",
+        reasoning="r",
+        tool_calls=(ToolCallDelta(0, "id", "a", '{"x": 1}'), ToolCallDelta(1, "ie", "b", "{}")),
+    )
+    assert events[-1].finish_reason is FinishReason.TOOL_CALLS  # type: ignore[union-attr]
+
+
+@dataclass
+class Calling(Scripted):
+    """Answers with parts of tool calls."""
+
+    calls: tuple[ToolCallDelta, ...] = ()
+    computes: ClassVar[bool] = True
+
+    async def answer(
+        self, request: ChatRequest, encoders: Any, deadline: Deadline, used: RequestUsage, following: Answers
+    ) -> AsyncGenerator[Event, None]:
+        yield Started(request.id, "m", 7, 5)
+        yield Text("said", reasoning="r")
+        for call in self.calls:
+            yield Text("", tool_calls=(call,))
+        yield Finished(FinishReason.TOOL_CALLS, "", Receipt((), Totals(), Stages()))
+
+
+def test_the_order_of_biases_is_not_part_of_the_key() -> None:
+    biases = {5: 1.0, 3: 2.0}
+    keys = {
+        request_key(ask(sampling=Sampling(logit_bias=dict(items))))
+        for items in (biases.items(), reversed(biases.items()))
+    }
+    assert len(keys) == 1
 
 
 def test_the_text_of_a_message_cannot_imitate_other_parts() -> None:

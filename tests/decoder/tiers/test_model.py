@@ -25,6 +25,7 @@ from fovea.contract.budget import Detail
 from fovea.contract.errors import EngineBusy, ImageCorrupt, TierDidNotAnswer
 from fovea.contract.receipt import Receipt, Stages, Totals
 from fovea.contract.sampling import Sampling
+from fovea.contract.tools import Tool, ToolChoice, ToolMode, ToolUse
 from fovea.deadline import Deadline
 from fovea.geometry import Geometry
 from tests.decoder.tiers.fakes import KnownImages, Scripted, answered, ask, events_of, router
@@ -58,7 +59,8 @@ class Says:
                 raise self.error
             yield Started(request.id, "small", 7, 5)
             wanted = self.logprobs if request.sampling.logprobs else ()
-            yield Text(self.text, tuple(range(len(self.logprobs))), wanted)
+            token_bytes = tuple(self.text.encode() for _ in wanted)
+            yield Text(self.text, tuple(range(len(self.logprobs))), wanted, token_bytes)
             if self.hangs:
                 await asyncio.Event().wait()
             yield Finished(self.reason, "", self._receipt())
@@ -124,6 +126,7 @@ async def test_the_caller_gets_log_probabilities_only_on_request() -> None:
         (text,) = (e for e in await events_of(router(tier(says), LARGE), request) if isinstance(e, Text))
         assert says.requests[0].sampling.logprobs
         assert text.logprobs == (SURE if wanted else ())
+        assert text.token_bytes == ((b"red",) if wanted else ())
         assert text.token_ids == (0,)
 
 
@@ -144,6 +147,18 @@ async def test_without_a_calibration_the_model_is_not_even_asked() -> None:
     _, finished = await answered(router(tier(says, calibration=None), LARGE), ask())
     assert path_of(finished) == (("small", "large"), ("not calibrated", "last tier"))
     assert says.requests == []
+
+
+async def test_a_request_with_tools_goes_to_the_tiers_that_follow() -> None:
+    """A calibration is of answers of text. A request that may call no tool is one of text."""
+    says = Says()
+    use = ToolUse((Tool("a"),))
+    _, finished = await answered(router(tier(says), LARGE), replace(ask(), tool_use=use))
+    assert path_of(finished) == (("small", "large"), ("not calibrated for tools", "last tier"))
+    assert says.requests == []
+    none = replace(use, choice=ToolChoice(ToolMode.NONE))
+    await answered(router(tier(says), LARGE), replace(ask(), tool_use=none))
+    assert len(says.requests) == 1
 
 
 @pytest.mark.parametrize("calibration", [None, CALIBRATION])

@@ -28,6 +28,7 @@ from fovea.contract.errors import (
 )
 from fovea.contract.receipt import Price
 from fovea.contract.rows import digest
+from fovea.contract.tools import Tool, ToolCall, ToolChoice, ToolMode, ToolUse, calls_from_proto, read_tools
 from fovea.deadline import Deadline
 from fovea.geometry import Geometry
 from tests.decoder.tiers.fakes import KnownImages, Scripted, answered, ask, events_of, router
@@ -81,6 +82,27 @@ async def test_the_request_travels_with_tenant_parent_and_one_hop_less() -> None
     assert (first.parent_request_id, first.tier, first.messages[0].parts[0].text) == ("r", "large", "Why?")
     assert (first.hop_limit, second.hop_limit) == (7, 4)
     assert decoder.metadata["fovea-tenant"] == "acme"
+
+
+async def test_tools_reasoning_and_a_prefilled_turn_travel() -> None:
+    decoder = FakeDecoder()
+    call = ToolCall("1", "look", '{"x": 1}')
+    messages = (
+        ChatMessage("user", (TextPart("?"),)),
+        ChatMessage("assistant", (), (call,), reasoning="Hm."),
+        ChatMessage("tool", (TextPart("7"),), tool_call_id="1"),
+        ChatMessage("assistant", (TextPart("It is"),)),
+    )
+    use = ToolUse((Tool("look", "Looks.", "{}", strict=True),), ToolChoice(ToolMode.NONE), parallel=False)
+    request = replace(ask(), messages=messages, tool_use=use, thinking=False, continue_final=True)
+    with served(decoder) as address:
+        async with far(address) as tier:
+            await answered(router(tier, large()), request)
+    (sent,) = decoder.requests
+    assert read_tools(sent) == use
+    assert (sent.HasField("thinking"), sent.thinking, sent.continue_final_message) == (True, False, True)
+    assert calls_from_proto(sent.messages[1].tool_calls) == (call,)
+    assert (sent.messages[1].reasoning, sent.messages[2].tool_call_id) == ("Hm.", "1")
 
 
 async def test_the_last_hop_is_not_given_away() -> None:

@@ -13,6 +13,7 @@ import pytest
 from decoder_svc.engine.protocol import EngineRequest, Prompt, Sampling
 from decoder_svc.sampling.detokenizer import Vocabulary
 from decoder_svc.vllm_engine.answer import AnswerStream
+from fovea.contract.answer import TokenLogprob
 from fovea.contract.errors import AnswerNotFinite, EngineUnavailable
 from fovea.contract.rows import RowDtype
 
@@ -52,6 +53,19 @@ def test_an_output_of_several_tokens_gives_a_delta_each(vocabulary: Vocabulary) 
     assert [delta.logprobs for delta in deltas] == [(-0.5,)] * 3
     assert [delta.finish_reason for delta in deltas] == [None, None, "length"]
     assert (deltas[-1].usage.cached_prompt_tokens, deltas[-1].usage.output_tokens) == (3, 3)
+
+
+def test_the_likeliest_tokens_are_reported_in_order(vocabulary: Vocabulary) -> None:
+    """vLLM lists the chosen token beside them, which may not be one of them."""
+    made = output(66)
+    values = {66: -3.0, 68: -1.0, 67: -1.0, 65: -0.5}
+    made.outputs[0].logprobs = [{token: SimpleNamespace(logprob=value) for token, value in values.items()}]
+    (delta,) = stream(vocabulary, logprobs=True, top_logprobs=3).deltas(made)
+    assert (delta.logprobs, delta.token_bytes) == ((-3.0,), (vocabulary.token_bytes[66],))
+    expected = tuple(TokenLogprob(t, values[t], vocabulary.token_bytes[t]) for t in (65, 67, 68))
+    assert delta.top_logprobs == (expected,)
+    (plain,) = stream(vocabulary).deltas(made)
+    assert (plain.logprobs, plain.token_bytes, plain.top_logprobs) == ((), (), ())
 
 
 def test_stage_times_add_up_though_vllm_claims_a_longer_queue(vocabulary: Vocabulary) -> None:

@@ -54,10 +54,11 @@ def test_readiness_over_tls(authority, secure_address):
     assert not is_ready(secure_address)
 
 
-def test_serve_has_no_tls(fovea):
-    done = fovea("serve", env={"FOVEA_DECODER_TLS_CERT": "server.pem"})
+@pytest.mark.parametrize("variable", ["FOVEA_DECODER_TLS_CERT", "FOVEA_GATEWAY_TLS_CERT"])
+def test_serve_has_no_tls(fovea, variable):
+    done = fovea("serve", env={variable: "server.pem"})
     assert done.exit_code == 2
-    assert "FOVEA_DECODER_TLS_CERT: `fovea serve` runs without TLS" in done.stderr
+    assert f"{variable}: `fovea serve` runs without TLS" in done.stderr
 
 
 def test_a_new_token_is_printed_once_with_the_entry_of_its_digest(fovea, tmp_path):

@@ -52,6 +52,35 @@ def test_options_and_variables_reach_the_server(fovea, decoder, decoder_address,
     assert decoder.metadata["authorization"] == "Bearer secret"
 
 
+def test_sampling_options_reach_the_server(fovea, decoder, decoder_address, picture):
+    said = (
+        "--temperature 0 --top-k 0 --presence-penalty 1.5 --frequency-penalty -0.5 --logit-bias 7:-100"
+        " --logit-bias 151645:0.5 --checkpoint-defaults --seed 0"
+    )
+    argv = ("ask", picture, "-q", "?", "--decoder", decoder_address)
+    assert fovea(*argv, *said.split()).exit_code == 0
+    sampling = decoder.requests[0].sampling
+    assert (sampling.presence_penalty, sampling.frequency_penalty, sampling.seed) == (1.5, -0.5, 0)
+    assert dict(sampling.logit_bias) == {7: -100, 151645: 0.5}
+    assert 0 < sampling.temperature < 0.01 < sampling.top_k  # given, so the checkpoint's do not count
+    assert (sampling.checkpoint_defaults, sampling.HasField("repetition_penalty")) == (True, False)
+    for bias in ("7", "x:1", "7:y", "-1:1", f"{2**32}:1"):
+        refused = fovea(*argv, "--logit-bias", bias)
+        assert (refused.exit_code, bias in refused.output) == (2, True), bias
+    assert len(decoder.requests) == 1
+
+
+def test_the_models_notice_is_printed_once(fovea, decoder, decoder_address, picture):
+    argv = ("ask", picture, "-q", "?", "--decoder", decoder_address)
+    assert "note " not in fovea(*argv).output
+    decoder.notice = "Reads only\x1b charts."
+    said = fovea(*argv)
+    assert (said.stdout, said.stderr.count("note    Reads only charts.")) == ("forty two\n", 1)
+    machine = fovea(*argv, "--json")
+    assert json.loads(machine.stdout)["model_notice"] == decoder.notice
+    assert "Reads only" not in machine.stderr
+
+
 def test_the_receipt_shows_savings_and_price(fovea, decoder, decoder_address, picture):
     argv = ("ask", picture, "-q", "?", "--decoder", decoder_address)
     assert "\nsaved" not in fovea(*argv).stderr

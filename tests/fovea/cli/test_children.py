@@ -8,11 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
 
 from fovea.cli.readiness import reachable
+from gateway_svc.settings import GatewaySettings
 
 
 def free() -> str:
@@ -75,6 +77,42 @@ def test_serve_shows_both_logs_and_stops_both_on_request(drive, signum):
     assert process.returncode == 0
     assert rest.index("decoder says goodbye") < rest.index("encoder says goodbye")
     assert nobody_listens(seen)
+
+
+def test_serve_starts_the_gateway_too_and_names_its_page(drive, monkeypatch):
+    monkeypatch.setenv("FOVEA_GATEWAY_METRICS_LISTEN", "")
+    listen = free()
+    process = drive(*serve(), "--gateway", "--gateway-listen", listen)
+    seen = read_until(process, "the OpenAI API:")
+    assert f"the gateway is ready on {listen}" in seen
+    assert f"the page: http://{listen}/" in seen
+    with urllib.request.urlopen(f"http://{listen}/healthz", timeout=30) as answer:
+        assert answer.status == 200
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert nobody_listens(seen)
+
+
+def test_serve_starts_no_two_services_on_an_address(drive):
+    process = drive("--", "serve", "--gateway", "--gateway-listen", "127.0.0.1:50051")
+    seen = process.communicate(timeout=60)[0]
+    assert process.returncode == 2
+    assert "two services would listen on 127.0.0.1:50051" in seen
+
+
+def test_the_flags_of_the_gateway_are_its_settings():
+    """`fovea gateway` parses none itself."""
+    shown = subprocess.run(
+        [sys.executable, "-m", "fovea.cli", "gateway", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    for field in GatewaySettings.model_fields:
+        assert f"--{field.replace('_', '-')} " in shown
+    refused = subprocess.run(
+        [sys.executable, "-m", "fovea.cli", "gateway", "--listn", "x"], capture_output=True, text=True
+    )
+    assert refused.returncode == 2
+    assert "--listn" in refused.stderr
 
 
 def test_serve_exits_with_the_status_of_the_dead_service(drive):

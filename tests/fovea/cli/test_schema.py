@@ -46,6 +46,7 @@ ASK = {
     "finish_reason": str,
     "matched_stop": str,
     "model": str,
+    "model_notice": str,
     "receipt": dict,
 }
 COUNT = {

@@ -123,6 +123,7 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         self.degraded = False
         self.tiers: list[dict[str, Any]] = []
         """What GetServerInfo lists."""
+        self.notice = ""
         self.matched_stop = ""
         self.calls: list[str] = []
         """The name of each call, in order. A retried call occurs again."""
@@ -185,6 +186,13 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
             delta = decoder_pb2.Delta(text=text, token_ids=[place])
             if request.HasField("logprobs"):
                 delta.logprobs.append(-0.5 - place)
+                delta.token_bytes.append(text.encode())
+                likely = [
+                    decoder_pb2.TokenLogprob(token_id=each, logprob=-0.5 - each, token=b"%d" % each)
+                    for each in range(request.logprobs.top)
+                ]
+                if likely:
+                    delta.top_logprobs.add(tokens=likely)
             yield decoder_pb2.GenerateResponse(delta=delta)
         if self.breaks:
             refuse(context, NotReady("going down"))
@@ -238,6 +246,7 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
             features=["generate"],
             encoders=[decoder_pb2.EncoderPeer(address="127.0.0.1:1", reachable=False)],
             tiers=[decoder_pb2.TierInfo(**tier) for tier in self.tiers],
+            model_notice=self.notice,
         )
 
     def _note(self, method: str, context: grpc.ServicerContext) -> None:

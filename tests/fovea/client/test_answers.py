@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
 
 from fovea.client import Finished, Format, Image, Message, Sampling, Started, Text, fit
+from fovea.contract.answer import TokenLogprob
 from fovea.contract.errors import AnswerIncomplete, ImageNotStored
 from fovea.contract.rows import digest
+from fovea.contract.sampling import sampling_from_proto
 from fovea.decoder.v1 import decoder_pb2
 from tests.fovea.client.fakes import png
 
@@ -50,7 +53,7 @@ def test_files_are_stored_first_and_named_by_id(client, decoder, picture):
 
 def test_a_file_that_occurs_twice_is_uploaded_once(client, decoder, picture):
     client.ask("Which?", [picture, picture])
-    assert decoder.put_messages == 2  # one header, one piece
+    assert decoder.put_messages == 1  # header and bytes share a message
 
 
 def test_a_conversation_keeps_roles_and_order(client, decoder, picture):
@@ -105,7 +108,55 @@ def test_log_probabilities_come_a_token_where_they_are_asked_for(client):
     assert (answer.token_ids, answer.logprobs) == ((0, 1), (-0.5, -1.5))
     texts = [event for event in client.stream("?", logprobs=True) if isinstance(event, Text)]
     assert [event.logprobs for event in texts] == [(-0.5,), (-1.5,)]
-    assert client.ask("?").logprobs == ()
+    assert answer.token_bytes == (b"forty", b" two")
+    assert client.ask("?").logprobs == client.ask("?").token_bytes == answer.top_logprobs == ()
+
+
+def test_the_likeliest_tokens_come_where_they_are_asked_for(client, decoder):
+    answer = client.ask("?", top_logprobs=2)
+    likely = (TokenLogprob(0, -0.5, b"0"), TokenLogprob(1, -1.5, b"1"))
+    assert (answer.top_logprobs, answer.logprobs) == ((likely, likely), (-0.5, -1.5))
+    assert client.ask("?", sampling=Sampling(top_logprobs=2)).top_logprobs == answer.top_logprobs
+    assert [request.logprobs.top for request in decoder.requests] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "sent"),
+    [
+        (Sampling(presence_penalty=1.5, frequency_penalty=-2.0, logit_bias={7: -100.0}), ""),
+        (Sampling(checkpoint_defaults=True), ""),
+        (Sampling(temperature=0.5, explicit=frozenset({"top_p"})), ""),
+        (Sampling.of(checkpoint_defaults=True, temperature=0.0), "temperature"),
+        (Sampling.of(checkpoint_defaults=True, top_k=0, min_p=0.0), "top_k min_p"),
+        (
+            Sampling.of(checkpoint_defaults=True, top_p=1.0, repetition_penalty=1.0),
+            "top_p repetition_penalty",
+        ),
+        (Sampling.of(checkpoint_defaults=True, presence_penalty=0.0), "presence_penalty"),
+    ],
+)
+def test_explicit_parameters_win_over_the_checkpoints(client, decoder, sampling, sent):
+    client.ask("?", sampling=sampling)
+    message = decoder.requests[0].sampling
+    received = sampling_from_proto(message)
+    assert {name for name in sent.split() if name in received.explicit} == set(sent.split())
+    defaults = {"temperature": 0.7, "top_p": 0.8, "top_k": 20, "min_p": 0.1, "repetition_penalty": 1.1}
+    resolved = received.over(defaults | {"presence_penalty": 1.5})
+    assert resolved.logit_bias == sampling.logit_bias
+    if not sampling.checkpoint_defaults:
+        assert resolved == replace(sampling, explicit=frozenset(), stop=())
+        return
+    taken = {name for name, value in defaults.items() if getattr(resolved, name) == value}
+    assert taken == defaults.keys() - set(sent.split())
+    assert resolved.is_greedy is ("temperature" in sent)
+    assert (resolved.presence_penalty == 1.5) is ("presence_penalty" not in sent)
+
+
+def test_a_parameter_that_differs_from_its_default_is_set():
+    defaults = {"temperature": 0.7, "top_k": 20}
+    given = Sampling(temperature=0.5, checkpoint_defaults=True)
+    assert given.over(defaults) == Sampling(temperature=0.5, top_k=20)
+    assert Sampling(temperature=0.5).over(defaults) == Sampling(temperature=0.5)
 
 
 def test_an_evicted_image_is_uploaded_again(client, decoder, picture):

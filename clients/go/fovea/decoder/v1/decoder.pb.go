@@ -37,6 +37,8 @@ const (
 	Role_ROLE_USER Role = 2
 	// An earlier answer.
 	Role_ROLE_ASSISTANT Role = 3
+	// The result of a tool call.
+	Role_ROLE_TOOL Role = 4
 )
 
 // Enum value maps for Role.
@@ -46,12 +48,14 @@ var (
 		1: "ROLE_SYSTEM",
 		2: "ROLE_USER",
 		3: "ROLE_ASSISTANT",
+		4: "ROLE_TOOL",
 	}
 	Role_value = map[string]int32{
 		"ROLE_UNSPECIFIED": 0,
 		"ROLE_SYSTEM":      1,
 		"ROLE_USER":        2,
 		"ROLE_ASSISTANT":   3,
+		"ROLE_TOOL":        4,
 	}
 )
 
@@ -80,6 +84,63 @@ func (x Role) Number() protoreflect.EnumNumber {
 // Deprecated: Use Role.Descriptor instead.
 func (Role) EnumDescriptor() ([]byte, []int) {
 	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{0}
+}
+
+// Whether the model calls tools.
+type ToolMode int32
+
+const (
+	// AUTO if the request has tools.
+	ToolMode_TOOL_MODE_UNSPECIFIED ToolMode = 0
+	// The model decides.
+	ToolMode_TOOL_MODE_AUTO ToolMode = 1
+	// No tool is called.
+	ToolMode_TOOL_MODE_NONE ToolMode = 2
+	// At least one tool is called. The arguments are held to the tool's schema.
+	ToolMode_TOOL_MODE_REQUIRED ToolMode = 3
+)
+
+// Enum value maps for ToolMode.
+var (
+	ToolMode_name = map[int32]string{
+		0: "TOOL_MODE_UNSPECIFIED",
+		1: "TOOL_MODE_AUTO",
+		2: "TOOL_MODE_NONE",
+		3: "TOOL_MODE_REQUIRED",
+	}
+	ToolMode_value = map[string]int32{
+		"TOOL_MODE_UNSPECIFIED": 0,
+		"TOOL_MODE_AUTO":        1,
+		"TOOL_MODE_NONE":        2,
+		"TOOL_MODE_REQUIRED":    3,
+	}
+)
+
+func (x ToolMode) Enum() *ToolMode {
+	p := new(ToolMode)
+	*p = x
+	return p
+}
+
+func (x ToolMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ToolMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_fovea_decoder_v1_decoder_proto_enumTypes[1].Descriptor()
+}
+
+func (ToolMode) Type() protoreflect.EnumType {
+	return &file_fovea_decoder_v1_decoder_proto_enumTypes[1]
+}
+
+func (x ToolMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ToolMode.Descriptor instead.
+func (ToolMode) EnumDescriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{1}
 }
 
 // How much detail of an image matters, as in the OpenAI API.
@@ -123,11 +184,11 @@ func (x Detail) String() string {
 }
 
 func (Detail) Descriptor() protoreflect.EnumDescriptor {
-	return file_fovea_decoder_v1_decoder_proto_enumTypes[1].Descriptor()
+	return file_fovea_decoder_v1_decoder_proto_enumTypes[2].Descriptor()
 }
 
 func (Detail) Type() protoreflect.EnumType {
-	return &file_fovea_decoder_v1_decoder_proto_enumTypes[1]
+	return &file_fovea_decoder_v1_decoder_proto_enumTypes[2]
 }
 
 func (x Detail) Number() protoreflect.EnumNumber {
@@ -136,7 +197,7 @@ func (x Detail) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Detail.Descriptor instead.
 func (Detail) EnumDescriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{1}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{2}
 }
 
 // What to do with images that do not fit the budget.
@@ -176,11 +237,11 @@ func (x OnOverBudget) String() string {
 }
 
 func (OnOverBudget) Descriptor() protoreflect.EnumDescriptor {
-	return file_fovea_decoder_v1_decoder_proto_enumTypes[2].Descriptor()
+	return file_fovea_decoder_v1_decoder_proto_enumTypes[3].Descriptor()
 }
 
 func (OnOverBudget) Type() protoreflect.EnumType {
-	return &file_fovea_decoder_v1_decoder_proto_enumTypes[2]
+	return &file_fovea_decoder_v1_decoder_proto_enumTypes[3]
 }
 
 func (x OnOverBudget) Number() protoreflect.EnumNumber {
@@ -189,7 +250,7 @@ func (x OnOverBudget) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OnOverBudget.Descriptor instead.
 func (OnOverBudget) EnumDescriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{2}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{3}
 }
 
 // What to do with an image that a request holds more than once. It is encoded and fetched once in any case.
@@ -229,11 +290,11 @@ func (x RepeatPolicy) String() string {
 }
 
 func (RepeatPolicy) Descriptor() protoreflect.EnumDescriptor {
-	return file_fovea_decoder_v1_decoder_proto_enumTypes[3].Descriptor()
+	return file_fovea_decoder_v1_decoder_proto_enumTypes[4].Descriptor()
 }
 
 func (RepeatPolicy) Type() protoreflect.EnumType {
-	return &file_fovea_decoder_v1_decoder_proto_enumTypes[3]
+	return &file_fovea_decoder_v1_decoder_proto_enumTypes[4]
 }
 
 func (x RepeatPolicy) Number() protoreflect.EnumNumber {
@@ -242,7 +303,7 @@ func (x RepeatPolicy) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RepeatPolicy.Descriptor instead.
 func (RepeatPolicy) EnumDescriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{3}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{4}
 }
 
 // How many visual tokens are kept after the tower.
@@ -290,11 +351,11 @@ func (x ReductionMode) String() string {
 }
 
 func (ReductionMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_fovea_decoder_v1_decoder_proto_enumTypes[4].Descriptor()
+	return file_fovea_decoder_v1_decoder_proto_enumTypes[5].Descriptor()
 }
 
 func (ReductionMode) Type() protoreflect.EnumType {
-	return &file_fovea_decoder_v1_decoder_proto_enumTypes[4]
+	return &file_fovea_decoder_v1_decoder_proto_enumTypes[5]
 }
 
 func (x ReductionMode) Number() protoreflect.EnumNumber {
@@ -303,7 +364,7 @@ func (x ReductionMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ReductionMode.Descriptor instead.
 func (ReductionMode) EnumDescriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{4}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{5}
 }
 
 // Why an answer ended. A call that was cancelled or timed out has no such message: its status is CANCELLED or
@@ -317,6 +378,8 @@ const (
 	FinishReason_FINISH_REASON_STOP FinishReason = 1
 	// max_new_tokens was reached. The answer is cut and may not match its `response_format`.
 	FinishReason_FINISH_REASON_LENGTH FinishReason = 2
+	// The model ended the answer, and the answer has tool calls.
+	FinishReason_FINISH_REASON_TOOL_CALLS FinishReason = 3
 )
 
 // Enum value maps for FinishReason.
@@ -325,11 +388,13 @@ var (
 		0: "FINISH_REASON_UNSPECIFIED",
 		1: "FINISH_REASON_STOP",
 		2: "FINISH_REASON_LENGTH",
+		3: "FINISH_REASON_TOOL_CALLS",
 	}
 	FinishReason_value = map[string]int32{
 		"FINISH_REASON_UNSPECIFIED": 0,
 		"FINISH_REASON_STOP":        1,
 		"FINISH_REASON_LENGTH":      2,
+		"FINISH_REASON_TOOL_CALLS":  3,
 	}
 )
 
@@ -344,11 +409,11 @@ func (x FinishReason) String() string {
 }
 
 func (FinishReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_fovea_decoder_v1_decoder_proto_enumTypes[5].Descriptor()
+	return file_fovea_decoder_v1_decoder_proto_enumTypes[6].Descriptor()
 }
 
 func (FinishReason) Type() protoreflect.EnumType {
-	return &file_fovea_decoder_v1_decoder_proto_enumTypes[5]
+	return &file_fovea_decoder_v1_decoder_proto_enumTypes[6]
 }
 
 func (x FinishReason) Number() protoreflect.EnumNumber {
@@ -357,7 +422,7 @@ func (x FinishReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FinishReason.Descriptor instead.
 func (FinishReason) EnumDescriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{5}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{6}
 }
 
 // Whether a server can take requests.
@@ -405,11 +470,11 @@ func (x ServingState) String() string {
 }
 
 func (ServingState) Descriptor() protoreflect.EnumDescriptor {
-	return file_fovea_decoder_v1_decoder_proto_enumTypes[6].Descriptor()
+	return file_fovea_decoder_v1_decoder_proto_enumTypes[7].Descriptor()
 }
 
 func (ServingState) Type() protoreflect.EnumType {
-	return &file_fovea_decoder_v1_decoder_proto_enumTypes[6]
+	return &file_fovea_decoder_v1_decoder_proto_enumTypes[7]
 }
 
 func (x ServingState) Number() protoreflect.EnumNumber {
@@ -418,7 +483,7 @@ func (x ServingState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ServingState.Descriptor instead.
 func (ServingState) EnumDescriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{6}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{7}
 }
 
 // Announces an upload.
@@ -905,20 +970,253 @@ func (*Part_Text) isPart_Part() {}
 
 func (*Part_Image) isPart_Part() {}
 
+// A tool that the model may call. The checkpoint's chat template renders it into the prompt.
+type Tool struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// REQUIRED. Letters, digits, `_`, `-` and `.`, at most 64 of them. Unique in the request.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// OPTIONAL. What the tool does, for the model.
+	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
+	// OPTIONAL. The JSON schema of the arguments, an object. Default: an object without properties.
+	Parameters string `protobuf:"bytes,3,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	// OPTIONAL. If set, the arguments are held to the schema during sampling, as with ResponseFormat.json_schema. A schema
+	// that cannot be enforced is then refused.
+	Strict        bool `protobuf:"varint,4,opt,name=strict,proto3" json:"strict,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tool) Reset() {
+	*x = Tool{}
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tool) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tool) ProtoMessage() {}
+
+func (x *Tool) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tool.ProtoReflect.Descriptor instead.
+func (*Tool) Descriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Tool) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Tool) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Tool) GetParameters() string {
+	if x != nil {
+		return x.Parameters
+	}
+	return ""
+}
+
+func (x *Tool) GetStrict() bool {
+	if x != nil {
+		return x.Strict
+	}
+	return false
+}
+
+// A call of a tool by the model.
+type ToolCall struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the call, which the message with its result repeats.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The name of the tool, one of the request's.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// The arguments, a JSON object as the model wrote it. Only if the call was forced or the tool is `strict`, they are valid
+	// under the tool's schema. If max_new_tokens or a stop string cut the answer, the last call may be cut too.
+	Arguments     string `protobuf:"bytes,3,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolCall) Reset() {
+	*x = ToolCall{}
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolCall) ProtoMessage() {}
+
+func (x *ToolCall) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolCall.ProtoReflect.Descriptor instead.
+func (*ToolCall) Descriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ToolCall) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ToolCall) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ToolCall) GetArguments() string {
+	if x != nil {
+		return x.Arguments
+	}
+	return ""
+}
+
+// Whether the model calls tools, and which.
+type ToolChoice struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// REQUIRED. The choice.
+	//
+	// Types that are valid to be assigned to Choice:
+	//
+	//	*ToolChoice_Mode
+	//	*ToolChoice_Name
+	Choice        isToolChoice_Choice `protobuf_oneof:"choice"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolChoice) Reset() {
+	*x = ToolChoice{}
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolChoice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolChoice) ProtoMessage() {}
+
+func (x *ToolChoice) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolChoice.ProtoReflect.Descriptor instead.
+func (*ToolChoice) Descriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ToolChoice) GetChoice() isToolChoice_Choice {
+	if x != nil {
+		return x.Choice
+	}
+	return nil
+}
+
+func (x *ToolChoice) GetMode() ToolMode {
+	if x != nil {
+		if x, ok := x.Choice.(*ToolChoice_Mode); ok {
+			return x.Mode
+		}
+	}
+	return ToolMode_TOOL_MODE_UNSPECIFIED
+}
+
+func (x *ToolChoice) GetName() string {
+	if x != nil {
+		if x, ok := x.Choice.(*ToolChoice_Name); ok {
+			return x.Name
+		}
+	}
+	return ""
+}
+
+type isToolChoice_Choice interface {
+	isToolChoice_Choice()
+}
+
+type ToolChoice_Mode struct {
+	// Whether it calls any.
+	Mode ToolMode `protobuf:"varint,1,opt,name=mode,proto3,enum=fovea.decoder.v1.ToolMode,oneof"`
+}
+
+type ToolChoice_Name struct {
+	// The name of the tool that it calls. The arguments are held to the tool's schema.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3,oneof"`
+}
+
+func (*ToolChoice_Mode) isToolChoice_Choice() {}
+
+func (*ToolChoice_Name) isToolChoice_Choice() {}
+
 // A turn of a conversation.
 type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// REQUIRED.
 	Role Role `protobuf:"varint,1,opt,name=role,proto3,enum=fovea.decoder.v1.Role" json:"role,omitempty"`
-	// REQUIRED. Text and images, in order.
-	Parts         []*Part `protobuf:"bytes,2,rep,name=parts,proto3" json:"parts,omitempty"`
+	// REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
+	Parts []*Part `protobuf:"bytes,2,rep,name=parts,proto3" json:"parts,omitempty"`
+	// OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+	ToolCalls []*ToolCall `protobuf:"bytes,3,rep,name=tool_calls,json=toolCalls,proto3" json:"tool_calls,omitempty"`
+	// The id of the call whose result this message is. REQUIRED with ROLE_TOOL, not allowed otherwise.
+	ToolCallId string `protobuf:"bytes,4,opt,name=tool_call_id,json=toolCallId,proto3" json:"tool_call_id,omitempty"`
+	// OPTIONAL. The reasoning of this answer, as the model gave it. Only with ROLE_ASSISTANT. The chat template decides
+	// whether the model sees it again.
+	Reasoning     string `protobuf:"bytes,5,opt,name=reasoning,proto3" json:"reasoning,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[7]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +1228,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[7]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1241,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{7}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Message) GetRole() Role {
@@ -960,7 +1258,28 @@ func (x *Message) GetParts() []*Part {
 	return nil
 }
 
-// How the tokens of the answer are sampled.
+func (x *Message) GetToolCalls() []*ToolCall {
+	if x != nil {
+		return x.ToolCalls
+	}
+	return nil
+}
+
+func (x *Message) GetToolCallId() string {
+	if x != nil {
+		return x.ToolCallId
+	}
+	return ""
+}
+
+func (x *Message) GetReasoning() string {
+	if x != nil {
+		return x.Reasoning
+	}
+	return ""
+}
+
+// How the tokens of the answer are sampled. Penalties and biases are applied before temperature, top_k, top_p and min_p.
 type Sampling struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 0, the default, and any value below 0.01 are greedy: the most likely token is always taken. At most 100.
@@ -979,14 +1298,26 @@ type Sampling struct {
 	// Stop strings. The answer ends before the first of them. At most 16.
 	Stop []string `protobuf:"bytes,7,rep,name=stop,proto3" json:"stop,omitempty"`
 	// The most tokens of the answer. Default 256. A value above the server's limit is refused, never clamped.
-	MaxNewTokens  *uint32 `protobuf:"varint,8,opt,name=max_new_tokens,json=maxNewTokens,proto3,oneof" json:"max_new_tokens,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	MaxNewTokens *uint32 `protobuf:"varint,8,opt,name=max_new_tokens,json=maxNewTokens,proto3,oneof" json:"max_new_tokens,omitempty"`
+	// Subtracted from the logit of each token that the answer already has. -2 to 2; default 0. Tokens of the prompt do not
+	// count.
+	PresencePenalty *float32 `protobuf:"fixed32,9,opt,name=presence_penalty,json=presencePenalty,proto3,oneof" json:"presence_penalty,omitempty"`
+	// Subtracted from the logit of a token for each time that the answer already has it. -2 to 2; default 0. Tokens of the
+	// prompt do not count.
+	FrequencyPenalty *float32 `protobuf:"fixed32,10,opt,name=frequency_penalty,json=frequencyPenalty,proto3,oneof" json:"frequency_penalty,omitempty"`
+	// Added to the logits of tokens, by token id. -100 to 100, at most 300 entries. An id outside the vocabulary is refused.
+	LogitBias map[uint32]float32 `protobuf:"bytes,11,rep,name=logit_bias,json=logitBias,proto3" json:"logit_bias,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"fixed32,2,opt,name=value"`
+	// If set, temperature, top_p, top_k, min_p, repetition_penalty and presence_penalty take their values from the
+	// generation_config.json of the decoder's checkpoint where this message leaves them unset, whatever tier answers. For
+	// temperature, top_k and min_p, 0 is unset: a temperature of 0.001 is greedy whatever the checkpoint says.
+	CheckpointDefaults bool `protobuf:"varint,12,opt,name=checkpoint_defaults,json=checkpointDefaults,proto3" json:"checkpoint_defaults,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Sampling) Reset() {
 	*x = Sampling{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[8]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -998,7 +1329,7 @@ func (x *Sampling) String() string {
 func (*Sampling) ProtoMessage() {}
 
 func (x *Sampling) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[8]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1011,7 +1342,7 @@ func (x *Sampling) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sampling.ProtoReflect.Descriptor instead.
 func (*Sampling) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{8}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Sampling) GetTemperature() float32 {
@@ -1070,6 +1401,34 @@ func (x *Sampling) GetMaxNewTokens() uint32 {
 	return 0
 }
 
+func (x *Sampling) GetPresencePenalty() float32 {
+	if x != nil && x.PresencePenalty != nil {
+		return *x.PresencePenalty
+	}
+	return 0
+}
+
+func (x *Sampling) GetFrequencyPenalty() float32 {
+	if x != nil && x.FrequencyPenalty != nil {
+		return *x.FrequencyPenalty
+	}
+	return 0
+}
+
+func (x *Sampling) GetLogitBias() map[uint32]float32 {
+	if x != nil {
+		return x.LogitBias
+	}
+	return nil
+}
+
+func (x *Sampling) GetCheckpointDefaults() bool {
+	if x != nil {
+		return x.CheckpointDefaults
+	}
+	return false
+}
+
 // How visual tokens are reduced, before and after the tower.
 type Reduction struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1093,7 +1452,7 @@ type Reduction struct {
 
 func (x *Reduction) Reset() {
 	*x = Reduction{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[9]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1464,7 @@ func (x *Reduction) String() string {
 func (*Reduction) ProtoMessage() {}
 
 func (x *Reduction) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[9]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,7 +1477,7 @@ func (x *Reduction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reduction.ProtoReflect.Descriptor instead.
 func (*Reduction) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{9}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Reduction) GetKeep() float32 {
@@ -1185,7 +1544,7 @@ type VisualBudget struct {
 
 func (x *VisualBudget) Reset() {
 	*x = VisualBudget{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[10]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1197,7 +1556,7 @@ func (x *VisualBudget) String() string {
 func (*VisualBudget) ProtoMessage() {}
 
 func (x *VisualBudget) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[10]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1210,7 +1569,7 @@ func (x *VisualBudget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VisualBudget.ProtoReflect.Descriptor instead.
 func (*VisualBudget) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{10}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *VisualBudget) GetMaxPixels() uint32 {
@@ -1286,7 +1645,7 @@ func (x *VisualBudget) GetMaxLongSide() uint32 {
 // Requests log-probabilities of the answer's tokens.
 type Logprobs struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The number of alternatives for each token. 0 returns the chosen token only. Other values are not served yet.
+	// The number of alternatives for each token, the most likely first: 0 to 20. 0 returns the chosen token only.
 	Top           uint32 `protobuf:"varint,1,opt,name=top,proto3" json:"top,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1294,7 +1653,7 @@ type Logprobs struct {
 
 func (x *Logprobs) Reset() {
 	*x = Logprobs{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[11]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1306,7 +1665,7 @@ func (x *Logprobs) String() string {
 func (*Logprobs) ProtoMessage() {}
 
 func (x *Logprobs) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[11]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1319,7 +1678,7 @@ func (x *Logprobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Logprobs.ProtoReflect.Descriptor instead.
 func (*Logprobs) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{11}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Logprobs) GetTop() uint32 {
@@ -1349,7 +1708,7 @@ type ResponseFormat struct {
 
 func (x *ResponseFormat) Reset() {
 	*x = ResponseFormat{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[12]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1361,7 +1720,7 @@ func (x *ResponseFormat) String() string {
 func (*ResponseFormat) ProtoMessage() {}
 
 func (x *ResponseFormat) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[12]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1374,7 +1733,7 @@ func (x *ResponseFormat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseFormat.ProtoReflect.Descriptor instead.
 func (*ResponseFormat) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{12}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ResponseFormat) GetFormat() isResponseFormat_Format {
@@ -1450,7 +1809,7 @@ type Choice struct {
 
 func (x *Choice) Reset() {
 	*x = Choice{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[13]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1462,7 +1821,7 @@ func (x *Choice) String() string {
 func (*Choice) ProtoMessage() {}
 
 func (x *Choice) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[13]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1475,7 +1834,7 @@ func (x *Choice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Choice.ProtoReflect.Descriptor instead.
 func (*Choice) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{13}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Choice) GetOptions() []string {
@@ -1488,7 +1847,7 @@ func (x *Choice) GetOptions() []string {
 // A conversation to continue.
 type GenerateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// REQUIRED. The last message is the user's.
+	// REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
 	Messages []*Message `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
 	// OPTIONAL.
 	Sampling *Sampling `protobuf:"bytes,2,opt,name=sampling,proto3" json:"sampling,omitempty"`
@@ -1520,14 +1879,28 @@ type GenerateRequest struct {
 	// OPTIONAL. The `token` of a Quote for this request. The request then costs no more than the quote says, or fails with
 	// QUOTE_EXCEEDED before anything is spent. Fails with QUOTE_INVALID if the quote has expired, is of another tenant or
 	// request, or was not made by this server or by one that shares its key.
-	Quote         string `protobuf:"bytes,12,opt,name=quote,proto3" json:"quote,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Quote string `protobuf:"bytes,12,opt,name=quote,proto3" json:"quote,omitempty"`
+	// OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+	// if the checkpoint's chat template renders no tools.
+	Tools []*Tool `protobuf:"bytes,13,rep,name=tools,proto3" json:"tools,omitempty"`
+	// OPTIONAL. Whether the model calls tools, and which. With TOOL_MODE_NONE the model does not see the tools. An answer that
+	// must be a tool call cannot have a `response_format`; an answer that may be one either calls tools or has the format.
+	ToolChoice *ToolChoice `protobuf:"bytes,14,opt,name=tool_choice,json=toolChoice,proto3" json:"tool_choice,omitempty"`
+	// OPTIONAL. Whether an answer may have more than one tool call. Default true. False is held during sampling.
+	ParallelToolCalls *bool `protobuf:"varint,15,opt,name=parallel_tool_calls,json=parallelToolCalls,proto3,oneof" json:"parallel_tool_calls,omitempty"`
+	// OPTIONAL. Whether the model reasons before it answers. Passed to the checkpoint's chat template if that knows
+	// `enable_thinking`; otherwise refused unless it is what the checkpoint does in any case. Default: what the template does.
+	Thinking *bool `protobuf:"varint,16,opt,name=thinking,proto3,oneof" json:"thinking,omitempty"`
+	// OPTIONAL. If set, the last message is the assistant's, and the answer continues its text. The response has only what
+	// was added, and only that is held to a `response_format`.
+	ContinueFinalMessage bool `protobuf:"varint,17,opt,name=continue_final_message,json=continueFinalMessage,proto3" json:"continue_final_message,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *GenerateRequest) Reset() {
 	*x = GenerateRequest{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[14]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1539,7 +1912,7 @@ func (x *GenerateRequest) String() string {
 func (*GenerateRequest) ProtoMessage() {}
 
 func (x *GenerateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[14]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1552,7 +1925,7 @@ func (x *GenerateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateRequest.ProtoReflect.Descriptor instead.
 func (*GenerateRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{14}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GenerateRequest) GetMessages() []*Message {
@@ -1639,6 +2012,41 @@ func (x *GenerateRequest) GetQuote() string {
 	return ""
 }
 
+func (x *GenerateRequest) GetTools() []*Tool {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+func (x *GenerateRequest) GetToolChoice() *ToolChoice {
+	if x != nil {
+		return x.ToolChoice
+	}
+	return nil
+}
+
+func (x *GenerateRequest) GetParallelToolCalls() bool {
+	if x != nil && x.ParallelToolCalls != nil {
+		return *x.ParallelToolCalls
+	}
+	return false
+}
+
+func (x *GenerateRequest) GetThinking() bool {
+	if x != nil && x.Thinking != nil {
+		return *x.Thinking
+	}
+	return false
+}
+
+func (x *GenerateRequest) GetContinueFinalMessage() bool {
+	if x != nil {
+		return x.ContinueFinalMessage
+	}
+	return false
+}
+
 // The request was accepted: its images are stored and its prompt fits.
 type Started struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1657,7 +2065,7 @@ type Started struct {
 
 func (x *Started) Reset() {
 	*x = Started{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[15]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1669,7 +2077,7 @@ func (x *Started) String() string {
 func (*Started) ProtoMessage() {}
 
 func (x *Started) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[15]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1682,7 +2090,7 @@ func (x *Started) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Started.ProtoReflect.Descriptor instead.
 func (*Started) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{15}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Started) GetRequestId() string {
@@ -1713,23 +2121,216 @@ func (x *Started) GetVisualTokens() uint32 {
 	return 0
 }
 
+// A token and its log-probability.
+type TokenLogprob struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token.
+	TokenId uint32 `protobuf:"varint,1,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
+	// Its log-probability, as in Delta. Negative infinity where the model rules it out.
+	Logprob float32 `protobuf:"fixed32,2,opt,name=logprob,proto3" json:"logprob,omitempty"`
+	// Its bytes, which may be part of a character. Empty for special tokens.
+	Token         []byte `protobuf:"bytes,3,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenLogprob) Reset() {
+	*x = TokenLogprob{}
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenLogprob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenLogprob) ProtoMessage() {}
+
+func (x *TokenLogprob) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenLogprob.ProtoReflect.Descriptor instead.
+func (*TokenLogprob) Descriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *TokenLogprob) GetTokenId() uint32 {
+	if x != nil {
+		return x.TokenId
+	}
+	return 0
+}
+
+func (x *TokenLogprob) GetLogprob() float32 {
+	if x != nil {
+		return x.Logprob
+	}
+	return 0
+}
+
+func (x *TokenLogprob) GetToken() []byte {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+// The most likely tokens at a position of the answer.
+type TopLogprobs struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As many as `Logprobs.top` asks for, the most likely first, the lower id first among equals. The chosen token may be
+	// missing.
+	Tokens        []*TokenLogprob `protobuf:"bytes,1,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopLogprobs) Reset() {
+	*x = TopLogprobs{}
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopLogprobs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopLogprobs) ProtoMessage() {}
+
+func (x *TopLogprobs) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopLogprobs.ProtoReflect.Descriptor instead.
+func (*TopLogprobs) Descriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *TopLogprobs) GetTokens() []*TokenLogprob {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+// Part of a tool call, as it streams.
+type ToolCallDelta struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The position of the call among the answer's calls, from 0.
+	Index uint32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// The id of the call. Only in its first delta.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// The name of the tool. Only in its first delta.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// Text to append to the arguments. May be empty.
+	Arguments     string `protobuf:"bytes,4,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolCallDelta) Reset() {
+	*x = ToolCallDelta{}
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolCallDelta) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolCallDelta) ProtoMessage() {}
+
+func (x *ToolCallDelta) ProtoReflect() protoreflect.Message {
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolCallDelta.ProtoReflect.Descriptor instead.
+func (*ToolCallDelta) Descriptor() ([]byte, []int) {
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ToolCallDelta) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *ToolCallDelta) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ToolCallDelta) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ToolCallDelta) GetArguments() string {
+	if x != nil {
+		return x.Arguments
+	}
+	return ""
+}
+
 // The next part of the answer.
 type Delta struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Text to append. May be empty.
+	// Text to append. May be empty. What looks like a tool call and is none is text.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	// The tokens since the last delta.
 	TokenIds []uint32 `protobuf:"varint,2,rep,packed,name=token_ids,json=tokenIds,proto3" json:"token_ids,omitempty"`
 	// A log-probability for each of `token_ids`, if the request sets `logprobs`: the natural logarithm of the model's own
-	// probability, before penalties, temperature, top-k, top-p, min-p and structured output.
-	Logprobs      []float32 `protobuf:"fixed32,3,rep,packed,name=logprobs,proto3" json:"logprobs,omitempty"`
+	// probability, before penalties, biases, temperature, top-k, top-p, min-p and structured output.
+	Logprobs []float32 `protobuf:"fixed32,3,rep,packed,name=logprobs,proto3" json:"logprobs,omitempty"`
+	// The bytes of each of `token_ids`, if the request sets `logprobs`. They may be part of a character, and are empty for
+	// special tokens.
+	TokenBytes [][]byte `protobuf:"bytes,4,rep,name=token_bytes,json=tokenBytes,proto3" json:"token_bytes,omitempty"`
+	// The most likely tokens at the position of each of `token_ids`, if the request sets `logprobs.top`.
+	TopLogprobs []*TopLogprobs `protobuf:"bytes,5,rep,name=top_logprobs,json=topLogprobs,proto3" json:"top_logprobs,omitempty"`
+	// Text to append to the reasoning, which precedes the answer. `token_ids` has its tokens too. May be empty.
+	Reasoning string `protobuf:"bytes,6,opt,name=reasoning,proto3" json:"reasoning,omitempty"`
+	// Parts of tool calls to append, by index.
+	ToolCalls     []*ToolCallDelta `protobuf:"bytes,7,rep,name=tool_calls,json=toolCalls,proto3" json:"tool_calls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Delta) Reset() {
 	*x = Delta{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[16]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +2342,7 @@ func (x *Delta) String() string {
 func (*Delta) ProtoMessage() {}
 
 func (x *Delta) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[16]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +2355,7 @@ func (x *Delta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delta.ProtoReflect.Descriptor instead.
 func (*Delta) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{16}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Delta) GetText() string {
@@ -1778,6 +2379,34 @@ func (x *Delta) GetLogprobs() []float32 {
 	return nil
 }
 
+func (x *Delta) GetTokenBytes() [][]byte {
+	if x != nil {
+		return x.TokenBytes
+	}
+	return nil
+}
+
+func (x *Delta) GetTopLogprobs() []*TopLogprobs {
+	if x != nil {
+		return x.TopLogprobs
+	}
+	return nil
+}
+
+func (x *Delta) GetReasoning() string {
+	if x != nil {
+		return x.Reasoning
+	}
+	return ""
+}
+
+func (x *Delta) GetToolCalls() []*ToolCallDelta {
+	if x != nil {
+		return x.ToolCalls
+	}
+	return nil
+}
+
 // The answer is complete.
 type Finished struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1793,7 +2422,7 @@ type Finished struct {
 
 func (x *Finished) Reset() {
 	*x = Finished{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[17]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1805,7 +2434,7 @@ func (x *Finished) String() string {
 func (*Finished) ProtoMessage() {}
 
 func (x *Finished) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[17]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1818,7 +2447,7 @@ func (x *Finished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finished.ProtoReflect.Descriptor instead.
 func (*Finished) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{17}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Finished) GetFinishReason() FinishReason {
@@ -1859,7 +2488,7 @@ type GenerateResponse struct {
 
 func (x *GenerateResponse) Reset() {
 	*x = GenerateResponse{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[18]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1871,7 +2500,7 @@ func (x *GenerateResponse) String() string {
 func (*GenerateResponse) ProtoMessage() {}
 
 func (x *GenerateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[18]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1884,7 +2513,7 @@ func (x *GenerateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateResponse.ProtoReflect.Descriptor instead.
 func (*GenerateResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{18}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GenerateResponse) GetEvent() isGenerateResponse_Event {
@@ -1957,7 +2586,7 @@ type CompleteRequest struct {
 
 func (x *CompleteRequest) Reset() {
 	*x = CompleteRequest{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[19]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1969,7 +2598,7 @@ func (x *CompleteRequest) String() string {
 func (*CompleteRequest) ProtoMessage() {}
 
 func (x *CompleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[19]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1982,7 +2611,7 @@ func (x *CompleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteRequest.ProtoReflect.Descriptor instead.
 func (*CompleteRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{19}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CompleteRequest) GetRequest() *GenerateRequest {
@@ -2010,14 +2639,22 @@ type CompleteResponse struct {
 	// The tokens of the answer.
 	TokenIds []uint32 `protobuf:"varint,7,rep,packed,name=token_ids,json=tokenIds,proto3" json:"token_ids,omitempty"`
 	// A log-probability for each of `token_ids`, as in Delta.
-	Logprobs      []float32 `protobuf:"fixed32,8,rep,packed,name=logprobs,proto3" json:"logprobs,omitempty"`
+	Logprobs []float32 `protobuf:"fixed32,8,rep,packed,name=logprobs,proto3" json:"logprobs,omitempty"`
+	// The bytes of each of `token_ids`, as in Delta.
+	TokenBytes [][]byte `protobuf:"bytes,9,rep,name=token_bytes,json=tokenBytes,proto3" json:"token_bytes,omitempty"`
+	// The most likely tokens at the position of each of `token_ids`, as in Delta.
+	TopLogprobs []*TopLogprobs `protobuf:"bytes,10,rep,name=top_logprobs,json=topLogprobs,proto3" json:"top_logprobs,omitempty"`
+	// The reasoning that preceded the answer.
+	Reasoning string `protobuf:"bytes,11,opt,name=reasoning,proto3" json:"reasoning,omitempty"`
+	// The tool calls of the answer, whole.
+	ToolCalls     []*ToolCall `protobuf:"bytes,12,rep,name=tool_calls,json=toolCalls,proto3" json:"tool_calls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CompleteResponse) Reset() {
 	*x = CompleteResponse{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[20]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2029,7 +2666,7 @@ func (x *CompleteResponse) String() string {
 func (*CompleteResponse) ProtoMessage() {}
 
 func (x *CompleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[20]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2042,7 +2679,7 @@ func (x *CompleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteResponse.ProtoReflect.Descriptor instead.
 func (*CompleteResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{20}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CompleteResponse) GetRequestId() string {
@@ -2101,6 +2738,34 @@ func (x *CompleteResponse) GetLogprobs() []float32 {
 	return nil
 }
 
+func (x *CompleteResponse) GetTokenBytes() [][]byte {
+	if x != nil {
+		return x.TokenBytes
+	}
+	return nil
+}
+
+func (x *CompleteResponse) GetTopLogprobs() []*TopLogprobs {
+	if x != nil {
+		return x.TopLogprobs
+	}
+	return nil
+}
+
+func (x *CompleteResponse) GetReasoning() string {
+	if x != nil {
+		return x.Reasoning
+	}
+	return ""
+}
+
+func (x *CompleteResponse) GetToolCalls() []*ToolCall {
+	if x != nil {
+		return x.ToolCalls
+	}
+	return nil
+}
+
 // A request whose tokens are counted.
 type CountTokensRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2112,7 +2777,7 @@ type CountTokensRequest struct {
 
 func (x *CountTokensRequest) Reset() {
 	*x = CountTokensRequest{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[21]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2124,7 +2789,7 @@ func (x *CountTokensRequest) String() string {
 func (*CountTokensRequest) ProtoMessage() {}
 
 func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[21]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2137,7 +2802,7 @@ func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensRequest.ProtoReflect.Descriptor instead.
 func (*CountTokensRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{21}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CountTokensRequest) GetRequest() *GenerateRequest {
@@ -2185,7 +2850,7 @@ type CountTokensResponse struct {
 
 func (x *CountTokensResponse) Reset() {
 	*x = CountTokensResponse{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[22]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2197,7 +2862,7 @@ func (x *CountTokensResponse) String() string {
 func (*CountTokensResponse) ProtoMessage() {}
 
 func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[22]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2210,7 +2875,7 @@ func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensResponse.ProtoReflect.Descriptor instead.
 func (*CountTokensResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{22}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CountTokensResponse) GetPromptTokens() uint32 {
@@ -2331,7 +2996,7 @@ type Quote struct {
 
 func (x *Quote) Reset() {
 	*x = Quote{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[23]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2343,7 +3008,7 @@ func (x *Quote) String() string {
 func (*Quote) ProtoMessage() {}
 
 func (x *Quote) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[23]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2356,7 +3021,7 @@ func (x *Quote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quote.ProtoReflect.Descriptor instead.
 func (*Quote) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{23}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Quote) GetToken() string {
@@ -2404,14 +3069,17 @@ type ImagePlan struct {
 	// The lower bound of its visual tokens.
 	TokensMin uint32 `protobuf:"varint,3,opt,name=tokens_min,json=tokensMin,proto3" json:"tokens_min,omitempty"`
 	// The index, from 0, of the earlier image that it repeats. Absent if it repeats none.
-	RepeatOf      *uint32 `protobuf:"varint,4,opt,name=repeat_of,json=repeatOf,proto3,oneof" json:"repeat_of,omitempty"`
+	RepeatOf *uint32 `protobuf:"varint,4,opt,name=repeat_of,json=repeatOf,proto3,oneof" json:"repeat_of,omitempty"`
+	// The kept indices: positions in the grid of visual tokens, in raster order. Empty if all are kept, and while only the
+	// vision tower can tell which.
+	Kept          []uint32 `protobuf:"varint,5,rep,packed,name=kept,proto3" json:"kept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ImagePlan) Reset() {
 	*x = ImagePlan{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[24]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2423,7 +3091,7 @@ func (x *ImagePlan) String() string {
 func (*ImagePlan) ProtoMessage() {}
 
 func (x *ImagePlan) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[24]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2436,7 +3104,7 @@ func (x *ImagePlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagePlan.ProtoReflect.Descriptor instead.
 func (*ImagePlan) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{24}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ImagePlan) GetSteps() []*ReceiptStep {
@@ -2467,6 +3135,13 @@ func (x *ImagePlan) GetRepeatOf() uint32 {
 	return 0
 }
 
+func (x *ImagePlan) GetKept() []uint32 {
+	if x != nil {
+		return x.Kept
+	}
+	return nil
+}
+
 // The same request with another budget.
 type Alternative struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2494,7 +3169,7 @@ type Alternative struct {
 
 func (x *Alternative) Reset() {
 	*x = Alternative{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[25]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2506,7 +3181,7 @@ func (x *Alternative) String() string {
 func (*Alternative) ProtoMessage() {}
 
 func (x *Alternative) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[25]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2519,7 +3194,7 @@ func (x *Alternative) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alternative.ProtoReflect.Descriptor instead.
 func (*Alternative) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{25}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Alternative) GetName() string {
@@ -2594,7 +3269,7 @@ type GetServerInfoRequest struct {
 
 func (x *GetServerInfoRequest) Reset() {
 	*x = GetServerInfoRequest{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[26]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2606,7 +3281,7 @@ func (x *GetServerInfoRequest) String() string {
 func (*GetServerInfoRequest) ProtoMessage() {}
 
 func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[26]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2619,7 +3294,7 @@ func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{26}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{32}
 }
 
 // The limits of a decoder. Each has a setting of the same name.
@@ -2655,6 +3330,10 @@ type DecoderLimits struct {
 	RowCacheS uint32 `protobuf:"varint,14,opt,name=row_cache_s,json=rowCacheS,proto3" json:"row_cache_s,omitempty"`
 	// The largest response_format, in bytes: the schema, the regular expression, or all options together.
 	MaxFormatBytes uint32 `protobuf:"varint,15,opt,name=max_format_bytes,json=maxFormatBytes,proto3" json:"max_format_bytes,omitempty"`
+	// The most tools of a request.
+	MaxTools uint32 `protobuf:"varint,16,opt,name=max_tools,json=maxTools,proto3" json:"max_tools,omitempty"`
+	// The most bytes of the names, descriptions and schemas of a request's tools, together.
+	MaxToolBytes uint32 `protobuf:"varint,17,opt,name=max_tool_bytes,json=maxToolBytes,proto3" json:"max_tool_bytes,omitempty"`
 	// Seconds that a call may wait for the caller to send or read a message.
 	IdleS uint32 `protobuf:"varint,40,opt,name=idle_s,json=idleS,proto3" json:"idle_s,omitempty"`
 	// Seconds that a call to an encoder may go without progress.
@@ -2697,7 +3376,7 @@ type DecoderLimits struct {
 
 func (x *DecoderLimits) Reset() {
 	*x = DecoderLimits{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[27]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2709,7 +3388,7 @@ func (x *DecoderLimits) String() string {
 func (*DecoderLimits) ProtoMessage() {}
 
 func (x *DecoderLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[27]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2722,7 +3401,7 @@ func (x *DecoderLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecoderLimits.ProtoReflect.Descriptor instead.
 func (*DecoderLimits) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{27}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DecoderLimits) GetMaxMessageBytes() uint32 {
@@ -2826,6 +3505,20 @@ func (x *DecoderLimits) GetRowCacheS() uint32 {
 func (x *DecoderLimits) GetMaxFormatBytes() uint32 {
 	if x != nil {
 		return x.MaxFormatBytes
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxTools() uint32 {
+	if x != nil {
+		return x.MaxTools
+	}
+	return 0
+}
+
+func (x *DecoderLimits) GetMaxToolBytes() uint32 {
+	if x != nil {
+		return x.MaxToolBytes
 	}
 	return 0
 }
@@ -2973,7 +3666,7 @@ type DecoderLoad struct {
 
 func (x *DecoderLoad) Reset() {
 	*x = DecoderLoad{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[28]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2985,7 +3678,7 @@ func (x *DecoderLoad) String() string {
 func (*DecoderLoad) ProtoMessage() {}
 
 func (x *DecoderLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[28]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2998,7 +3691,7 @@ func (x *DecoderLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecoderLoad.ProtoReflect.Descriptor instead.
 func (*DecoderLoad) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{28}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DecoderLoad) GetWaiting() uint32 {
@@ -3054,7 +3747,7 @@ type EncoderPeer struct {
 
 func (x *EncoderPeer) Reset() {
 	*x = EncoderPeer{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[29]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3066,7 +3759,7 @@ func (x *EncoderPeer) String() string {
 func (*EncoderPeer) ProtoMessage() {}
 
 func (x *EncoderPeer) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[29]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3079,7 +3772,7 @@ func (x *EncoderPeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderPeer.ProtoReflect.Descriptor instead.
 func (*EncoderPeer) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{29}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *EncoderPeer) GetAddress() string {
@@ -3170,14 +3863,19 @@ type GetServerInfoResponse struct {
 	// Bytes of KV cache per token.
 	KvBytesPerToken uint32 `protobuf:"varint,14,opt,name=kv_bytes_per_token,json=kvBytesPerToken,proto3" json:"kv_bytes_per_token,omitempty"`
 	// The tiers, in the order in which they are tried. Empty until the server takes requests.
-	Tiers         []*TierInfo `protobuf:"bytes,15,rep,name=tiers,proto3" json:"tiers,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Tiers []*TierInfo `protobuf:"bytes,15,rep,name=tiers,proto3" json:"tiers,omitempty"`
+	// What a reader of its answers should know about the model: a sentence that the checkpoint folder has in the file
+	// `model_notice.txt`. Empty without that file.
+	ModelNotice string `protobuf:"bytes,16,opt,name=model_notice,json=modelNotice,proto3" json:"model_notice,omitempty"`
+	// The height in pixels of the smallest common text of an image below which DETAIL_AUTO does not shrink the image.
+	ReadableTextPx float32 `protobuf:"fixed32,17,opt,name=readable_text_px,json=readableTextPx,proto3" json:"readable_text_px,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetServerInfoResponse) Reset() {
 	*x = GetServerInfoResponse{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[30]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3189,7 +3887,7 @@ func (x *GetServerInfoResponse) String() string {
 func (*GetServerInfoResponse) ProtoMessage() {}
 
 func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[30]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3202,7 +3900,7 @@ func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetServerInfoResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{30}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GetServerInfoResponse) GetVersion() string {
@@ -3310,6 +4008,20 @@ func (x *GetServerInfoResponse) GetTiers() []*TierInfo {
 	return nil
 }
 
+func (x *GetServerInfoResponse) GetModelNotice() string {
+	if x != nil {
+		return x.ModelNotice
+	}
+	return ""
+}
+
+func (x *GetServerInfoResponse) GetReadableTextPx() float32 {
+	if x != nil {
+		return x.ReadableTextPx
+	}
+	return 0
+}
+
 // A tier: a way to answer requests.
 type TierInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3330,7 +4042,7 @@ type TierInfo struct {
 
 func (x *TierInfo) Reset() {
 	*x = TierInfo{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[31]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3342,7 +4054,7 @@ func (x *TierInfo) String() string {
 func (*TierInfo) ProtoMessage() {}
 
 func (x *TierInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[31]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3355,7 +4067,7 @@ func (x *TierInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TierInfo.ProtoReflect.Descriptor instead.
 func (*TierInfo) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{31}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *TierInfo) GetName() string {
@@ -3404,7 +4116,7 @@ type DeleteImageRequest struct {
 
 func (x *DeleteImageRequest) Reset() {
 	*x = DeleteImageRequest{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[32]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3416,7 +4128,7 @@ func (x *DeleteImageRequest) String() string {
 func (*DeleteImageRequest) ProtoMessage() {}
 
 func (x *DeleteImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[32]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3429,7 +4141,7 @@ func (x *DeleteImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteImageRequest.ProtoReflect.Descriptor instead.
 func (*DeleteImageRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{32}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DeleteImageRequest) GetDigest() string {
@@ -3462,7 +4174,7 @@ type EncoderDeletion struct {
 
 func (x *EncoderDeletion) Reset() {
 	*x = EncoderDeletion{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[33]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3474,7 +4186,7 @@ func (x *EncoderDeletion) String() string {
 func (*EncoderDeletion) ProtoMessage() {}
 
 func (x *EncoderDeletion) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[33]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3487,7 +4199,7 @@ func (x *EncoderDeletion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderDeletion.ProtoReflect.Descriptor instead.
 func (*EncoderDeletion) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{33}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *EncoderDeletion) GetEncoder() string {
@@ -3550,7 +4262,7 @@ type DeleteImageResponse struct {
 
 func (x *DeleteImageResponse) Reset() {
 	*x = DeleteImageResponse{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[34]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3562,7 +4274,7 @@ func (x *DeleteImageResponse) String() string {
 func (*DeleteImageResponse) ProtoMessage() {}
 
 func (x *DeleteImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[34]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3575,7 +4287,7 @@ func (x *DeleteImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteImageResponse.ProtoReflect.Descriptor instead.
 func (*DeleteImageResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{34}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DeleteImageResponse) GetEncoders() []*EncoderDeletion {
@@ -3596,7 +4308,7 @@ type PurgeTenantRequest struct {
 
 func (x *PurgeTenantRequest) Reset() {
 	*x = PurgeTenantRequest{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[35]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3608,7 +4320,7 @@ func (x *PurgeTenantRequest) String() string {
 func (*PurgeTenantRequest) ProtoMessage() {}
 
 func (x *PurgeTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[35]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3621,7 +4333,7 @@ func (x *PurgeTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeTenantRequest.ProtoReflect.Descriptor instead.
 func (*PurgeTenantRequest) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{35}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *PurgeTenantRequest) GetTenant() string {
@@ -3642,7 +4354,7 @@ type PurgeTenantResponse struct {
 
 func (x *PurgeTenantResponse) Reset() {
 	*x = PurgeTenantResponse{}
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[36]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3654,7 +4366,7 @@ func (x *PurgeTenantResponse) String() string {
 func (*PurgeTenantResponse) ProtoMessage() {}
 
 func (x *PurgeTenantResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[36]
+	mi := &file_fovea_decoder_v1_decoder_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3667,7 +4379,7 @@ func (x *PurgeTenantResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeTenantResponse.ProtoReflect.Descriptor instead.
 func (*PurgeTenantResponse) Descriptor() ([]byte, []int) {
-	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{36}
+	return file_fovea_decoder_v1_decoder_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *PurgeTenantResponse) GetEncoders() []*EncoderDeletion {
@@ -3709,10 +4421,31 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x04Part\x12\x14\n" +
 	"\x04text\x18\x01 \x01(\tH\x00R\x04text\x12/\n" +
 	"\x05image\x18\x02 \x01(\v2\x17.fovea.decoder.v1.ImageH\x00R\x05imageB\x06\n" +
-	"\x04part\"c\n" +
+	"\x04part\"t\n" +
+	"\x04Tool\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
+	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\x1e\n" +
+	"\n" +
+	"parameters\x18\x03 \x01(\tR\n" +
+	"parameters\x12\x16\n" +
+	"\x06strict\x18\x04 \x01(\bR\x06strict\"L\n" +
+	"\bToolCall\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
+	"\targuments\x18\x03 \x01(\tR\targuments\"^\n" +
+	"\n" +
+	"ToolChoice\x120\n" +
+	"\x04mode\x18\x01 \x01(\x0e2\x1a.fovea.decoder.v1.ToolModeH\x00R\x04mode\x12\x14\n" +
+	"\x04name\x18\x02 \x01(\tH\x00R\x04nameB\b\n" +
+	"\x06choice\"\xde\x01\n" +
 	"\aMessage\x12*\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x16.fovea.decoder.v1.RoleR\x04role\x12,\n" +
-	"\x05parts\x18\x02 \x03(\v2\x16.fovea.decoder.v1.PartR\x05parts\"\xb9\x02\n" +
+	"\x05parts\x18\x02 \x03(\v2\x16.fovea.decoder.v1.PartR\x05parts\x129\n" +
+	"\n" +
+	"tool_calls\x18\x03 \x03(\v2\x1a.fovea.decoder.v1.ToolCallR\ttoolCalls\x12 \n" +
+	"\ftool_call_id\x18\x04 \x01(\tR\n" +
+	"toolCallId\x12\x1c\n" +
+	"\treasoning\x18\x05 \x01(\tR\treasoning\"\xff\x04\n" +
 	"\bSampling\x12 \n" +
 	"\vtemperature\x18\x01 \x01(\x02R\vtemperature\x12\x18\n" +
 	"\x05top_p\x18\x02 \x01(\x02H\x00R\x04topP\x88\x01\x01\x12\x13\n" +
@@ -3721,11 +4454,22 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x12repetition_penalty\x18\x05 \x01(\x02H\x01R\x11repetitionPenalty\x88\x01\x01\x12\x17\n" +
 	"\x04seed\x18\x06 \x01(\rH\x02R\x04seed\x88\x01\x01\x12\x12\n" +
 	"\x04stop\x18\a \x03(\tR\x04stop\x12)\n" +
-	"\x0emax_new_tokens\x18\b \x01(\rH\x03R\fmaxNewTokens\x88\x01\x01B\b\n" +
+	"\x0emax_new_tokens\x18\b \x01(\rH\x03R\fmaxNewTokens\x88\x01\x01\x12.\n" +
+	"\x10presence_penalty\x18\t \x01(\x02H\x04R\x0fpresencePenalty\x88\x01\x01\x120\n" +
+	"\x11frequency_penalty\x18\n" +
+	" \x01(\x02H\x05R\x10frequencyPenalty\x88\x01\x01\x12H\n" +
+	"\n" +
+	"logit_bias\x18\v \x03(\v2).fovea.decoder.v1.Sampling.LogitBiasEntryR\tlogitBias\x12/\n" +
+	"\x13checkpoint_defaults\x18\f \x01(\bR\x12checkpointDefaults\x1a<\n" +
+	"\x0eLogitBiasEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\rR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x02R\x05value:\x028\x01B\b\n" +
 	"\x06_top_pB\x15\n" +
 	"\x13_repetition_penaltyB\a\n" +
 	"\x05_seedB\x11\n" +
-	"\x0f_max_new_tokens\"\x8e\x02\n" +
+	"\x0f_max_new_tokensB\x13\n" +
+	"\x11_presence_penaltyB\x14\n" +
+	"\x12_frequency_penalty\"\x8e\x02\n" +
 	"\tReduction\x12\x17\n" +
 	"\x04keep\x18\x01 \x01(\x02H\x00R\x04keep\x88\x01\x01\x123\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x1f.fovea.decoder.v1.ReductionModeR\x04mode\x122\n" +
@@ -3760,7 +4504,7 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x06choice\x18\x03 \x01(\v2\x18.fovea.decoder.v1.ChoiceH\x00R\x06choiceB\b\n" +
 	"\x06format\"\"\n" +
 	"\x06Choice\x12\x18\n" +
-	"\aoptions\x18\x01 \x03(\tR\aoptions\"\xae\x04\n" +
+	"\aoptions\x18\x01 \x03(\tR\aoptions\"\xcc\x06\n" +
 	"\x0fGenerateRequest\x125\n" +
 	"\bmessages\x18\x01 \x03(\v2\x19.fovea.decoder.v1.MessageR\bmessages\x126\n" +
 	"\bsampling\x18\x02 \x01(\v2\x1a.fovea.decoder.v1.SamplingR\bsampling\x126\n" +
@@ -3775,17 +4519,42 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x17allow_text_substitution\x18\n" +
 	" \x01(\bR\x15allowTextSubstitution\x12'\n" +
 	"\x0fidempotency_key\x18\v \x01(\tR\x0eidempotencyKey\x12\x14\n" +
-	"\x05quote\x18\f \x01(\tR\x05quote\"\x88\x01\n" +
+	"\x05quote\x18\f \x01(\tR\x05quote\x12,\n" +
+	"\x05tools\x18\r \x03(\v2\x16.fovea.decoder.v1.ToolR\x05tools\x12=\n" +
+	"\vtool_choice\x18\x0e \x01(\v2\x1c.fovea.decoder.v1.ToolChoiceR\n" +
+	"toolChoice\x123\n" +
+	"\x13parallel_tool_calls\x18\x0f \x01(\bH\x00R\x11parallelToolCalls\x88\x01\x01\x12\x1f\n" +
+	"\bthinking\x18\x10 \x01(\bH\x01R\bthinking\x88\x01\x01\x124\n" +
+	"\x16continue_final_message\x18\x11 \x01(\bR\x14continueFinalMessageB\x16\n" +
+	"\x14_parallel_tool_callsB\v\n" +
+	"\t_thinking\"\x88\x01\n" +
 	"\aStarted\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12#\n" +
 	"\rprompt_tokens\x18\x03 \x01(\rR\fpromptTokens\x12#\n" +
-	"\rvisual_tokens\x18\x04 \x01(\rR\fvisualTokens\"T\n" +
+	"\rvisual_tokens\x18\x04 \x01(\rR\fvisualTokens\"Y\n" +
+	"\fTokenLogprob\x12\x19\n" +
+	"\btoken_id\x18\x01 \x01(\rR\atokenId\x12\x18\n" +
+	"\alogprob\x18\x02 \x01(\x02R\alogprob\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\fR\x05token\"E\n" +
+	"\vTopLogprobs\x126\n" +
+	"\x06tokens\x18\x01 \x03(\v2\x1e.fovea.decoder.v1.TokenLogprobR\x06tokens\"g\n" +
+	"\rToolCallDelta\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1c\n" +
+	"\targuments\x18\x04 \x01(\tR\targuments\"\x95\x02\n" +
 	"\x05Delta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x1b\n" +
 	"\ttoken_ids\x18\x02 \x03(\rR\btokenIds\x12\x1a\n" +
-	"\blogprobs\x18\x03 \x03(\x02R\blogprobs\"\xa7\x01\n" +
+	"\blogprobs\x18\x03 \x03(\x02R\blogprobs\x12\x1f\n" +
+	"\vtoken_bytes\x18\x04 \x03(\fR\n" +
+	"tokenBytes\x12@\n" +
+	"\ftop_logprobs\x18\x05 \x03(\v2\x1d.fovea.decoder.v1.TopLogprobsR\vtopLogprobs\x12\x1c\n" +
+	"\treasoning\x18\x06 \x01(\tR\treasoning\x12>\n" +
+	"\n" +
+	"tool_calls\x18\a \x03(\v2\x1f.fovea.decoder.v1.ToolCallDeltaR\ttoolCalls\"\xa7\x01\n" +
 	"\bFinished\x12C\n" +
 	"\rfinish_reason\x18\x01 \x01(\x0e2\x1e.fovea.decoder.v1.FinishReasonR\ffinishReason\x12!\n" +
 	"\fmatched_stop\x18\x02 \x01(\tR\vmatchedStop\x123\n" +
@@ -3796,7 +4565,7 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\bfinished\x18\x03 \x01(\v2\x1a.fovea.decoder.v1.FinishedH\x00R\bfinishedB\a\n" +
 	"\x05event\"N\n" +
 	"\x0fCompleteRequest\x12;\n" +
-	"\arequest\x18\x01 \x01(\v2!.fovea.decoder.v1.GenerateRequestR\arequest\"\xb1\x02\n" +
+	"\arequest\x18\x01 \x01(\v2!.fovea.decoder.v1.GenerateRequestR\arequest\"\xed\x03\n" +
 	"\x10CompleteResponse\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x14\n" +
@@ -3806,7 +4575,14 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\fmatched_stop\x18\x05 \x01(\tR\vmatchedStop\x123\n" +
 	"\areceipt\x18\x06 \x01(\v2\x19.fovea.decoder.v1.ReceiptR\areceipt\x12\x1b\n" +
 	"\ttoken_ids\x18\a \x03(\rR\btokenIds\x12\x1a\n" +
-	"\blogprobs\x18\b \x03(\x02R\blogprobs\"Q\n" +
+	"\blogprobs\x18\b \x03(\x02R\blogprobs\x12\x1f\n" +
+	"\vtoken_bytes\x18\t \x03(\fR\n" +
+	"tokenBytes\x12@\n" +
+	"\ftop_logprobs\x18\n" +
+	" \x03(\v2\x1d.fovea.decoder.v1.TopLogprobsR\vtopLogprobs\x12\x1c\n" +
+	"\treasoning\x18\v \x01(\tR\treasoning\x129\n" +
+	"\n" +
+	"tool_calls\x18\f \x03(\v2\x1a.fovea.decoder.v1.ToolCallR\ttoolCalls\"Q\n" +
 	"\x12CountTokensRequest\x12;\n" +
 	"\arequest\x18\x01 \x01(\v2!.fovea.decoder.v1.GenerateRequestR\arequest\"\xbb\x04\n" +
 	"\x13CountTokensResponse\x12#\n" +
@@ -3835,13 +4611,14 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"max_amount\x18\x03 \x01(\x01R\tmaxAmount\x12\x1a\n" +
 	"\bcurrency\x18\x04 \x01(\tR\bcurrency\x12;\n" +
 	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\xa7\x01\n" +
+	"expireTime\"\xbb\x01\n" +
 	"\tImagePlan\x123\n" +
 	"\x05steps\x18\x01 \x03(\v2\x1d.fovea.decoder.v1.ReceiptStepR\x05steps\x12\x16\n" +
 	"\x06tokens\x18\x02 \x01(\rR\x06tokens\x12\x1d\n" +
 	"\n" +
 	"tokens_min\x18\x03 \x01(\rR\ttokensMin\x12 \n" +
-	"\trepeat_of\x18\x04 \x01(\rH\x00R\brepeatOf\x88\x01\x01B\f\n" +
+	"\trepeat_of\x18\x04 \x01(\rH\x00R\brepeatOf\x88\x01\x01\x12\x12\n" +
+	"\x04kept\x18\x05 \x03(\rR\x04keptB\f\n" +
 	"\n" +
 	"_repeat_of\"\xc0\x02\n" +
 	"\vAlternative\x12\x12\n" +
@@ -3854,8 +4631,7 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\bkv_bytes\x18\a \x01(\x04R\akvBytes\x12#\n" +
 	"\rprefill_flops\x18\b \x01(\x01R\fprefillFlops\x12!\n" +
 	"\ffits_context\x18\t \x01(\bR\vfitsContext\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xd2\n" +
-	"\n" +
+	"\x14GetServerInfoRequest\"\x95\v\n" +
 	"\rDecoderLimits\x12*\n" +
 	"\x11max_message_bytes\x18\x01 \x01(\rR\x0fmaxMessageBytes\x12\x1f\n" +
 	"\vmax_context\x18\x02 \x01(\rR\n" +
@@ -3878,7 +4654,9 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x0fmax_image_bytes\x18\f \x01(\rR\rmaxImageBytes\x12&\n" +
 	"\x0frow_cache_bytes\x18\r \x01(\x04R\rrowCacheBytes\x12\x1e\n" +
 	"\vrow_cache_s\x18\x0e \x01(\rR\trowCacheS\x12(\n" +
-	"\x10max_format_bytes\x18\x0f \x01(\rR\x0emaxFormatBytes\x12\x15\n" +
+	"\x10max_format_bytes\x18\x0f \x01(\rR\x0emaxFormatBytes\x12\x1b\n" +
+	"\tmax_tools\x18\x10 \x01(\rR\bmaxTools\x12$\n" +
+	"\x0emax_tool_bytes\x18\x11 \x01(\rR\fmaxToolBytes\x12\x15\n" +
 	"\x06idle_s\x18( \x01(\rR\x05idleS\x12*\n" +
 	"\x11encoder_timeout_s\x18) \x01(\rR\x0fencoderTimeoutS\x12 \n" +
 	"\fmax_format_s\x180 \x01(\x02R\n" +
@@ -3913,7 +4691,7 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"compatible\x12\x18\n" +
 	"\awaiting\x18\x06 \x01(\rR\awaiting\x12\x18\n" +
 	"\arunning\x18\a \x01(\rR\arunning\x12\x18\n" +
-	"\aencodes\x18\b \x01(\rR\aencodes\"\xec\x04\n" +
+	"\aencodes\x18\b \x01(\rR\aencodes\"\xb9\x05\n" +
 	"\x15GetServerInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12 \n" +
@@ -3930,7 +4708,9 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x05dtype\x18\f \x01(\tR\x05dtype\x129\n" +
 	"\bencoders\x18\r \x03(\v2\x1d.fovea.decoder.v1.EncoderPeerR\bencoders\x12+\n" +
 	"\x12kv_bytes_per_token\x18\x0e \x01(\rR\x0fkvBytesPerToken\x120\n" +
-	"\x05tiers\x18\x0f \x03(\v2\x1a.fovea.decoder.v1.TierInfoR\x05tiers\"\xb4\x01\n" +
+	"\x05tiers\x18\x0f \x03(\v2\x1a.fovea.decoder.v1.TierInfoR\x05tiers\x12!\n" +
+	"\fmodel_notice\x18\x10 \x01(\tR\vmodelNotice\x12(\n" +
+	"\x10readable_text_px\x18\x11 \x01(\x02R\x0ereadableTextPx\"\xb4\x01\n" +
 	"\bTierInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1e\n" +
@@ -3955,12 +4735,18 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x12PurgeTenantRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\"T\n" +
 	"\x13PurgeTenantResponse\x12=\n" +
-	"\bencoders\x18\x01 \x03(\v2!.fovea.decoder.v1.EncoderDeletionR\bencoders*P\n" +
+	"\bencoders\x18\x01 \x03(\v2!.fovea.decoder.v1.EncoderDeletionR\bencoders*_\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vROLE_SYSTEM\x10\x01\x12\r\n" +
 	"\tROLE_USER\x10\x02\x12\x12\n" +
-	"\x0eROLE_ASSISTANT\x10\x03*R\n" +
+	"\x0eROLE_ASSISTANT\x10\x03\x12\r\n" +
+	"\tROLE_TOOL\x10\x04*e\n" +
+	"\bToolMode\x12\x19\n" +
+	"\x15TOOL_MODE_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eTOOL_MODE_AUTO\x10\x01\x12\x12\n" +
+	"\x0eTOOL_MODE_NONE\x10\x02\x12\x16\n" +
+	"\x12TOOL_MODE_REQUIRED\x10\x03*R\n" +
 	"\x06Detail\x12\x16\n" +
 	"\x12DETAIL_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -3980,11 +4766,12 @@ const file_fovea_decoder_v1_decoder_proto_rawDesc = "" +
 	"\x12REDUCTION_MODE_OFF\x10\x01\x12\x1a\n" +
 	"\x16REDUCTION_MODE_ECONOMY\x10\x02\x12\x19\n" +
 	"\x15REDUCTION_MODE_STRONG\x10\x03\x12\x17\n" +
-	"\x13REDUCTION_MODE_AUTO\x10\x04*_\n" +
+	"\x13REDUCTION_MODE_AUTO\x10\x04*}\n" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x18\n" +
-	"\x14FINISH_REASON_LENGTH\x10\x02*\x99\x01\n" +
+	"\x14FINISH_REASON_LENGTH\x10\x02\x12\x1c\n" +
+	"\x18FINISH_REASON_TOOL_CALLS\x10\x03*\x99\x01\n" +
 	"\fServingState\x12\x1d\n" +
 	"\x19SERVING_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15SERVING_STATE_LOADING\x10\x01\x12\x19\n" +
@@ -4014,132 +4801,150 @@ func file_fovea_decoder_v1_decoder_proto_rawDescGZIP() []byte {
 	return file_fovea_decoder_v1_decoder_proto_rawDescData
 }
 
-var file_fovea_decoder_v1_decoder_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_fovea_decoder_v1_decoder_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_fovea_decoder_v1_decoder_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
+var file_fovea_decoder_v1_decoder_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_fovea_decoder_v1_decoder_proto_goTypes = []any{
 	(Role)(0),                     // 0: fovea.decoder.v1.Role
-	(Detail)(0),                   // 1: fovea.decoder.v1.Detail
-	(OnOverBudget)(0),             // 2: fovea.decoder.v1.OnOverBudget
-	(RepeatPolicy)(0),             // 3: fovea.decoder.v1.RepeatPolicy
-	(ReductionMode)(0),            // 4: fovea.decoder.v1.ReductionMode
-	(FinishReason)(0),             // 5: fovea.decoder.v1.FinishReason
-	(ServingState)(0),             // 6: fovea.decoder.v1.ServingState
-	(*PutImageHeader)(nil),        // 7: fovea.decoder.v1.PutImageHeader
-	(*PutImageRequest)(nil),       // 8: fovea.decoder.v1.PutImageRequest
-	(*PutImageResponse)(nil),      // 9: fovea.decoder.v1.PutImageResponse
-	(*DescribeImageRequest)(nil),  // 10: fovea.decoder.v1.DescribeImageRequest
-	(*DescribeImageResponse)(nil), // 11: fovea.decoder.v1.DescribeImageResponse
-	(*Image)(nil),                 // 12: fovea.decoder.v1.Image
-	(*Part)(nil),                  // 13: fovea.decoder.v1.Part
-	(*Message)(nil),               // 14: fovea.decoder.v1.Message
-	(*Sampling)(nil),              // 15: fovea.decoder.v1.Sampling
-	(*Reduction)(nil),             // 16: fovea.decoder.v1.Reduction
-	(*VisualBudget)(nil),          // 17: fovea.decoder.v1.VisualBudget
-	(*Logprobs)(nil),              // 18: fovea.decoder.v1.Logprobs
-	(*ResponseFormat)(nil),        // 19: fovea.decoder.v1.ResponseFormat
-	(*Choice)(nil),                // 20: fovea.decoder.v1.Choice
-	(*GenerateRequest)(nil),       // 21: fovea.decoder.v1.GenerateRequest
-	(*Started)(nil),               // 22: fovea.decoder.v1.Started
-	(*Delta)(nil),                 // 23: fovea.decoder.v1.Delta
-	(*Finished)(nil),              // 24: fovea.decoder.v1.Finished
-	(*GenerateResponse)(nil),      // 25: fovea.decoder.v1.GenerateResponse
-	(*CompleteRequest)(nil),       // 26: fovea.decoder.v1.CompleteRequest
-	(*CompleteResponse)(nil),      // 27: fovea.decoder.v1.CompleteResponse
-	(*CountTokensRequest)(nil),    // 28: fovea.decoder.v1.CountTokensRequest
-	(*CountTokensResponse)(nil),   // 29: fovea.decoder.v1.CountTokensResponse
-	(*Quote)(nil),                 // 30: fovea.decoder.v1.Quote
-	(*ImagePlan)(nil),             // 31: fovea.decoder.v1.ImagePlan
-	(*Alternative)(nil),           // 32: fovea.decoder.v1.Alternative
-	(*GetServerInfoRequest)(nil),  // 33: fovea.decoder.v1.GetServerInfoRequest
-	(*DecoderLimits)(nil),         // 34: fovea.decoder.v1.DecoderLimits
-	(*DecoderLoad)(nil),           // 35: fovea.decoder.v1.DecoderLoad
-	(*EncoderPeer)(nil),           // 36: fovea.decoder.v1.EncoderPeer
-	(*GetServerInfoResponse)(nil), // 37: fovea.decoder.v1.GetServerInfoResponse
-	(*TierInfo)(nil),              // 38: fovea.decoder.v1.TierInfo
-	(*DeleteImageRequest)(nil),    // 39: fovea.decoder.v1.DeleteImageRequest
-	(*EncoderDeletion)(nil),       // 40: fovea.decoder.v1.EncoderDeletion
-	(*DeleteImageResponse)(nil),   // 41: fovea.decoder.v1.DeleteImageResponse
-	(*PurgeTenantRequest)(nil),    // 42: fovea.decoder.v1.PurgeTenantRequest
-	(*PurgeTenantResponse)(nil),   // 43: fovea.decoder.v1.PurgeTenantResponse
-	(*v1.ImageFacts)(nil),         // 44: fovea.vision.v1.ImageFacts
-	(*timestamppb.Timestamp)(nil), // 45: google.protobuf.Timestamp
-	(*v1.Size)(nil),               // 46: fovea.vision.v1.Size
-	(v1.Reducer)(0),               // 47: fovea.vision.v1.Reducer
-	(*Receipt)(nil),               // 48: fovea.decoder.v1.Receipt
-	(*v1.TokenCount)(nil),         // 49: fovea.vision.v1.TokenCount
-	(*ReceiptStep)(nil),           // 50: fovea.decoder.v1.ReceiptStep
-	(*v1.RowLayout)(nil),          // 51: fovea.vision.v1.RowLayout
-	(v1.Erasure)(0),               // 52: fovea.vision.v1.Erasure
+	(ToolMode)(0),                 // 1: fovea.decoder.v1.ToolMode
+	(Detail)(0),                   // 2: fovea.decoder.v1.Detail
+	(OnOverBudget)(0),             // 3: fovea.decoder.v1.OnOverBudget
+	(RepeatPolicy)(0),             // 4: fovea.decoder.v1.RepeatPolicy
+	(ReductionMode)(0),            // 5: fovea.decoder.v1.ReductionMode
+	(FinishReason)(0),             // 6: fovea.decoder.v1.FinishReason
+	(ServingState)(0),             // 7: fovea.decoder.v1.ServingState
+	(*PutImageHeader)(nil),        // 8: fovea.decoder.v1.PutImageHeader
+	(*PutImageRequest)(nil),       // 9: fovea.decoder.v1.PutImageRequest
+	(*PutImageResponse)(nil),      // 10: fovea.decoder.v1.PutImageResponse
+	(*DescribeImageRequest)(nil),  // 11: fovea.decoder.v1.DescribeImageRequest
+	(*DescribeImageResponse)(nil), // 12: fovea.decoder.v1.DescribeImageResponse
+	(*Image)(nil),                 // 13: fovea.decoder.v1.Image
+	(*Part)(nil),                  // 14: fovea.decoder.v1.Part
+	(*Tool)(nil),                  // 15: fovea.decoder.v1.Tool
+	(*ToolCall)(nil),              // 16: fovea.decoder.v1.ToolCall
+	(*ToolChoice)(nil),            // 17: fovea.decoder.v1.ToolChoice
+	(*Message)(nil),               // 18: fovea.decoder.v1.Message
+	(*Sampling)(nil),              // 19: fovea.decoder.v1.Sampling
+	(*Reduction)(nil),             // 20: fovea.decoder.v1.Reduction
+	(*VisualBudget)(nil),          // 21: fovea.decoder.v1.VisualBudget
+	(*Logprobs)(nil),              // 22: fovea.decoder.v1.Logprobs
+	(*ResponseFormat)(nil),        // 23: fovea.decoder.v1.ResponseFormat
+	(*Choice)(nil),                // 24: fovea.decoder.v1.Choice
+	(*GenerateRequest)(nil),       // 25: fovea.decoder.v1.GenerateRequest
+	(*Started)(nil),               // 26: fovea.decoder.v1.Started
+	(*TokenLogprob)(nil),          // 27: fovea.decoder.v1.TokenLogprob
+	(*TopLogprobs)(nil),           // 28: fovea.decoder.v1.TopLogprobs
+	(*ToolCallDelta)(nil),         // 29: fovea.decoder.v1.ToolCallDelta
+	(*Delta)(nil),                 // 30: fovea.decoder.v1.Delta
+	(*Finished)(nil),              // 31: fovea.decoder.v1.Finished
+	(*GenerateResponse)(nil),      // 32: fovea.decoder.v1.GenerateResponse
+	(*CompleteRequest)(nil),       // 33: fovea.decoder.v1.CompleteRequest
+	(*CompleteResponse)(nil),      // 34: fovea.decoder.v1.CompleteResponse
+	(*CountTokensRequest)(nil),    // 35: fovea.decoder.v1.CountTokensRequest
+	(*CountTokensResponse)(nil),   // 36: fovea.decoder.v1.CountTokensResponse
+	(*Quote)(nil),                 // 37: fovea.decoder.v1.Quote
+	(*ImagePlan)(nil),             // 38: fovea.decoder.v1.ImagePlan
+	(*Alternative)(nil),           // 39: fovea.decoder.v1.Alternative
+	(*GetServerInfoRequest)(nil),  // 40: fovea.decoder.v1.GetServerInfoRequest
+	(*DecoderLimits)(nil),         // 41: fovea.decoder.v1.DecoderLimits
+	(*DecoderLoad)(nil),           // 42: fovea.decoder.v1.DecoderLoad
+	(*EncoderPeer)(nil),           // 43: fovea.decoder.v1.EncoderPeer
+	(*GetServerInfoResponse)(nil), // 44: fovea.decoder.v1.GetServerInfoResponse
+	(*TierInfo)(nil),              // 45: fovea.decoder.v1.TierInfo
+	(*DeleteImageRequest)(nil),    // 46: fovea.decoder.v1.DeleteImageRequest
+	(*EncoderDeletion)(nil),       // 47: fovea.decoder.v1.EncoderDeletion
+	(*DeleteImageResponse)(nil),   // 48: fovea.decoder.v1.DeleteImageResponse
+	(*PurgeTenantRequest)(nil),    // 49: fovea.decoder.v1.PurgeTenantRequest
+	(*PurgeTenantResponse)(nil),   // 50: fovea.decoder.v1.PurgeTenantResponse
+	nil,                           // 51: fovea.decoder.v1.Sampling.LogitBiasEntry
+	(*v1.ImageFacts)(nil),         // 52: fovea.vision.v1.ImageFacts
+	(*timestamppb.Timestamp)(nil), // 53: google.protobuf.Timestamp
+	(*v1.Size)(nil),               // 54: fovea.vision.v1.Size
+	(v1.Reducer)(0),               // 55: fovea.vision.v1.Reducer
+	(*Receipt)(nil),               // 56: fovea.decoder.v1.Receipt
+	(*v1.TokenCount)(nil),         // 57: fovea.vision.v1.TokenCount
+	(*ReceiptStep)(nil),           // 58: fovea.decoder.v1.ReceiptStep
+	(*v1.RowLayout)(nil),          // 59: fovea.vision.v1.RowLayout
+	(v1.Erasure)(0),               // 60: fovea.vision.v1.Erasure
 }
 var file_fovea_decoder_v1_decoder_proto_depIdxs = []int32{
-	7,  // 0: fovea.decoder.v1.PutImageRequest.header:type_name -> fovea.decoder.v1.PutImageHeader
-	44, // 1: fovea.decoder.v1.PutImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
-	45, // 2: fovea.decoder.v1.PutImageResponse.expire_time:type_name -> google.protobuf.Timestamp
-	44, // 3: fovea.decoder.v1.DescribeImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
-	45, // 4: fovea.decoder.v1.DescribeImageResponse.expire_time:type_name -> google.protobuf.Timestamp
-	46, // 5: fovea.decoder.v1.Image.size:type_name -> fovea.vision.v1.Size
-	12, // 6: fovea.decoder.v1.Part.image:type_name -> fovea.decoder.v1.Image
-	0,  // 7: fovea.decoder.v1.Message.role:type_name -> fovea.decoder.v1.Role
-	13, // 8: fovea.decoder.v1.Message.parts:type_name -> fovea.decoder.v1.Part
-	4,  // 9: fovea.decoder.v1.Reduction.mode:type_name -> fovea.decoder.v1.ReductionMode
-	47, // 10: fovea.decoder.v1.Reduction.reducer:type_name -> fovea.vision.v1.Reducer
-	1,  // 11: fovea.decoder.v1.VisualBudget.detail:type_name -> fovea.decoder.v1.Detail
-	1,  // 12: fovea.decoder.v1.VisualBudget.min_detail:type_name -> fovea.decoder.v1.Detail
-	2,  // 13: fovea.decoder.v1.VisualBudget.on_over_budget:type_name -> fovea.decoder.v1.OnOverBudget
-	3,  // 14: fovea.decoder.v1.VisualBudget.repeat_policy:type_name -> fovea.decoder.v1.RepeatPolicy
-	16, // 15: fovea.decoder.v1.VisualBudget.reduction:type_name -> fovea.decoder.v1.Reduction
-	20, // 16: fovea.decoder.v1.ResponseFormat.choice:type_name -> fovea.decoder.v1.Choice
-	14, // 17: fovea.decoder.v1.GenerateRequest.messages:type_name -> fovea.decoder.v1.Message
-	15, // 18: fovea.decoder.v1.GenerateRequest.sampling:type_name -> fovea.decoder.v1.Sampling
-	17, // 19: fovea.decoder.v1.GenerateRequest.visual:type_name -> fovea.decoder.v1.VisualBudget
-	18, // 20: fovea.decoder.v1.GenerateRequest.logprobs:type_name -> fovea.decoder.v1.Logprobs
-	19, // 21: fovea.decoder.v1.GenerateRequest.response_format:type_name -> fovea.decoder.v1.ResponseFormat
-	5,  // 22: fovea.decoder.v1.Finished.finish_reason:type_name -> fovea.decoder.v1.FinishReason
-	48, // 23: fovea.decoder.v1.Finished.receipt:type_name -> fovea.decoder.v1.Receipt
-	22, // 24: fovea.decoder.v1.GenerateResponse.started:type_name -> fovea.decoder.v1.Started
-	23, // 25: fovea.decoder.v1.GenerateResponse.delta:type_name -> fovea.decoder.v1.Delta
-	24, // 26: fovea.decoder.v1.GenerateResponse.finished:type_name -> fovea.decoder.v1.Finished
-	21, // 27: fovea.decoder.v1.CompleteRequest.request:type_name -> fovea.decoder.v1.GenerateRequest
-	5,  // 28: fovea.decoder.v1.CompleteResponse.finish_reason:type_name -> fovea.decoder.v1.FinishReason
-	48, // 29: fovea.decoder.v1.CompleteResponse.receipt:type_name -> fovea.decoder.v1.Receipt
-	21, // 30: fovea.decoder.v1.CountTokensRequest.request:type_name -> fovea.decoder.v1.GenerateRequest
-	49, // 31: fovea.decoder.v1.CountTokensResponse.images:type_name -> fovea.vision.v1.TokenCount
-	31, // 32: fovea.decoder.v1.CountTokensResponse.plans:type_name -> fovea.decoder.v1.ImagePlan
-	32, // 33: fovea.decoder.v1.CountTokensResponse.alternatives:type_name -> fovea.decoder.v1.Alternative
-	30, // 34: fovea.decoder.v1.CountTokensResponse.quote:type_name -> fovea.decoder.v1.Quote
-	45, // 35: fovea.decoder.v1.Quote.expire_time:type_name -> google.protobuf.Timestamp
-	50, // 36: fovea.decoder.v1.ImagePlan.steps:type_name -> fovea.decoder.v1.ReceiptStep
-	17, // 37: fovea.decoder.v1.Alternative.visual:type_name -> fovea.decoder.v1.VisualBudget
-	51, // 38: fovea.decoder.v1.GetServerInfoResponse.layout:type_name -> fovea.vision.v1.RowLayout
-	34, // 39: fovea.decoder.v1.GetServerInfoResponse.limits:type_name -> fovea.decoder.v1.DecoderLimits
-	35, // 40: fovea.decoder.v1.GetServerInfoResponse.load:type_name -> fovea.decoder.v1.DecoderLoad
-	6,  // 41: fovea.decoder.v1.GetServerInfoResponse.state:type_name -> fovea.decoder.v1.ServingState
-	36, // 42: fovea.decoder.v1.GetServerInfoResponse.encoders:type_name -> fovea.decoder.v1.EncoderPeer
-	38, // 43: fovea.decoder.v1.GetServerInfoResponse.tiers:type_name -> fovea.decoder.v1.TierInfo
-	52, // 44: fovea.decoder.v1.EncoderDeletion.erasure:type_name -> fovea.vision.v1.Erasure
-	40, // 45: fovea.decoder.v1.DeleteImageResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
-	40, // 46: fovea.decoder.v1.PurgeTenantResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
-	8,  // 47: fovea.decoder.v1.DecoderService.PutImage:input_type -> fovea.decoder.v1.PutImageRequest
-	10, // 48: fovea.decoder.v1.DecoderService.DescribeImage:input_type -> fovea.decoder.v1.DescribeImageRequest
-	21, // 49: fovea.decoder.v1.DecoderService.Generate:input_type -> fovea.decoder.v1.GenerateRequest
-	26, // 50: fovea.decoder.v1.DecoderService.Complete:input_type -> fovea.decoder.v1.CompleteRequest
-	28, // 51: fovea.decoder.v1.DecoderService.CountTokens:input_type -> fovea.decoder.v1.CountTokensRequest
-	39, // 52: fovea.decoder.v1.DecoderService.DeleteImage:input_type -> fovea.decoder.v1.DeleteImageRequest
-	42, // 53: fovea.decoder.v1.DecoderService.PurgeTenant:input_type -> fovea.decoder.v1.PurgeTenantRequest
-	33, // 54: fovea.decoder.v1.DecoderService.GetServerInfo:input_type -> fovea.decoder.v1.GetServerInfoRequest
-	9,  // 55: fovea.decoder.v1.DecoderService.PutImage:output_type -> fovea.decoder.v1.PutImageResponse
-	11, // 56: fovea.decoder.v1.DecoderService.DescribeImage:output_type -> fovea.decoder.v1.DescribeImageResponse
-	25, // 57: fovea.decoder.v1.DecoderService.Generate:output_type -> fovea.decoder.v1.GenerateResponse
-	27, // 58: fovea.decoder.v1.DecoderService.Complete:output_type -> fovea.decoder.v1.CompleteResponse
-	29, // 59: fovea.decoder.v1.DecoderService.CountTokens:output_type -> fovea.decoder.v1.CountTokensResponse
-	41, // 60: fovea.decoder.v1.DecoderService.DeleteImage:output_type -> fovea.decoder.v1.DeleteImageResponse
-	43, // 61: fovea.decoder.v1.DecoderService.PurgeTenant:output_type -> fovea.decoder.v1.PurgeTenantResponse
-	37, // 62: fovea.decoder.v1.DecoderService.GetServerInfo:output_type -> fovea.decoder.v1.GetServerInfoResponse
-	55, // [55:63] is the sub-list for method output_type
-	47, // [47:55] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	8,  // 0: fovea.decoder.v1.PutImageRequest.header:type_name -> fovea.decoder.v1.PutImageHeader
+	52, // 1: fovea.decoder.v1.PutImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
+	53, // 2: fovea.decoder.v1.PutImageResponse.expire_time:type_name -> google.protobuf.Timestamp
+	52, // 3: fovea.decoder.v1.DescribeImageResponse.facts:type_name -> fovea.vision.v1.ImageFacts
+	53, // 4: fovea.decoder.v1.DescribeImageResponse.expire_time:type_name -> google.protobuf.Timestamp
+	54, // 5: fovea.decoder.v1.Image.size:type_name -> fovea.vision.v1.Size
+	13, // 6: fovea.decoder.v1.Part.image:type_name -> fovea.decoder.v1.Image
+	1,  // 7: fovea.decoder.v1.ToolChoice.mode:type_name -> fovea.decoder.v1.ToolMode
+	0,  // 8: fovea.decoder.v1.Message.role:type_name -> fovea.decoder.v1.Role
+	14, // 9: fovea.decoder.v1.Message.parts:type_name -> fovea.decoder.v1.Part
+	16, // 10: fovea.decoder.v1.Message.tool_calls:type_name -> fovea.decoder.v1.ToolCall
+	51, // 11: fovea.decoder.v1.Sampling.logit_bias:type_name -> fovea.decoder.v1.Sampling.LogitBiasEntry
+	5,  // 12: fovea.decoder.v1.Reduction.mode:type_name -> fovea.decoder.v1.ReductionMode
+	55, // 13: fovea.decoder.v1.Reduction.reducer:type_name -> fovea.vision.v1.Reducer
+	2,  // 14: fovea.decoder.v1.VisualBudget.detail:type_name -> fovea.decoder.v1.Detail
+	2,  // 15: fovea.decoder.v1.VisualBudget.min_detail:type_name -> fovea.decoder.v1.Detail
+	3,  // 16: fovea.decoder.v1.VisualBudget.on_over_budget:type_name -> fovea.decoder.v1.OnOverBudget
+	4,  // 17: fovea.decoder.v1.VisualBudget.repeat_policy:type_name -> fovea.decoder.v1.RepeatPolicy
+	20, // 18: fovea.decoder.v1.VisualBudget.reduction:type_name -> fovea.decoder.v1.Reduction
+	24, // 19: fovea.decoder.v1.ResponseFormat.choice:type_name -> fovea.decoder.v1.Choice
+	18, // 20: fovea.decoder.v1.GenerateRequest.messages:type_name -> fovea.decoder.v1.Message
+	19, // 21: fovea.decoder.v1.GenerateRequest.sampling:type_name -> fovea.decoder.v1.Sampling
+	21, // 22: fovea.decoder.v1.GenerateRequest.visual:type_name -> fovea.decoder.v1.VisualBudget
+	22, // 23: fovea.decoder.v1.GenerateRequest.logprobs:type_name -> fovea.decoder.v1.Logprobs
+	23, // 24: fovea.decoder.v1.GenerateRequest.response_format:type_name -> fovea.decoder.v1.ResponseFormat
+	15, // 25: fovea.decoder.v1.GenerateRequest.tools:type_name -> fovea.decoder.v1.Tool
+	17, // 26: fovea.decoder.v1.GenerateRequest.tool_choice:type_name -> fovea.decoder.v1.ToolChoice
+	27, // 27: fovea.decoder.v1.TopLogprobs.tokens:type_name -> fovea.decoder.v1.TokenLogprob
+	28, // 28: fovea.decoder.v1.Delta.top_logprobs:type_name -> fovea.decoder.v1.TopLogprobs
+	29, // 29: fovea.decoder.v1.Delta.tool_calls:type_name -> fovea.decoder.v1.ToolCallDelta
+	6,  // 30: fovea.decoder.v1.Finished.finish_reason:type_name -> fovea.decoder.v1.FinishReason
+	56, // 31: fovea.decoder.v1.Finished.receipt:type_name -> fovea.decoder.v1.Receipt
+	26, // 32: fovea.decoder.v1.GenerateResponse.started:type_name -> fovea.decoder.v1.Started
+	30, // 33: fovea.decoder.v1.GenerateResponse.delta:type_name -> fovea.decoder.v1.Delta
+	31, // 34: fovea.decoder.v1.GenerateResponse.finished:type_name -> fovea.decoder.v1.Finished
+	25, // 35: fovea.decoder.v1.CompleteRequest.request:type_name -> fovea.decoder.v1.GenerateRequest
+	6,  // 36: fovea.decoder.v1.CompleteResponse.finish_reason:type_name -> fovea.decoder.v1.FinishReason
+	56, // 37: fovea.decoder.v1.CompleteResponse.receipt:type_name -> fovea.decoder.v1.Receipt
+	28, // 38: fovea.decoder.v1.CompleteResponse.top_logprobs:type_name -> fovea.decoder.v1.TopLogprobs
+	16, // 39: fovea.decoder.v1.CompleteResponse.tool_calls:type_name -> fovea.decoder.v1.ToolCall
+	25, // 40: fovea.decoder.v1.CountTokensRequest.request:type_name -> fovea.decoder.v1.GenerateRequest
+	57, // 41: fovea.decoder.v1.CountTokensResponse.images:type_name -> fovea.vision.v1.TokenCount
+	38, // 42: fovea.decoder.v1.CountTokensResponse.plans:type_name -> fovea.decoder.v1.ImagePlan
+	39, // 43: fovea.decoder.v1.CountTokensResponse.alternatives:type_name -> fovea.decoder.v1.Alternative
+	37, // 44: fovea.decoder.v1.CountTokensResponse.quote:type_name -> fovea.decoder.v1.Quote
+	53, // 45: fovea.decoder.v1.Quote.expire_time:type_name -> google.protobuf.Timestamp
+	58, // 46: fovea.decoder.v1.ImagePlan.steps:type_name -> fovea.decoder.v1.ReceiptStep
+	21, // 47: fovea.decoder.v1.Alternative.visual:type_name -> fovea.decoder.v1.VisualBudget
+	59, // 48: fovea.decoder.v1.GetServerInfoResponse.layout:type_name -> fovea.vision.v1.RowLayout
+	41, // 49: fovea.decoder.v1.GetServerInfoResponse.limits:type_name -> fovea.decoder.v1.DecoderLimits
+	42, // 50: fovea.decoder.v1.GetServerInfoResponse.load:type_name -> fovea.decoder.v1.DecoderLoad
+	7,  // 51: fovea.decoder.v1.GetServerInfoResponse.state:type_name -> fovea.decoder.v1.ServingState
+	43, // 52: fovea.decoder.v1.GetServerInfoResponse.encoders:type_name -> fovea.decoder.v1.EncoderPeer
+	45, // 53: fovea.decoder.v1.GetServerInfoResponse.tiers:type_name -> fovea.decoder.v1.TierInfo
+	60, // 54: fovea.decoder.v1.EncoderDeletion.erasure:type_name -> fovea.vision.v1.Erasure
+	47, // 55: fovea.decoder.v1.DeleteImageResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
+	47, // 56: fovea.decoder.v1.PurgeTenantResponse.encoders:type_name -> fovea.decoder.v1.EncoderDeletion
+	9,  // 57: fovea.decoder.v1.DecoderService.PutImage:input_type -> fovea.decoder.v1.PutImageRequest
+	11, // 58: fovea.decoder.v1.DecoderService.DescribeImage:input_type -> fovea.decoder.v1.DescribeImageRequest
+	25, // 59: fovea.decoder.v1.DecoderService.Generate:input_type -> fovea.decoder.v1.GenerateRequest
+	33, // 60: fovea.decoder.v1.DecoderService.Complete:input_type -> fovea.decoder.v1.CompleteRequest
+	35, // 61: fovea.decoder.v1.DecoderService.CountTokens:input_type -> fovea.decoder.v1.CountTokensRequest
+	46, // 62: fovea.decoder.v1.DecoderService.DeleteImage:input_type -> fovea.decoder.v1.DeleteImageRequest
+	49, // 63: fovea.decoder.v1.DecoderService.PurgeTenant:input_type -> fovea.decoder.v1.PurgeTenantRequest
+	40, // 64: fovea.decoder.v1.DecoderService.GetServerInfo:input_type -> fovea.decoder.v1.GetServerInfoRequest
+	10, // 65: fovea.decoder.v1.DecoderService.PutImage:output_type -> fovea.decoder.v1.PutImageResponse
+	12, // 66: fovea.decoder.v1.DecoderService.DescribeImage:output_type -> fovea.decoder.v1.DescribeImageResponse
+	32, // 67: fovea.decoder.v1.DecoderService.Generate:output_type -> fovea.decoder.v1.GenerateResponse
+	34, // 68: fovea.decoder.v1.DecoderService.Complete:output_type -> fovea.decoder.v1.CompleteResponse
+	36, // 69: fovea.decoder.v1.DecoderService.CountTokens:output_type -> fovea.decoder.v1.CountTokensResponse
+	48, // 70: fovea.decoder.v1.DecoderService.DeleteImage:output_type -> fovea.decoder.v1.DeleteImageResponse
+	50, // 71: fovea.decoder.v1.DecoderService.PurgeTenant:output_type -> fovea.decoder.v1.PurgeTenantResponse
+	44, // 72: fovea.decoder.v1.DecoderService.GetServerInfo:output_type -> fovea.decoder.v1.GetServerInfoResponse
+	65, // [65:73] is the sub-list for method output_type
+	57, // [57:65] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_fovea_decoder_v1_decoder_proto_init() }
@@ -4157,28 +4962,33 @@ func file_fovea_decoder_v1_decoder_proto_init() {
 		(*Part_Text)(nil),
 		(*Part_Image)(nil),
 	}
-	file_fovea_decoder_v1_decoder_proto_msgTypes[8].OneofWrappers = []any{}
-	file_fovea_decoder_v1_decoder_proto_msgTypes[9].OneofWrappers = []any{}
-	file_fovea_decoder_v1_decoder_proto_msgTypes[10].OneofWrappers = []any{}
-	file_fovea_decoder_v1_decoder_proto_msgTypes[12].OneofWrappers = []any{
+	file_fovea_decoder_v1_decoder_proto_msgTypes[9].OneofWrappers = []any{
+		(*ToolChoice_Mode)(nil),
+		(*ToolChoice_Name)(nil),
+	}
+	file_fovea_decoder_v1_decoder_proto_msgTypes[11].OneofWrappers = []any{}
+	file_fovea_decoder_v1_decoder_proto_msgTypes[12].OneofWrappers = []any{}
+	file_fovea_decoder_v1_decoder_proto_msgTypes[13].OneofWrappers = []any{}
+	file_fovea_decoder_v1_decoder_proto_msgTypes[15].OneofWrappers = []any{
 		(*ResponseFormat_JsonSchema)(nil),
 		(*ResponseFormat_Regex)(nil),
 		(*ResponseFormat_Choice)(nil),
 	}
-	file_fovea_decoder_v1_decoder_proto_msgTypes[18].OneofWrappers = []any{
+	file_fovea_decoder_v1_decoder_proto_msgTypes[17].OneofWrappers = []any{}
+	file_fovea_decoder_v1_decoder_proto_msgTypes[24].OneofWrappers = []any{
 		(*GenerateResponse_Started)(nil),
 		(*GenerateResponse_Delta)(nil),
 		(*GenerateResponse_Finished)(nil),
 	}
-	file_fovea_decoder_v1_decoder_proto_msgTypes[24].OneofWrappers = []any{}
-	file_fovea_decoder_v1_decoder_proto_msgTypes[31].OneofWrappers = []any{}
+	file_fovea_decoder_v1_decoder_proto_msgTypes[30].OneofWrappers = []any{}
+	file_fovea_decoder_v1_decoder_proto_msgTypes[37].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fovea_decoder_v1_decoder_proto_rawDesc), len(file_fovea_decoder_v1_decoder_proto_rawDesc)),
-			NumEnums:      7,
-			NumMessages:   37,
+			NumEnums:      8,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -2,6 +2,7 @@ package dev.fovea.client;
 
 import dev.fovea.decoder.v1.GenerateResponse;
 import io.grpc.Status;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
@@ -59,6 +60,10 @@ public final class AnswerStream implements Iterator<Event>, AutoCloseable {
     StringBuilder text = new StringBuilder();
     List<Integer> tokenIds = new ArrayList<>();
     List<Float> logprobs = new ArrayList<>();
+    List<ByteBuffer> tokenBytes = new ArrayList<>();
+    List<List<TokenLogprob>> topLogprobs = new ArrayList<>();
+    StringBuilder reasoning = new StringBuilder();
+    List<ToolCall.Delta> toolCalls = new ArrayList<>();
     Event.Started started = null;
     Event.Finished finished = null;
     while (hasNext()) {
@@ -69,6 +74,10 @@ public final class AnswerStream implements Iterator<Event>, AutoCloseable {
         text.append(more.text());
         tokenIds.addAll(more.tokenIds());
         logprobs.addAll(more.logprobs());
+        tokenBytes.addAll(more.tokenBytes());
+        topLogprobs.addAll(more.topLogprobs());
+        reasoning.append(more.reasoning());
+        toolCalls.addAll(more.toolCalls());
         onText.accept(more.text());
       } else if (event instanceof Event.Finished last) {
         finished = last;
@@ -88,6 +97,10 @@ public final class AnswerStream implements Iterator<Event>, AutoCloseable {
         started.requestId(),
         List.copyOf(tokenIds),
         List.copyOf(logprobs),
+        List.copyOf(tokenBytes),
+        List.copyOf(topLogprobs),
+        reasoning.toString(),
+        ToolCall.merged(toolCalls),
         finished.receipt());
   }
 

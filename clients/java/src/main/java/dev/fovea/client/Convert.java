@@ -1,5 +1,6 @@
 package dev.fovea.client;
 
+import com.google.protobuf.ByteString;
 import com.google.protobuf.ProtocolMessageEnum;
 import com.google.protobuf.Timestamp;
 import dev.fovea.decoder.v1.Alternative;
@@ -8,6 +9,7 @@ import dev.fovea.decoder.v1.ImagePlan;
 import dev.fovea.decoder.v1.ReceiptImage;
 import dev.fovea.decoder.v1.ReceiptPrice;
 import dev.fovea.decoder.v1.ReceiptStep;
+import dev.fovea.decoder.v1.TopLogprobs;
 import dev.fovea.decoder.v1.VisualBudget;
 import dev.fovea.encoder.v1.EncodePlan;
 import dev.fovea.encoder.v1.EncodeRequest;
@@ -39,7 +41,14 @@ final class Convert {
       }
       case DELTA -> {
         var event = message.getDelta();
-        yield new Event.Text(event.getText(), event.getTokenIdsList(), event.getLogprobsList());
+        yield new Event.Text(
+            event.getText(),
+            event.getTokenIdsList(),
+            event.getLogprobsList(),
+            event.getTokenBytesList().stream().map(ByteString::asReadOnlyByteBuffer).toList(),
+            event.getTopLogprobsList().stream().map(Convert::top).toList(),
+            event.getReasoning(),
+            event.getToolCallsList().stream().map(Convert::toolCallDelta).toList());
       }
       case FINISHED -> {
         var event = message.getFinished();
@@ -50,6 +59,20 @@ final class Convert {
       }
       case EVENT_NOT_SET -> null;
     };
+  }
+
+  private static List<TokenLogprob> top(TopLogprobs message) {
+    return message.getTokensList().stream().map(Convert::tokenLogprob).toList();
+  }
+
+  private static TokenLogprob tokenLogprob(dev.fovea.decoder.v1.TokenLogprob message) {
+    return new TokenLogprob(
+        message.getTokenId(), message.getLogprob(), message.getToken().asReadOnlyByteBuffer());
+  }
+
+  private static ToolCall.Delta toolCallDelta(dev.fovea.decoder.v1.ToolCallDelta message) {
+    return new ToolCall.Delta(
+        message.getIndex(), message.getId(), message.getName(), message.getArguments());
   }
 
   static Receipt receipt(dev.fovea.decoder.v1.Receipt message) {
@@ -305,6 +328,8 @@ final class Convert {
             limits.getMaxRunning(),
             limits.getMaxWaiting(),
             limits.getMaxStopStrings(),
+            limits.getMaxTools(),
+            Integer.toUnsignedLong(limits.getMaxToolBytes()),
             Integer.toUnsignedLong(limits.getMaxImageBytes()),
             Integer.toUnsignedLong(limits.getMaxFormatBytes()),
             limits.getMaxFormatS(),
@@ -319,7 +344,8 @@ final class Convert {
         message.getAttention(),
         message.getDtype(),
         message.getEncodersList().stream().map(Convert::encoder).toList(),
-        Integer.toUnsignedLong(message.getKvBytesPerToken()));
+        Integer.toUnsignedLong(message.getKvBytesPerToken()),
+        message.getModelNotice());
   }
 
   private static DecoderInfo.Encoder encoder(dev.fovea.decoder.v1.EncoderPeer message) {

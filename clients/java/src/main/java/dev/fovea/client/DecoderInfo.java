@@ -5,7 +5,8 @@ import java.util.Optional;
 
 /**
  * The description of a decoder. {@code fingerprint} and {@code layout} are those of the rows that
- * it expects. {@code progress} is the loaded share of the model.
+ * it expects. {@code progress} is the loaded share of the model. {@code modelNotice} is what readers
+ * of the answers should know about the model, usually empty.
  */
 public record DecoderInfo(
     String version,
@@ -21,7 +22,8 @@ public record DecoderInfo(
     String attention,
     String dtype,
     List<Encoder> encoders,
-    long kvBytesPerToken) {
+    long kvBytesPerToken,
+    String modelNotice) {
 
   /** The settings that limit a request. */
   public record Limits(
@@ -36,6 +38,8 @@ public record DecoderInfo(
       int maxRunning,
       int maxWaiting,
       int maxStopStrings,
+      int maxTools,
+      long maxToolBytes,
       long maxImageBytes,
       long maxFormatBytes,
       double maxFormatSeconds,

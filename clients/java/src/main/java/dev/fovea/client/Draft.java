@@ -10,6 +10,8 @@ import dev.fovea.decoder.v1.ReductionMode;
 import dev.fovea.decoder.v1.RepeatPolicy;
 import dev.fovea.decoder.v1.ResponseFormat;
 import dev.fovea.decoder.v1.Role;
+import dev.fovea.decoder.v1.ToolChoice;
+import dev.fovea.decoder.v1.ToolMode;
 import dev.fovea.decoder.v1.VisualBudget;
 import java.util.Collection;
 import java.util.LinkedHashMap;
@@ -38,10 +40,9 @@ record Draft(GenerateRequest request, Collection<Upload> uploads, Map<String, St
     request.setSampling(sampling(question.sampling()));
     request.setVisual(visual(question.budget()));
     question.format().ifPresent(format -> request.setResponseFormat(format(format)));
-    if (question.logprobs()) {
-      request.setLogprobs(Logprobs.getDefaultInstance());
-    }
+    question.topLogprobs().ifPresent(top -> request.setLogprobs(Logprobs.newBuilder().setTop(top)));
     question.quote().ifPresent(quote -> request.setQuote(quote.token()));
+    write(question.turn(), request);
     return new Draft(request.build(), uploads.values(), files(question));
   }
 
@@ -70,9 +71,48 @@ record Draft(GenerateRequest request, Collection<Upload> uploads, Map<String, St
 
   private static dev.fovea.decoder.v1.Message message(
       Message message, Map<String, Upload> uploads) {
-    var built = dev.fovea.decoder.v1.Message.newBuilder().setRole(role(message.role()));
+    var built =
+        dev.fovea.decoder.v1.Message.newBuilder()
+            .setRole(role(message.role()))
+            .setToolCallId(message.toolCallId())
+            .setReasoning(message.reasoning());
     message.parts().forEach(part -> built.addParts(part(part, uploads)));
+    message.toolCalls().forEach(call -> built.addToolCalls(toolCall(call)));
     return built.build();
+  }
+
+  private static dev.fovea.decoder.v1.ToolCall toolCall(ToolCall call) {
+    return dev.fovea.decoder.v1.ToolCall.newBuilder()
+        .setId(call.id())
+        .setName(call.name())
+        .setArguments(call.arguments())
+        .build();
+  }
+
+  private static void write(Turn turn, GenerateRequest.Builder request) {
+    ToolUse use = turn.tools();
+    use.tools().forEach(tool -> request.addTools(tool(tool)));
+    if (use.name().isPresent()) {
+      request.setToolChoice(ToolChoice.newBuilder().setName(use.name().get()));
+    } else if (use.called() != ToolUse.Called.AUTO) {
+      request.setToolChoice(
+          ToolChoice.newBuilder()
+              .setMode(Convert.message(ToolMode.class, "TOOL_MODE", use.called())));
+    }
+    if (!use.parallel()) {
+      request.setParallelToolCalls(false);
+    }
+    turn.thinking().ifPresent(request::setThinking);
+    request.setContinueFinalMessage(turn.continuesFinalMessage());
+  }
+
+  private static dev.fovea.decoder.v1.Tool tool(Tool tool) {
+    return dev.fovea.decoder.v1.Tool.newBuilder()
+        .setName(tool.name())
+        .setDescription(tool.description())
+        .setParameters(tool.parameters())
+        .setStrict(tool.strict())
+        .build();
   }
 
   private static Role role(Message.Role role) {
@@ -80,6 +120,7 @@ record Draft(GenerateRequest request, Collection<Upload> uploads, Map<String, St
       case SYSTEM -> Role.ROLE_SYSTEM;
       case USER -> Role.ROLE_USER;
       case ASSISTANT -> Role.ROLE_ASSISTANT;
+      case TOOL -> Role.ROLE_TOOL;
     };
   }
 
@@ -157,22 +198,37 @@ record Draft(GenerateRequest request, Collection<Upload> uploads, Map<String, St
     return built.setChoice(Choice.newBuilder().addAllOptions(options)).build();
   }
 
+  /** With the checkpoint's defaults a zero counts as unset; {@code neutral} has the same effect. */
+  private static float sent(Sampling chosen, float value, float neutral) {
+    return value == 0 && chosen.checkpointDefaults() ? neutral : value;
+  }
+
   private static dev.fovea.decoder.v1.Sampling sampling(Sampling chosen) {
-    var built = dev.fovea.decoder.v1.Sampling.newBuilder().addAllStop(chosen.stop());
+    var built =
+        dev.fovea.decoder.v1.Sampling.newBuilder()
+            .addAllStop(chosen.stop())
+            .putAllLogitBias(chosen.logitBias())
+            .setCheckpointDefaults(chosen.checkpointDefaults());
     if (chosen.temperature() != null) {
-      built.setTemperature(chosen.temperature());
+      built.setTemperature(sent(chosen, chosen.temperature(), 0.001f));
     }
     if (chosen.topP() != null) {
       built.setTopP(chosen.topP());
     }
     if (chosen.topK() != null) {
-      built.setTopK(chosen.topK());
+      built.setTopK(chosen.topK() == 0 && chosen.checkpointDefaults() ? -1 : chosen.topK());
     }
     if (chosen.minP() != null) {
-      built.setMinP(chosen.minP());
+      built.setMinP(sent(chosen, chosen.minP(), 1e-30f));
     }
     if (chosen.repetitionPenalty() != null) {
       built.setRepetitionPenalty(chosen.repetitionPenalty());
+    }
+    if (chosen.presencePenalty() != null) {
+      built.setPresencePenalty(chosen.presencePenalty());
+    }
+    if (chosen.frequencyPenalty() != null) {
+      built.setFrequencyPenalty(chosen.frequencyPenalty());
     }
     if (chosen.seed() != null) {
       built.setSeed(chosen.seed());

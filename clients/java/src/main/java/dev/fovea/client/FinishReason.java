@@ -6,5 +6,7 @@ public enum FinishReason {
   STOP,
   /** maxNewTokens was reached. The answer is cut and may not match its {@link Format}. */
   LENGTH,
+  /** The answer calls tools, and waits for their results. */
+  TOOL_CALLS,
   UNKNOWN
 }

@@ -3,20 +3,31 @@ package dev.fovea.client;
 import java.util.ArrayList;
 import java.util.List;
 
-/** A turn of a conversation. */
-public record Message(Role role, List<Part> parts) {
+/**
+ * A turn of a conversation. {@code toolCalls} and {@code reasoning} are those of an earlier answer;
+ * {@code toolCallId} is the call whose result a message of a tool is.
+ */
+public record Message(
+    Role role, List<Part> parts, List<ToolCall> toolCalls, String toolCallId, String reasoning) {
   /** The speaker. */
   public enum Role {
     /** Instructions. Only as the first message. */
     SYSTEM,
-    /** The user who asks. The last message is the user's. */
+    /** The user who asks. The last message is the user's or a tool's. */
     USER,
     /** An earlier answer. */
-    ASSISTANT
+    ASSISTANT,
+    /** The result of a tool call. */
+    TOOL
   }
 
   public Message {
     parts = List.copyOf(parts);
+    toolCalls = List.copyOf(toolCalls);
+  }
+
+  public Message(Role role, List<Part> parts) {
+    this(role, parts, List.of(), "", "");
   }
 
   /** Instructions. */
@@ -42,5 +53,19 @@ public record Message(Role role, List<Part> parts) {
   /** An earlier answer. */
   public static Message assistant(String text) {
     return new Message(Role.ASSISTANT, List.of(Part.text(text)));
+  }
+
+  /** An earlier answer, with its tool calls and its reasoning. */
+  public static Message assistant(Answer answer) {
+    List<Part> parts =
+        answer.text().isEmpty() && !answer.toolCalls().isEmpty()
+            ? List.of()
+            : List.of(Part.text(answer.text()));
+    return new Message(Role.ASSISTANT, parts, answer.toolCalls(), "", answer.reasoning());
+  }
+
+  /** The result of a tool call. */
+  public static Message result(ToolCall call, Part... parts) {
+    return new Message(Role.TOOL, List.of(parts), List.of(), call.id(), "");
   }
 }

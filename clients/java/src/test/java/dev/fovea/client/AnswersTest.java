@@ -223,6 +223,14 @@ class AnswersTest {
     assertEquals(told.tokenIds().size(), told.logprobs().size());
     assertTrue(told.logprobs().stream().allMatch(value -> value <= 0));
     assertEquals(List.of(), fovea.ask(question).logprobs());
+    Answer top = fovea.ask(question.withLogprobs(3));
+    assertEquals(top.tokenIds().size(), top.topLogprobs().size());
+    for (int at = 0; at < top.tokenIds().size(); at++) {
+      List<TokenLogprob> likely = top.topLogprobs().get(at);
+      assertEquals(3, likely.size());
+      assertEquals(top.tokenIds().get(at), likely.get(0).tokenId());
+      assertEquals(top.tokenBytes().get(at), likely.get(0).token());
+    }
   }
 
   @Test

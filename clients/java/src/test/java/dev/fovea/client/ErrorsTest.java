@@ -8,7 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.fovea.decoder.v1.DecoderServiceGrpc;
 import dev.fovea.decoder.v1.GenerateRequest;
 import dev.fovea.decoder.v1.GetServerInfoRequest;
-import dev.fovea.decoder.v1.Logprobs;
+import dev.fovea.decoder.v1.Tool;
 import dev.fovea.decoder.v1.Role;
 import dev.fovea.encoder.v1.EncoderServiceGrpc;
 import io.grpc.Grpc;
@@ -26,6 +26,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executors;
@@ -229,8 +230,20 @@ class ErrorsTest {
             Sampling.DEFAULT.withTopP(0),
             Sampling.DEFAULT.withMinP(2),
             Sampling.DEFAULT.withRepetitionPenalty(0),
+            Sampling.DEFAULT.withPresencePenalty(3),
+            Sampling.DEFAULT.withFrequencyPenalty(-3),
+            Sampling.DEFAULT.withLogitBias(Map.of(5, 101f)),
             Sampling.DEFAULT.withStop(""));
-    List<String> fields = List.of("temperature", "top_p", "min_p", "repetition_penalty", "stop");
+    List<String> fields =
+        List.of(
+            "temperature",
+            "top_p",
+            "min_p",
+            "repetition_penalty",
+            "presence_penalty",
+            "frequency_penalty",
+            "logit_bias[5]",
+            "stop");
     for (int i = 0; i < fields.size(); i++) {
       Question question = Question.of("?").withSampling(wrong.get(i));
       var failure = invalid(Reason.INVALID_ARGUMENT, () -> fovea.ask(question));
@@ -260,18 +273,6 @@ class ErrorsTest {
       Question question = Question.of(messages);
       var failure = invalid(Reason.MESSAGES_INVALID, () -> fovea.ask(question));
       assertFalse(failure.violations().isEmpty());
-    }
-  }
-
-  /** The client offers no field that is not served, so the messages are written by hand. */
-  @Test
-  void aFieldThatIsNotServed(House house) {
-    var request = GenerateRequest.newBuilder().setLogprobs(Logprobs.newBuilder().setTop(2)).build();
-    Link link = link(house);
-    try (link; var call = link.open(DecoderServiceGrpc.getGenerateMethod())) {
-      call.ask(request);
-      var failure = refused(Reason.NOT_SERVED, Status.Code.UNIMPLEMENTED, call::next);
-      names(failure, "logprobs.top");
     }
   }
 

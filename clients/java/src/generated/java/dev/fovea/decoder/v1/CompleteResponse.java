@@ -39,6 +39,10 @@ private static final long serialVersionUID = 0L;
     matchedStop_ = "";
     tokenIds_ = emptyIntList();
     logprobs_ = emptyFloatList();
+    tokenBytes_ = emptyList(com.google.protobuf.ByteString.class);
+    topLogprobs_ = java.util.Collections.emptyList();
+    reasoning_ = "";
+    toolCalls_ = java.util.Collections.emptyList();
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -396,6 +400,216 @@ private static final long serialVersionUID = 0L;
   }
   private int logprobsMemoizedSerializedSize = -1;
 
+  public static final int TOKEN_BYTES_FIELD_NUMBER = 9;
+  @SuppressWarnings("serial")
+  private com.google.protobuf.Internal.ProtobufList<com.google.protobuf.ByteString> tokenBytes_ =
+      emptyList(com.google.protobuf.ByteString.class);
+  /**
+   * <pre>
+   * The bytes of each of `token_ids`, as in Delta.
+   * </pre>
+   *
+   * <code>repeated bytes token_bytes = 9;</code>
+   * @return A list containing the tokenBytes.
+   */
+  @java.lang.Override
+  public java.util.List<com.google.protobuf.ByteString>
+      getTokenBytesList() {
+    return tokenBytes_;
+  }
+  /**
+   * <pre>
+   * The bytes of each of `token_ids`, as in Delta.
+   * </pre>
+   *
+   * <code>repeated bytes token_bytes = 9;</code>
+   * @return The count of tokenBytes.
+   */
+  public int getTokenBytesCount() {
+    return tokenBytes_.size();
+  }
+  /**
+   * <pre>
+   * The bytes of each of `token_ids`, as in Delta.
+   * </pre>
+   *
+   * <code>repeated bytes token_bytes = 9;</code>
+   * @param index The index of the element to return.
+   * @return The tokenBytes at the given index.
+   */
+  public com.google.protobuf.ByteString getTokenBytes(int index) {
+    return tokenBytes_.get(index);
+  }
+
+  public static final int TOP_LOGPROBS_FIELD_NUMBER = 10;
+  @SuppressWarnings("serial")
+  private java.util.List<dev.fovea.decoder.v1.TopLogprobs> topLogprobs_;
+  /**
+   * <pre>
+   * The most likely tokens at the position of each of `token_ids`, as in Delta.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+   */
+  @java.lang.Override
+  public java.util.List<dev.fovea.decoder.v1.TopLogprobs> getTopLogprobsList() {
+    return topLogprobs_;
+  }
+  /**
+   * <pre>
+   * The most likely tokens at the position of each of `token_ids`, as in Delta.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+   */
+  @java.lang.Override
+  public java.util.List<? extends dev.fovea.decoder.v1.TopLogprobsOrBuilder> 
+      getTopLogprobsOrBuilderList() {
+    return topLogprobs_;
+  }
+  /**
+   * <pre>
+   * The most likely tokens at the position of each of `token_ids`, as in Delta.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+   */
+  @java.lang.Override
+  public int getTopLogprobsCount() {
+    return topLogprobs_.size();
+  }
+  /**
+   * <pre>
+   * The most likely tokens at the position of each of `token_ids`, as in Delta.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+   */
+  @java.lang.Override
+  public dev.fovea.decoder.v1.TopLogprobs getTopLogprobs(int index) {
+    return topLogprobs_.get(index);
+  }
+  /**
+   * <pre>
+   * The most likely tokens at the position of each of `token_ids`, as in Delta.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+   */
+  @java.lang.Override
+  public dev.fovea.decoder.v1.TopLogprobsOrBuilder getTopLogprobsOrBuilder(
+      int index) {
+    return topLogprobs_.get(index);
+  }
+
+  public static final int REASONING_FIELD_NUMBER = 11;
+  @SuppressWarnings("serial")
+  private volatile java.lang.Object reasoning_ = "";
+  /**
+   * <pre>
+   * The reasoning that preceded the answer.
+   * </pre>
+   *
+   * <code>string reasoning = 11;</code>
+   * @return The reasoning.
+   */
+  @java.lang.Override
+  public java.lang.String getReasoning() {
+    java.lang.Object ref = reasoning_;
+    if (ref instanceof java.lang.String) {
+      return (java.lang.String) ref;
+    } else {
+      com.google.protobuf.ByteString bs = 
+          (com.google.protobuf.ByteString) ref;
+      java.lang.String s = bs.toStringUtf8();
+      reasoning_ = s;
+      return s;
+    }
+  }
+  /**
+   * <pre>
+   * The reasoning that preceded the answer.
+   * </pre>
+   *
+   * <code>string reasoning = 11;</code>
+   * @return The bytes for reasoning.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getReasoningBytes() {
+    java.lang.Object ref = reasoning_;
+    if (ref instanceof java.lang.String) {
+      com.google.protobuf.ByteString b = 
+          com.google.protobuf.ByteString.copyFromUtf8(
+              (java.lang.String) ref);
+      reasoning_ = b;
+      return b;
+    } else {
+      return (com.google.protobuf.ByteString) ref;
+    }
+  }
+
+  public static final int TOOL_CALLS_FIELD_NUMBER = 12;
+  @SuppressWarnings("serial")
+  private java.util.List<dev.fovea.decoder.v1.ToolCall> toolCalls_;
+  /**
+   * <pre>
+   * The tool calls of the answer, whole.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+   */
+  @java.lang.Override
+  public java.util.List<dev.fovea.decoder.v1.ToolCall> getToolCallsList() {
+    return toolCalls_;
+  }
+  /**
+   * <pre>
+   * The tool calls of the answer, whole.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+   */
+  @java.lang.Override
+  public java.util.List<? extends dev.fovea.decoder.v1.ToolCallOrBuilder> 
+      getToolCallsOrBuilderList() {
+    return toolCalls_;
+  }
+  /**
+   * <pre>
+   * The tool calls of the answer, whole.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+   */
+  @java.lang.Override
+  public int getToolCallsCount() {
+    return toolCalls_.size();
+  }
+  /**
+   * <pre>
+   * The tool calls of the answer, whole.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+   */
+  @java.lang.Override
+  public dev.fovea.decoder.v1.ToolCall getToolCalls(int index) {
+    return toolCalls_.get(index);
+  }
+  /**
+   * <pre>
+   * The tool calls of the answer, whole.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+   */
+  @java.lang.Override
+  public dev.fovea.decoder.v1.ToolCallOrBuilder getToolCallsOrBuilder(
+      int index) {
+    return toolCalls_.get(index);
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -442,6 +656,18 @@ private static final long serialVersionUID = 0L;
     }
     for (int i = 0; i < logprobs_.size(); i++) {
       output.writeFloatNoTag(logprobs_.getFloat(i));
+    }
+    for (int i = 0; i < tokenBytes_.size(); i++) {
+      output.writeBytes(9, tokenBytes_.get(i));
+    }
+    for (int i = 0; i < topLogprobs_.size(); i++) {
+      output.writeMessage(10, topLogprobs_.get(i));
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(reasoning_)) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 11, reasoning_);
+    }
+    for (int i = 0; i < toolCalls_.size(); i++) {
+      output.writeMessage(12, toolCalls_.get(i));
     }
     getUnknownFields().writeTo(output);
   }
@@ -492,6 +718,36 @@ private static final long serialVersionUID = 0L;
       }
       logprobsMemoizedSerializedSize = dataSize;
     }
+    {
+      int dataSize = 0;
+      for (int i = 0; i < tokenBytes_.size(); i++) {
+        dataSize += com.google.protobuf.CodedOutputStream
+          .computeBytesSizeNoTag(tokenBytes_.get(i));
+      }
+      size += dataSize;
+      size += 1 * getTokenBytesList().size();
+    }
+
+        {
+          final int count = topLogprobs_.size();
+          for (int i = 0; i < count; i++) {
+            size += com.google.protobuf.CodedOutputStream
+              .computeMessageSizeNoTag(topLogprobs_.get(i));
+          }
+          size += 1 * count;
+        }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(reasoning_)) {
+      size += com.google.protobuf.GeneratedMessage.computeStringSize(11, reasoning_);
+    }
+
+        {
+          final int count = toolCalls_.size();
+          for (int i = 0; i < count; i++) {
+            size += com.google.protobuf.CodedOutputStream
+              .computeMessageSizeNoTag(toolCalls_.get(i));
+          }
+          size += 1 * count;
+        }
     return size;
   }
   @java.lang.Override
@@ -534,6 +790,14 @@ private static final long serialVersionUID = 0L;
         .equals(other.getTokenIdsList())) return false;
     if (!getLogprobsList()
         .equals(other.getLogprobsList())) return false;
+    if (!getTokenBytesList()
+        .equals(other.getTokenBytesList())) return false;
+    if (!getTopLogprobsList()
+        .equals(other.getTopLogprobsList())) return false;
+    if (!getReasoning()
+        .equals(other.getReasoning())) return false;
+    if (!getToolCallsList()
+        .equals(other.getToolCallsList())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -566,6 +830,20 @@ private static final long serialVersionUID = 0L;
     if (getLogprobsCount() > 0) {
       hash = (37 * hash) + LOGPROBS_FIELD_NUMBER;
       hash = (53 * hash) + getLogprobsList().hashCode();
+    }
+    if (getTokenBytesCount() > 0) {
+      hash = (37 * hash) + TOKEN_BYTES_FIELD_NUMBER;
+      hash = (53 * hash) + getTokenBytesList().hashCode();
+    }
+    if (getTopLogprobsCount() > 0) {
+      hash = (37 * hash) + TOP_LOGPROBS_FIELD_NUMBER;
+      hash = (53 * hash) + getTopLogprobsList().hashCode();
+    }
+    hash = (37 * hash) + REASONING_FIELD_NUMBER;
+    hash = (53 * hash) + getReasoning().hashCode();
+    if (getToolCallsCount() > 0) {
+      hash = (37 * hash) + TOOL_CALLS_FIELD_NUMBER;
+      hash = (53 * hash) + getToolCallsList().hashCode();
     }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
@@ -702,6 +980,8 @@ private static final long serialVersionUID = 0L;
       if (com.google.protobuf.GeneratedMessage
               .alwaysUseFieldBuilders) {
         internalGetReceiptFieldBuilder();
+        internalGetTopLogprobsFieldBuilder();
+        internalGetToolCallsFieldBuilder();
       }
     }
     @java.lang.Override
@@ -720,6 +1000,22 @@ private static final long serialVersionUID = 0L;
       }
       tokenIds_ = emptyIntList();
       logprobs_ = emptyFloatList();
+      tokenBytes_ = emptyList(com.google.protobuf.ByteString.class);
+      if (topLogprobsBuilder_ == null) {
+        topLogprobs_ = java.util.Collections.emptyList();
+      } else {
+        topLogprobs_ = null;
+        topLogprobsBuilder_.clear();
+      }
+      bitField0_ = (bitField0_ & ~0x00000200);
+      reasoning_ = "";
+      if (toolCallsBuilder_ == null) {
+        toolCalls_ = java.util.Collections.emptyList();
+      } else {
+        toolCalls_ = null;
+        toolCallsBuilder_.clear();
+      }
+      bitField0_ = (bitField0_ & ~0x00000800);
       return this;
     }
 
@@ -746,9 +1042,31 @@ private static final long serialVersionUID = 0L;
     @java.lang.Override
     public dev.fovea.decoder.v1.CompleteResponse buildPartial() {
       dev.fovea.decoder.v1.CompleteResponse result = new dev.fovea.decoder.v1.CompleteResponse(this);
+      buildPartialRepeatedFields(result);
       if (bitField0_ != 0) { buildPartial0(result); }
       onBuilt();
       return result;
+    }
+
+    private void buildPartialRepeatedFields(dev.fovea.decoder.v1.CompleteResponse result) {
+      if (topLogprobsBuilder_ == null) {
+        if (((bitField0_ & 0x00000200) != 0)) {
+          topLogprobs_ = java.util.Collections.unmodifiableList(topLogprobs_);
+          bitField0_ = (bitField0_ & ~0x00000200);
+        }
+        result.topLogprobs_ = topLogprobs_;
+      } else {
+        result.topLogprobs_ = topLogprobsBuilder_.build();
+      }
+      if (toolCallsBuilder_ == null) {
+        if (((bitField0_ & 0x00000800) != 0)) {
+          toolCalls_ = java.util.Collections.unmodifiableList(toolCalls_);
+          bitField0_ = (bitField0_ & ~0x00000800);
+        }
+        result.toolCalls_ = toolCalls_;
+      } else {
+        result.toolCalls_ = toolCallsBuilder_.build();
+      }
     }
 
     private void buildPartial0(dev.fovea.decoder.v1.CompleteResponse result) {
@@ -782,6 +1100,13 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000080) != 0)) {
         logprobs_.makeImmutable();
         result.logprobs_ = logprobs_;
+      }
+      if (((from_bitField0_ & 0x00000100) != 0)) {
+        tokenBytes_.makeImmutable();
+        result.tokenBytes_ = tokenBytes_;
+      }
+      if (((from_bitField0_ & 0x00000400) != 0)) {
+        result.reasoning_ = reasoning_;
       }
       result.bitField0_ |= to_bitField0_;
     }
@@ -845,6 +1170,74 @@ private static final long serialVersionUID = 0L;
           logprobs_.addAll(other.logprobs_);
         }
         onChanged();
+      }
+      if (!other.tokenBytes_.isEmpty()) {
+        if (tokenBytes_.isEmpty()) {
+          tokenBytes_ = other.tokenBytes_;
+          tokenBytes_.makeImmutable();
+          bitField0_ |= 0x00000100;
+        } else {
+          ensureTokenBytesIsMutable();
+          tokenBytes_.addAll(other.tokenBytes_);
+        }
+        onChanged();
+      }
+      if (topLogprobsBuilder_ == null) {
+        if (!other.topLogprobs_.isEmpty()) {
+          if (topLogprobs_.isEmpty()) {
+            topLogprobs_ = other.topLogprobs_;
+            bitField0_ = (bitField0_ & ~0x00000200);
+          } else {
+            ensureTopLogprobsIsMutable();
+            topLogprobs_.addAll(other.topLogprobs_);
+          }
+          onChanged();
+        }
+      } else {
+        if (!other.topLogprobs_.isEmpty()) {
+          if (topLogprobsBuilder_.isEmpty()) {
+            topLogprobsBuilder_.dispose();
+            topLogprobsBuilder_ = null;
+            topLogprobs_ = other.topLogprobs_;
+            bitField0_ = (bitField0_ & ~0x00000200);
+            topLogprobsBuilder_ = 
+              com.google.protobuf.GeneratedMessage.alwaysUseFieldBuilders ?
+                 internalGetTopLogprobsFieldBuilder() : null;
+          } else {
+            topLogprobsBuilder_.addAllMessages(other.topLogprobs_);
+          }
+        }
+      }
+      if (!other.getReasoning().isEmpty()) {
+        reasoning_ = other.reasoning_;
+        bitField0_ |= 0x00000400;
+        onChanged();
+      }
+      if (toolCallsBuilder_ == null) {
+        if (!other.toolCalls_.isEmpty()) {
+          if (toolCalls_.isEmpty()) {
+            toolCalls_ = other.toolCalls_;
+            bitField0_ = (bitField0_ & ~0x00000800);
+          } else {
+            ensureToolCallsIsMutable();
+            toolCalls_.addAll(other.toolCalls_);
+          }
+          onChanged();
+        }
+      } else {
+        if (!other.toolCalls_.isEmpty()) {
+          if (toolCallsBuilder_.isEmpty()) {
+            toolCallsBuilder_.dispose();
+            toolCallsBuilder_ = null;
+            toolCalls_ = other.toolCalls_;
+            bitField0_ = (bitField0_ & ~0x00000800);
+            toolCallsBuilder_ = 
+              com.google.protobuf.GeneratedMessage.alwaysUseFieldBuilders ?
+                 internalGetToolCallsFieldBuilder() : null;
+          } else {
+            toolCallsBuilder_.addAllMessages(other.toolCalls_);
+          }
+        }
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -937,6 +1330,43 @@ private static final long serialVersionUID = 0L;
               input.popLimit(limit);
               break;
             } // case 66
+            case 74: {
+              com.google.protobuf.ByteString v = input.readBytes();
+              ensureTokenBytesIsMutable();
+              tokenBytes_.add(v);
+              break;
+            } // case 74
+            case 82: {
+              dev.fovea.decoder.v1.TopLogprobs m =
+                  input.readMessage(
+                      dev.fovea.decoder.v1.TopLogprobs.parser(),
+                      extensionRegistry);
+              if (topLogprobsBuilder_ == null) {
+                ensureTopLogprobsIsMutable();
+                topLogprobs_.add(m);
+              } else {
+                topLogprobsBuilder_.addMessage(m);
+              }
+              break;
+            } // case 82
+            case 90: {
+              reasoning_ = input.readStringRequireUtf8();
+              bitField0_ |= 0x00000400;
+              break;
+            } // case 90
+            case 98: {
+              dev.fovea.decoder.v1.ToolCall m =
+                  input.readMessage(
+                      dev.fovea.decoder.v1.ToolCall.parser(),
+                      extensionRegistry);
+              if (toolCallsBuilder_ == null) {
+                ensureToolCallsIsMutable();
+                toolCalls_.add(m);
+              } else {
+                toolCallsBuilder_.addMessage(m);
+              }
+              break;
+            } // case 98
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1779,6 +2209,834 @@ private static final long serialVersionUID = 0L;
       bitField0_ = (bitField0_ & ~0x00000080);
       onChanged();
       return this;
+    }
+
+    private com.google.protobuf.Internal.ProtobufList<com.google.protobuf.ByteString> tokenBytes_ = emptyList(com.google.protobuf.ByteString.class);
+    private void ensureTokenBytesIsMutable() {
+      if (!tokenBytes_.isModifiable()) {
+        tokenBytes_ = makeMutableCopy(tokenBytes_);
+      }
+      bitField0_ |= 0x00000100;
+    }
+    /**
+     * <pre>
+     * The bytes of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated bytes token_bytes = 9;</code>
+     * @return A list containing the tokenBytes.
+     */
+    public java.util.List<com.google.protobuf.ByteString>
+        getTokenBytesList() {
+      tokenBytes_.makeImmutable();
+      return tokenBytes_;
+    }
+    /**
+     * <pre>
+     * The bytes of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated bytes token_bytes = 9;</code>
+     * @return The count of tokenBytes.
+     */
+    public int getTokenBytesCount() {
+      return tokenBytes_.size();
+    }
+    /**
+     * <pre>
+     * The bytes of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated bytes token_bytes = 9;</code>
+     * @param index The index of the element to return.
+     * @return The tokenBytes at the given index.
+     */
+    public com.google.protobuf.ByteString getTokenBytes(int index) {
+      return tokenBytes_.get(index);
+    }
+    /**
+     * <pre>
+     * The bytes of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated bytes token_bytes = 9;</code>
+     * @param index The index to set the value at.
+     * @param value The tokenBytes to set.
+     * @return This builder for chaining.
+     */
+    public Builder setTokenBytes(
+        int index, com.google.protobuf.ByteString value) {
+      if (value == null) { throw new NullPointerException(); }
+      ensureTokenBytesIsMutable();
+      tokenBytes_.set(index, value);
+      bitField0_ |= 0x00000100;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The bytes of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated bytes token_bytes = 9;</code>
+     * @param value The tokenBytes to add.
+     * @return This builder for chaining.
+     */
+    public Builder addTokenBytes(com.google.protobuf.ByteString value) {
+      if (value == null) { throw new NullPointerException(); }
+      ensureTokenBytesIsMutable();
+      tokenBytes_.add(value);
+      bitField0_ |= 0x00000100;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The bytes of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated bytes token_bytes = 9;</code>
+     * @param values The tokenBytes to add.
+     * @return This builder for chaining.
+     */
+    public Builder addAllTokenBytes(
+        java.lang.Iterable<? extends com.google.protobuf.ByteString> values) {
+      ensureTokenBytesIsMutable();
+      com.google.protobuf.AbstractMessageLite.Builder.addAll(
+          values, tokenBytes_);
+      bitField0_ |= 0x00000100;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The bytes of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated bytes token_bytes = 9;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearTokenBytes() {
+      tokenBytes_ = emptyList(com.google.protobuf.ByteString.class);
+      bitField0_ = (bitField0_ & ~0x00000100);
+      onChanged();
+      return this;
+    }
+
+    private java.util.List<dev.fovea.decoder.v1.TopLogprobs> topLogprobs_ =
+      java.util.Collections.emptyList();
+    private void ensureTopLogprobsIsMutable() {
+      if (!((bitField0_ & 0x00000200) != 0)) {
+        topLogprobs_ = new java.util.ArrayList<dev.fovea.decoder.v1.TopLogprobs>(topLogprobs_);
+        bitField0_ |= 0x00000200;
+       }
+    }
+
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.fovea.decoder.v1.TopLogprobs, dev.fovea.decoder.v1.TopLogprobs.Builder, dev.fovea.decoder.v1.TopLogprobsOrBuilder> topLogprobsBuilder_;
+
+    /**
+     * <pre>
+     * The most likely tokens at the position of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+     */
+    public java.util.List<dev.fovea.decoder.v1.TopLogprobs> getTopLogprobsList() {
+      if (topLogprobsBuilder_ == null) {
+        return java.util.Collections.unmodifiableList(topLogprobs_);
+      } else {
+        return topLogprobsBuilder_.getMessageList();
+      }
+    }
+    /**
+     * <pre>
+     * The most likely tokens at the position of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+     */
+    public int getTopLogprobsCount() {
+      if (topLogprobsBuilder_ == null) {
+        return topLogprobs_.size();
+      } else {
+        return topLogprobsBuilder_.getCount();
+      }
+    }
+    /**
+     * <pre>
+     * The most likely tokens at the position of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+     */
+    public dev.fovea.decoder.v1.TopLogprobs getTopLogprobs(int index) {
+      if (topLogprobsBuilder_ == null) {
+        return topLogprobs_.get(index);
+      } else {
+        return topLogprobsBuilder_.getMessage(index);
+      }
+    }
+    /**
+     * <pre>
+     * The most likely tokens at the position of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+     */
+    public Builder setTopLogprobs(
+        int index, dev.fovea.decoder.v1.TopLogprobs value) {
+      if (topLogprobsBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureTopLogprobsIsMutable();
+        topLogprobs_.set(index, value);
+        onChanged();
+      } else {
+        topLogprobsBuilder_.setMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The most likely tokens at the position of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+     */
+    public Builder setTopLogprobs(
+        int index, dev.fovea.decoder.v1.TopLogprobs.Builder builderForValue) {
+      if (topLogprobsBuilder_ == null) {
+        ensureTopLogprobsIsMutable();
+        topLogprobs_.set(index, builderForValue.build());
+        onChanged();
+      } else {
+        topLogprobsBuilder_.setMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The most likely tokens at the position of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+     */
+    public Builder addTopLogprobs(dev.fovea.decoder.v1.TopLogprobs value) {
+      if (topLogprobsBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureTopLogprobsIsMutable();
+        topLogprobs_.add(value);
+        onChanged();
+      } else {
+        topLogprobsBuilder_.addMessage(value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The most likely tokens at the position of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+     */
+    public Builder addTopLogprobs(
+        int index, dev.fovea.decoder.v1.TopLogprobs value) {
+      if (topLogprobsBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureTopLogprobsIsMutable();
+        topLogprobs_.add(index, value);
+        onChanged();
+      } else {
+        topLogprobsBuilder_.addMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The most likely tokens at the position of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+     */
+    public Builder addTopLogprobs(
+        dev.fovea.decoder.v1.TopLogprobs.Builder builderForValue) {
+      if (topLogprobsBuilder_ == null) {
+        ensureTopLogprobsIsMutable();
+        topLogprobs_.add(builderForValue.build());
+        onChanged();
+      } else {
+        topLogprobsBuilder_.addMessage(builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The most likely tokens at the position of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+     */
+    public Builder addTopLogprobs(
+        int index, dev.fovea.decoder.v1.TopLogprobs.Builder builderForValue) {
+      if (topLogprobsBuilder_ == null) {
+        ensureTopLogprobsIsMutable();
+        topLogprobs_.add(index, builderForValue.build());
+        onChanged();
+      } else {
+        topLogprobsBuilder_.addMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The most likely tokens at the position of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+     */
+    public Builder addAllTopLogprobs(
+        java.lang.Iterable<? extends dev.fovea.decoder.v1.TopLogprobs> values) {
+      if (topLogprobsBuilder_ == null) {
+        ensureTopLogprobsIsMutable();
+        com.google.protobuf.AbstractMessageLite.Builder.addAll(
+            values, topLogprobs_);
+        onChanged();
+      } else {
+        topLogprobsBuilder_.addAllMessages(values);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The most likely tokens at the position of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+     */
+    public Builder clearTopLogprobs() {
+      if (topLogprobsBuilder_ == null) {
+        topLogprobs_ = java.util.Collections.emptyList();
+        bitField0_ = (bitField0_ & ~0x00000200);
+        onChanged();
+      } else {
+        topLogprobsBuilder_.clear();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The most likely tokens at the position of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+     */
+    public Builder removeTopLogprobs(int index) {
+      if (topLogprobsBuilder_ == null) {
+        ensureTopLogprobsIsMutable();
+        topLogprobs_.remove(index);
+        onChanged();
+      } else {
+        topLogprobsBuilder_.remove(index);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The most likely tokens at the position of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+     */
+    public dev.fovea.decoder.v1.TopLogprobs.Builder getTopLogprobsBuilder(
+        int index) {
+      return internalGetTopLogprobsFieldBuilder().getBuilder(index);
+    }
+    /**
+     * <pre>
+     * The most likely tokens at the position of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+     */
+    public dev.fovea.decoder.v1.TopLogprobsOrBuilder getTopLogprobsOrBuilder(
+        int index) {
+      if (topLogprobsBuilder_ == null) {
+        return topLogprobs_.get(index);  } else {
+        return topLogprobsBuilder_.getMessageOrBuilder(index);
+      }
+    }
+    /**
+     * <pre>
+     * The most likely tokens at the position of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+     */
+    public java.util.List<? extends dev.fovea.decoder.v1.TopLogprobsOrBuilder> 
+         getTopLogprobsOrBuilderList() {
+      if (topLogprobsBuilder_ != null) {
+        return topLogprobsBuilder_.getMessageOrBuilderList();
+      } else {
+        return java.util.Collections.unmodifiableList(topLogprobs_);
+      }
+    }
+    /**
+     * <pre>
+     * The most likely tokens at the position of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+     */
+    public dev.fovea.decoder.v1.TopLogprobs.Builder addTopLogprobsBuilder() {
+      return internalGetTopLogprobsFieldBuilder().addBuilder(
+          dev.fovea.decoder.v1.TopLogprobs.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * The most likely tokens at the position of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+     */
+    public dev.fovea.decoder.v1.TopLogprobs.Builder addTopLogprobsBuilder(
+        int index) {
+      return internalGetTopLogprobsFieldBuilder().addBuilder(
+          index, dev.fovea.decoder.v1.TopLogprobs.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * The most likely tokens at the position of each of `token_ids`, as in Delta.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+     */
+    public java.util.List<dev.fovea.decoder.v1.TopLogprobs.Builder> 
+         getTopLogprobsBuilderList() {
+      return internalGetTopLogprobsFieldBuilder().getBuilderList();
+    }
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.fovea.decoder.v1.TopLogprobs, dev.fovea.decoder.v1.TopLogprobs.Builder, dev.fovea.decoder.v1.TopLogprobsOrBuilder> 
+        internalGetTopLogprobsFieldBuilder() {
+      if (topLogprobsBuilder_ == null) {
+        topLogprobsBuilder_ = new com.google.protobuf.RepeatedFieldBuilder<
+            dev.fovea.decoder.v1.TopLogprobs, dev.fovea.decoder.v1.TopLogprobs.Builder, dev.fovea.decoder.v1.TopLogprobsOrBuilder>(
+                topLogprobs_,
+                ((bitField0_ & 0x00000200) != 0),
+                getParentForChildren(),
+                isClean());
+        topLogprobs_ = null;
+      }
+      return topLogprobsBuilder_;
+    }
+
+    private java.lang.Object reasoning_ = "";
+    /**
+     * <pre>
+     * The reasoning that preceded the answer.
+     * </pre>
+     *
+     * <code>string reasoning = 11;</code>
+     * @return The reasoning.
+     */
+    public java.lang.String getReasoning() {
+      java.lang.Object ref = reasoning_;
+      if (!(ref instanceof java.lang.String)) {
+        com.google.protobuf.ByteString bs =
+            (com.google.protobuf.ByteString) ref;
+        java.lang.String s = bs.toStringUtf8();
+        reasoning_ = s;
+        return s;
+      } else {
+        return (java.lang.String) ref;
+      }
+    }
+    /**
+     * <pre>
+     * The reasoning that preceded the answer.
+     * </pre>
+     *
+     * <code>string reasoning = 11;</code>
+     * @return The bytes for reasoning.
+     */
+    public com.google.protobuf.ByteString
+        getReasoningBytes() {
+      java.lang.Object ref = reasoning_;
+      if (ref instanceof String) {
+        com.google.protobuf.ByteString b = 
+            com.google.protobuf.ByteString.copyFromUtf8(
+                (java.lang.String) ref);
+        reasoning_ = b;
+        return b;
+      } else {
+        return (com.google.protobuf.ByteString) ref;
+      }
+    }
+    /**
+     * <pre>
+     * The reasoning that preceded the answer.
+     * </pre>
+     *
+     * <code>string reasoning = 11;</code>
+     * @param value The reasoning to set.
+     * @return This builder for chaining.
+     */
+    public Builder setReasoning(
+        java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      reasoning_ = value;
+      bitField0_ |= 0x00000400;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The reasoning that preceded the answer.
+     * </pre>
+     *
+     * <code>string reasoning = 11;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearReasoning() {
+      reasoning_ = getDefaultInstance().getReasoning();
+      bitField0_ = (bitField0_ & ~0x00000400);
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The reasoning that preceded the answer.
+     * </pre>
+     *
+     * <code>string reasoning = 11;</code>
+     * @param value The bytes for reasoning to set.
+     * @return This builder for chaining.
+     */
+    public Builder setReasoningBytes(
+        com.google.protobuf.ByteString value) {
+      if (value == null) { throw new NullPointerException(); }
+      checkByteStringIsUtf8(value);
+      reasoning_ = value;
+      bitField0_ |= 0x00000400;
+      onChanged();
+      return this;
+    }
+
+    private java.util.List<dev.fovea.decoder.v1.ToolCall> toolCalls_ =
+      java.util.Collections.emptyList();
+    private void ensureToolCallsIsMutable() {
+      if (!((bitField0_ & 0x00000800) != 0)) {
+        toolCalls_ = new java.util.ArrayList<dev.fovea.decoder.v1.ToolCall>(toolCalls_);
+        bitField0_ |= 0x00000800;
+       }
+    }
+
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.fovea.decoder.v1.ToolCall, dev.fovea.decoder.v1.ToolCall.Builder, dev.fovea.decoder.v1.ToolCallOrBuilder> toolCallsBuilder_;
+
+    /**
+     * <pre>
+     * The tool calls of the answer, whole.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+     */
+    public java.util.List<dev.fovea.decoder.v1.ToolCall> getToolCallsList() {
+      if (toolCallsBuilder_ == null) {
+        return java.util.Collections.unmodifiableList(toolCalls_);
+      } else {
+        return toolCallsBuilder_.getMessageList();
+      }
+    }
+    /**
+     * <pre>
+     * The tool calls of the answer, whole.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+     */
+    public int getToolCallsCount() {
+      if (toolCallsBuilder_ == null) {
+        return toolCalls_.size();
+      } else {
+        return toolCallsBuilder_.getCount();
+      }
+    }
+    /**
+     * <pre>
+     * The tool calls of the answer, whole.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+     */
+    public dev.fovea.decoder.v1.ToolCall getToolCalls(int index) {
+      if (toolCallsBuilder_ == null) {
+        return toolCalls_.get(index);
+      } else {
+        return toolCallsBuilder_.getMessage(index);
+      }
+    }
+    /**
+     * <pre>
+     * The tool calls of the answer, whole.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+     */
+    public Builder setToolCalls(
+        int index, dev.fovea.decoder.v1.ToolCall value) {
+      if (toolCallsBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureToolCallsIsMutable();
+        toolCalls_.set(index, value);
+        onChanged();
+      } else {
+        toolCallsBuilder_.setMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The tool calls of the answer, whole.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+     */
+    public Builder setToolCalls(
+        int index, dev.fovea.decoder.v1.ToolCall.Builder builderForValue) {
+      if (toolCallsBuilder_ == null) {
+        ensureToolCallsIsMutable();
+        toolCalls_.set(index, builderForValue.build());
+        onChanged();
+      } else {
+        toolCallsBuilder_.setMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The tool calls of the answer, whole.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+     */
+    public Builder addToolCalls(dev.fovea.decoder.v1.ToolCall value) {
+      if (toolCallsBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureToolCallsIsMutable();
+        toolCalls_.add(value);
+        onChanged();
+      } else {
+        toolCallsBuilder_.addMessage(value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The tool calls of the answer, whole.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+     */
+    public Builder addToolCalls(
+        int index, dev.fovea.decoder.v1.ToolCall value) {
+      if (toolCallsBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureToolCallsIsMutable();
+        toolCalls_.add(index, value);
+        onChanged();
+      } else {
+        toolCallsBuilder_.addMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The tool calls of the answer, whole.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+     */
+    public Builder addToolCalls(
+        dev.fovea.decoder.v1.ToolCall.Builder builderForValue) {
+      if (toolCallsBuilder_ == null) {
+        ensureToolCallsIsMutable();
+        toolCalls_.add(builderForValue.build());
+        onChanged();
+      } else {
+        toolCallsBuilder_.addMessage(builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The tool calls of the answer, whole.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+     */
+    public Builder addToolCalls(
+        int index, dev.fovea.decoder.v1.ToolCall.Builder builderForValue) {
+      if (toolCallsBuilder_ == null) {
+        ensureToolCallsIsMutable();
+        toolCalls_.add(index, builderForValue.build());
+        onChanged();
+      } else {
+        toolCallsBuilder_.addMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The tool calls of the answer, whole.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+     */
+    public Builder addAllToolCalls(
+        java.lang.Iterable<? extends dev.fovea.decoder.v1.ToolCall> values) {
+      if (toolCallsBuilder_ == null) {
+        ensureToolCallsIsMutable();
+        com.google.protobuf.AbstractMessageLite.Builder.addAll(
+            values, toolCalls_);
+        onChanged();
+      } else {
+        toolCallsBuilder_.addAllMessages(values);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The tool calls of the answer, whole.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+     */
+    public Builder clearToolCalls() {
+      if (toolCallsBuilder_ == null) {
+        toolCalls_ = java.util.Collections.emptyList();
+        bitField0_ = (bitField0_ & ~0x00000800);
+        onChanged();
+      } else {
+        toolCallsBuilder_.clear();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The tool calls of the answer, whole.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+     */
+    public Builder removeToolCalls(int index) {
+      if (toolCallsBuilder_ == null) {
+        ensureToolCallsIsMutable();
+        toolCalls_.remove(index);
+        onChanged();
+      } else {
+        toolCallsBuilder_.remove(index);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The tool calls of the answer, whole.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+     */
+    public dev.fovea.decoder.v1.ToolCall.Builder getToolCallsBuilder(
+        int index) {
+      return internalGetToolCallsFieldBuilder().getBuilder(index);
+    }
+    /**
+     * <pre>
+     * The tool calls of the answer, whole.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+     */
+    public dev.fovea.decoder.v1.ToolCallOrBuilder getToolCallsOrBuilder(
+        int index) {
+      if (toolCallsBuilder_ == null) {
+        return toolCalls_.get(index);  } else {
+        return toolCallsBuilder_.getMessageOrBuilder(index);
+      }
+    }
+    /**
+     * <pre>
+     * The tool calls of the answer, whole.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+     */
+    public java.util.List<? extends dev.fovea.decoder.v1.ToolCallOrBuilder> 
+         getToolCallsOrBuilderList() {
+      if (toolCallsBuilder_ != null) {
+        return toolCallsBuilder_.getMessageOrBuilderList();
+      } else {
+        return java.util.Collections.unmodifiableList(toolCalls_);
+      }
+    }
+    /**
+     * <pre>
+     * The tool calls of the answer, whole.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+     */
+    public dev.fovea.decoder.v1.ToolCall.Builder addToolCallsBuilder() {
+      return internalGetToolCallsFieldBuilder().addBuilder(
+          dev.fovea.decoder.v1.ToolCall.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * The tool calls of the answer, whole.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+     */
+    public dev.fovea.decoder.v1.ToolCall.Builder addToolCallsBuilder(
+        int index) {
+      return internalGetToolCallsFieldBuilder().addBuilder(
+          index, dev.fovea.decoder.v1.ToolCall.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * The tool calls of the answer, whole.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+     */
+    public java.util.List<dev.fovea.decoder.v1.ToolCall.Builder> 
+         getToolCallsBuilderList() {
+      return internalGetToolCallsFieldBuilder().getBuilderList();
+    }
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.fovea.decoder.v1.ToolCall, dev.fovea.decoder.v1.ToolCall.Builder, dev.fovea.decoder.v1.ToolCallOrBuilder> 
+        internalGetToolCallsFieldBuilder() {
+      if (toolCallsBuilder_ == null) {
+        toolCallsBuilder_ = new com.google.protobuf.RepeatedFieldBuilder<
+            dev.fovea.decoder.v1.ToolCall, dev.fovea.decoder.v1.ToolCall.Builder, dev.fovea.decoder.v1.ToolCallOrBuilder>(
+                toolCalls_,
+                ((bitField0_ & 0x00000800) != 0),
+                getParentForChildren(),
+                isClean());
+        toolCalls_ = null;
+      }
+      return toolCallsBuilder_;
     }
 
     // @@protoc_insertion_point(builder_scope:fovea.decoder.v1.CompleteResponse)

@@ -193,4 +193,141 @@ public interface CompleteResponseOrBuilder extends
    * @return The logprobs at the given index.
    */
   float getLogprobs(int index);
+
+  /**
+   * <pre>
+   * The bytes of each of `token_ids`, as in Delta.
+   * </pre>
+   *
+   * <code>repeated bytes token_bytes = 9;</code>
+   * @return A list containing the tokenBytes.
+   */
+  java.util.List<com.google.protobuf.ByteString> getTokenBytesList();
+  /**
+   * <pre>
+   * The bytes of each of `token_ids`, as in Delta.
+   * </pre>
+   *
+   * <code>repeated bytes token_bytes = 9;</code>
+   * @return The count of tokenBytes.
+   */
+  int getTokenBytesCount();
+  /**
+   * <pre>
+   * The bytes of each of `token_ids`, as in Delta.
+   * </pre>
+   *
+   * <code>repeated bytes token_bytes = 9;</code>
+   * @param index The index of the element to return.
+   * @return The tokenBytes at the given index.
+   */
+  com.google.protobuf.ByteString getTokenBytes(int index);
+
+  /**
+   * <pre>
+   * The most likely tokens at the position of each of `token_ids`, as in Delta.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+   */
+  java.util.List<dev.fovea.decoder.v1.TopLogprobs> 
+      getTopLogprobsList();
+  /**
+   * <pre>
+   * The most likely tokens at the position of each of `token_ids`, as in Delta.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+   */
+  dev.fovea.decoder.v1.TopLogprobs getTopLogprobs(int index);
+  /**
+   * <pre>
+   * The most likely tokens at the position of each of `token_ids`, as in Delta.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+   */
+  int getTopLogprobsCount();
+  /**
+   * <pre>
+   * The most likely tokens at the position of each of `token_ids`, as in Delta.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+   */
+  java.util.List<? extends dev.fovea.decoder.v1.TopLogprobsOrBuilder> 
+      getTopLogprobsOrBuilderList();
+  /**
+   * <pre>
+   * The most likely tokens at the position of each of `token_ids`, as in Delta.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 10;</code>
+   */
+  dev.fovea.decoder.v1.TopLogprobsOrBuilder getTopLogprobsOrBuilder(
+      int index);
+
+  /**
+   * <pre>
+   * The reasoning that preceded the answer.
+   * </pre>
+   *
+   * <code>string reasoning = 11;</code>
+   * @return The reasoning.
+   */
+  java.lang.String getReasoning();
+  /**
+   * <pre>
+   * The reasoning that preceded the answer.
+   * </pre>
+   *
+   * <code>string reasoning = 11;</code>
+   * @return The bytes for reasoning.
+   */
+  com.google.protobuf.ByteString
+      getReasoningBytes();
+
+  /**
+   * <pre>
+   * The tool calls of the answer, whole.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+   */
+  java.util.List<dev.fovea.decoder.v1.ToolCall> 
+      getToolCallsList();
+  /**
+   * <pre>
+   * The tool calls of the answer, whole.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+   */
+  dev.fovea.decoder.v1.ToolCall getToolCalls(int index);
+  /**
+   * <pre>
+   * The tool calls of the answer, whole.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+   */
+  int getToolCallsCount();
+  /**
+   * <pre>
+   * The tool calls of the answer, whole.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+   */
+  java.util.List<? extends dev.fovea.decoder.v1.ToolCallOrBuilder> 
+      getToolCallsOrBuilderList();
+  /**
+   * <pre>
+   * The tool calls of the answer, whole.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 12;</code>
+   */
+  dev.fovea.decoder.v1.ToolCallOrBuilder getToolCallsOrBuilder(
+      int index);
 }

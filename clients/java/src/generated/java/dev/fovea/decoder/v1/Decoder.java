@@ -62,6 +62,21 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_fovea_decoder_v1_Part_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_Tool_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_Tool_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_ToolCall_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_ToolCall_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_ToolChoice_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_ToolChoice_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
     internal_static_fovea_decoder_v1_Message_descriptor;
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
@@ -71,6 +86,11 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_fovea_decoder_v1_Sampling_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_Sampling_LogitBiasEntry_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_Sampling_LogitBiasEntry_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
     internal_static_fovea_decoder_v1_Reduction_descriptor;
   static final 
@@ -106,6 +126,21 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_fovea_decoder_v1_Started_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_TokenLogprob_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_TokenLogprob_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_TopLogprobs_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_TopLogprobs_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_fovea_decoder_v1_ToolCallDelta_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_fovea_decoder_v1_ToolCallDelta_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
     internal_static_fovea_decoder_v1_Delta_descriptor;
   static final 
@@ -240,181 +275,219 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       "H\000\022%\n\004size\030\003 \001(\0132\025.fovea.vision.v1.SizeH" +
       "\000B\010\n\006source\"H\n\004Part\022\016\n\004text\030\001 \001(\tH\000\022(\n\005i" +
       "mage\030\002 \001(\0132\027.fovea.decoder.v1.ImageH\000B\006\n" +
-      "\004part\"V\n\007Message\022$\n\004role\030\001 \001(\0162\026.fovea.d" +
-      "ecoder.v1.Role\022%\n\005parts\030\002 \003(\0132\026.fovea.de" +
-      "coder.v1.Part\"\355\001\n\010Sampling\022\023\n\013temperatur" +
-      "e\030\001 \001(\002\022\022\n\005top_p\030\002 \001(\002H\000\210\001\001\022\r\n\005top_k\030\003 \001" +
-      "(\r\022\r\n\005min_p\030\004 \001(\002\022\037\n\022repetition_penalty\030" +
-      "\005 \001(\002H\001\210\001\001\022\021\n\004seed\030\006 \001(\rH\002\210\001\001\022\014\n\004stop\030\007 " +
-      "\003(\t\022\033\n\016max_new_tokens\030\010 \001(\rH\003\210\001\001B\010\n\006_top" +
-      "_pB\025\n\023_repetition_penaltyB\007\n\005_seedB\021\n\017_m" +
-      "ax_new_tokens\"\335\001\n\tReduction\022\021\n\004keep\030\001 \001(" +
-      "\002H\000\210\001\001\022-\n\004mode\030\002 \001(\0162\037.fovea.decoder.v1." +
-      "ReductionMode\022)\n\007reducer\030\003 \001(\0162\030.fovea.v" +
-      "ision.v1.Reducer\022\033\n\016flat_tolerance\030\004 \001(\r" +
-      "H\001\210\001\001\022\031\n\014near_repeats\030\005 \001(\002H\002\210\001\001B\007\n\005_kee" +
-      "pB\021\n\017_flat_toleranceB\017\n\r_near_repeats\"\213\003" +
-      "\n\014VisualBudget\022\027\n\nmax_pixels\030\001 \001(\rH\000\210\001\001\022" +
-      "\031\n\021max_visual_tokens\030\002 \001(\r\022(\n\006detail\030\003 \001" +
-      "(\0162\030.fovea.decoder.v1.Detail\022,\n\nmin_deta" +
-      "il\030\004 \001(\0162\030.fovea.decoder.v1.Detail\0226\n\016on" +
-      "_over_budget\030\005 \001(\0162\036.fovea.decoder.v1.On" +
-      "OverBudget\0225\n\rrepeat_policy\030\006 \001(\0162\036.fove" +
-      "a.decoder.v1.RepeatPolicy\022.\n\treduction\030\007" +
-      " \001(\0132\033.fovea.decoder.v1.Reduction\022\022\n\nmin" +
-      "_tokens\030\010 \001(\r\022\026\n\016max_short_side\030\t \001(\r\022\025\n" +
-      "\rmax_long_side\030\n \001(\rB\r\n\013_max_pixels\"\027\n\010L" +
-      "ogprobs\022\013\n\003top\030\001 \001(\r\"n\n\016ResponseFormat\022\025" +
-      "\n\013json_schema\030\001 \001(\tH\000\022\017\n\005regex\030\002 \001(\tH\000\022*" +
-      "\n\006choice\030\003 \001(\0132\030.fovea.decoder.v1.Choice" +
-      "H\000B\010\n\006format\"\031\n\006Choice\022\017\n\007options\030\001 \003(\t\"" +
-      "\236\003\n\017GenerateRequest\022+\n\010messages\030\001 \003(\0132\031." +
-      "fovea.decoder.v1.Message\022,\n\010sampling\030\002 \001" +
-      "(\0132\032.fovea.decoder.v1.Sampling\022.\n\006visual" +
-      "\030\003 \001(\0132\036.fovea.decoder.v1.VisualBudget\022\022" +
-      "\n\nrequest_id\030\004 \001(\t\022\031\n\021parent_request_id\030" +
-      "\005 \001(\t\022\021\n\thop_limit\030\006 \001(\r\022\014\n\004tier\030\007 \001(\t\022," +
-      "\n\010logprobs\030\010 \001(\0132\032.fovea.decoder.v1.Logp" +
-      "robs\0229\n\017response_format\030\t \001(\0132 .fovea.de" +
-      "coder.v1.ResponseFormat\022\037\n\027allow_text_su" +
-      "bstitution\030\n \001(\010\022\027\n\017idempotency_key\030\013 \001(" +
-      "\t\022\r\n\005quote\030\014 \001(\t\"Z\n\007Started\022\022\n\nrequest_i" +
-      "d\030\001 \001(\t\022\r\n\005model\030\002 \001(\t\022\025\n\rprompt_tokens\030" +
-      "\003 \001(\r\022\025\n\rvisual_tokens\030\004 \001(\r\":\n\005Delta\022\014\n" +
-      "\004text\030\001 \001(\t\022\021\n\ttoken_ids\030\002 \003(\r\022\020\n\010logpro" +
-      "bs\030\003 \003(\002\"\203\001\n\010Finished\0225\n\rfinish_reason\030\001" +
-      " \001(\0162\036.fovea.decoder.v1.FinishReason\022\024\n\014" +
-      "matched_stop\030\002 \001(\t\022*\n\007receipt\030\003 \001(\0132\031.fo" +
-      "vea.decoder.v1.Receipt\"\243\001\n\020GenerateRespo" +
-      "nse\022,\n\007started\030\001 \001(\0132\031.fovea.decoder.v1." +
-      "StartedH\000\022(\n\005delta\030\002 \001(\0132\027.fovea.decoder" +
-      ".v1.DeltaH\000\022.\n\010finished\030\003 \001(\0132\032.fovea.de" +
-      "coder.v1.FinishedH\000B\007\n\005event\"E\n\017Complete" +
-      "Request\0222\n\007request\030\001 \001(\0132!.fovea.decoder" +
-      ".v1.GenerateRequest\"\341\001\n\020CompleteResponse" +
-      "\022\022\n\nrequest_id\030\001 \001(\t\022\r\n\005model\030\002 \001(\t\022\014\n\004t" +
-      "ext\030\003 \001(\t\0225\n\rfinish_reason\030\004 \001(\0162\036.fovea" +
-      ".decoder.v1.FinishReason\022\024\n\014matched_stop" +
-      "\030\005 \001(\t\022*\n\007receipt\030\006 \001(\0132\031.fovea.decoder." +
-      "v1.Receipt\022\021\n\ttoken_ids\030\007 \003(\r\022\020\n\010logprob" +
-      "s\030\010 \003(\002\"H\n\022CountTokensRequest\0222\n\007request" +
-      "\030\001 \001(\0132!.fovea.decoder.v1.GenerateReques" +
-      "t\"\236\003\n\023CountTokensResponse\022\025\n\rprompt_toke" +
-      "ns\030\001 \001(\r\022\023\n\013text_tokens\030\002 \001(\r\022\025\n\rvisual_" +
-      "tokens\030\003 \001(\r\022+\n\006images\030\004 \003(\0132\033.fovea.vis" +
-      "ion.v1.TokenCount\022\020\n\010kv_bytes\030\005 \001(\004\022\024\n\014f" +
-      "its_context\030\006 \001(\010\022\r\n\005exact\030\007 \001(\010\022\031\n\021visu" +
-      "al_tokens_min\030\010 \001(\r\022\021\n\trow_bytes\030\t \001(\004\022\025" +
-      "\n\rprefill_flops\030\n \001(\001\022\022\n\nprefill_ms\030\013 \001(" +
-      "\002\022*\n\005plans\030\014 \003(\0132\033.fovea.decoder.v1.Imag" +
-      "ePlan\0223\n\014alternatives\030\r \003(\0132\035.fovea.deco" +
-      "der.v1.Alternative\022&\n\005quote\030\016 \001(\0132\027.fove" +
-      "a.decoder.v1.Quote\"\201\001\n\005Quote\022\r\n\005token\030\001 " +
-      "\001(\t\022\022\n\nmax_tokens\030\002 \001(\r\022\022\n\nmax_amount\030\003 " +
-      "\001(\001\022\020\n\010currency\030\004 \001(\t\022/\n\013expire_time\030\005 \001" +
-      "(\0132\032.google.protobuf.Timestamp\"\203\001\n\tImage" +
-      "Plan\022,\n\005steps\030\001 \003(\0132\035.fovea.decoder.v1.R" +
-      "eceiptStep\022\016\n\006tokens\030\002 \001(\r\022\022\n\ntokens_min" +
-      "\030\003 \001(\r\022\026\n\trepeat_of\030\004 \001(\rH\000\210\001\001B\014\n\n_repea" +
-      "t_of\"\336\001\n\013Alternative\022\014\n\004name\030\001 \001(\t\022.\n\006vi" +
-      "sual\030\002 \001(\0132\036.fovea.decoder.v1.VisualBudg" +
-      "et\022\025\n\rvisual_tokens\030\003 \001(\r\022\031\n\021visual_toke" +
-      "ns_min\030\004 \001(\r\022\r\n\005exact\030\005 \001(\010\022\021\n\trow_bytes" +
-      "\030\006 \001(\004\022\020\n\010kv_bytes\030\007 \001(\004\022\025\n\rprefill_flop" +
-      "s\030\010 \001(\001\022\024\n\014fits_context\030\t \001(\010\"\026\n\024GetServ" +
-      "erInfoRequest\"\322\006\n\rDecoderLimits\022\031\n\021max_m" +
-      "essage_bytes\030\001 \001(\r\022\023\n\013max_context\030\002 \001(\r\022" +
-      "\026\n\016max_new_tokens\030\003 \001(\r\022\036\n\026default_max_n" +
-      "ew_tokens\030\004 \001(\r\022\022\n\nmax_images\030\005 \001(\r\022\032\n\022d" +
-      "efault_max_pixels\030\006 \001(\r\022\022\n\nmax_pixels\030\007 " +
-      "\001(\r\022\022\n\nmin_pixels\030\010 \001(\r\022\023\n\013max_running\030\t" +
-      " \001(\r\022\023\n\013max_waiting\030\n \001(\r\022\030\n\020max_stop_st" +
-      "rings\030\013 \001(\r\022\027\n\017max_image_bytes\030\014 \001(\r\022\027\n\017" +
-      "row_cache_bytes\030\r \001(\004\022\023\n\013row_cache_s\030\016 \001" +
-      "(\r\022\030\n\020max_format_bytes\030\017 \001(\r\022\016\n\006idle_s\030(" +
-      " \001(\r\022\031\n\021encoder_timeout_s\030) \001(\r\022\024\n\014max_f" +
-      "ormat_s\0300 \001(\002\022\037\n\027max_format_memory_bytes" +
-      "\0301 \001(\004\022\026\n\016format_workers\0302 \001(\r\022\033\n\023max_in" +
-      "_flight_bytes\030< \001(\004\022\032\n\022max_request_field" +
-      "s\030= \001(\r\022\032\n\022default_deadline_s\030F \001(\r\022\026\n\016m" +
-      "ax_wait_share\030G \001(\002\022\032\n\022max_waiting_token" +
-      "s\030H \001(\r\022\025\n\rmax_preparing\030I \001(\r\022\033\n\023max_te" +
-      "nant_requests\030J \001(\r\022\031\n\021max_tenant_images" +
-      "\030K \001(\r\022\027\n\017max_connections\030P \001(\r\022\036\n\026max_c" +
-      "onnection_streams\030Q \001(\r\022\031\n\021connection_id" +
-      "le_s\030R \001(\r\022\032\n\022max_metadata_bytes\030S \001(\r\022\032" +
-      "\n\022max_public_streams\030T \001(\r\"Z\n\013DecoderLoa" +
-      "d\022\017\n\007waiting\030\001 \001(\r\022\017\n\007running\030\002 \001(\r\022\026\n\016k" +
-      "v_blocks_used\030\003 \001(\r\022\021\n\tkv_blocks\030\004 \001(\r\"\233" +
-      "\001\n\013EncoderPeer\022\017\n\007address\030\001 \001(\t\022\014\n\004name\030" +
-      "\002 \001(\t\022\021\n\treachable\030\003 \001(\010\022\023\n\013fingerprint\030" +
-      "\004 \001(\t\022\022\n\ncompatible\030\005 \001(\010\022\017\n\007waiting\030\006 \001" +
-      "(\r\022\017\n\007running\030\007 \001(\r\022\017\n\007encodes\030\010 \001(\r\"\333\003\n" +
-      "\025GetServerInfoResponse\022\017\n\007version\030\001 \001(\t\022" +
-      "\r\n\005model\030\002 \001(\t\022\023\n\013fingerprint\030\003 \001(\t\022*\n\006l" +
-      "ayout\030\004 \001(\0132\032.fovea.vision.v1.RowLayout\022" +
-      "/\n\006limits\030\005 \001(\0132\037.fovea.decoder.v1.Decod" +
-      "erLimits\022+\n\004load\030\006 \001(\0132\035.fovea.decoder.v" +
-      "1.DecoderLoad\022\020\n\010features\030\007 \003(\t\022-\n\005state" +
-      "\030\010 \001(\0162\036.fovea.decoder.v1.ServingState\022\030" +
-      "\n\020loading_progress\030\t \001(\002\022\016\n\006engine\030\n \001(\t" +
-      "\022\021\n\tattention\030\013 \001(\t\022\r\n\005dtype\030\014 \001(\t\022/\n\010en" +
-      "coders\030\r \003(\0132\035.fovea.decoder.v1.EncoderP" +
-      "eer\022\032\n\022kv_bytes_per_token\030\016 \001(\r\022)\n\005tiers" +
-      "\030\017 \003(\0132\032.fovea.decoder.v1.TierInfo\"\207\001\n\010T" +
-      "ierInfo\022\014\n\004name\030\001 \001(\t\022\014\n\004kind\030\002 \001(\t\022\025\n\010d" +
-      "ummy_ms\030\003 \001(\002H\000\210\001\001\022\027\n\nkept_share\030\004 \001(\002H\001" +
-      "\210\001\001\022\023\n\013fingerprint\030\005 \001(\tB\013\n\t_dummy_msB\r\n" +
-      "\013_kept_share\"$\n\022DeleteImageRequest\022\016\n\006di" +
-      "gest\030\001 \001(\t\"\241\001\n\017EncoderDeletion\022\017\n\007encode" +
-      "r\030\001 \001(\t\022\021\n\tconfirmed\030\002 \001(\010\022\016\n\006reason\030\003 \001" +
-      "(\t\022\017\n\007uploads\030\004 \001(\r\022\017\n\007records\030\005 \001(\r\022\r\n\005" +
-      "bytes\030\006 \001(\004\022)\n\007erasure\030\007 \001(\0162\030.fovea.vis" +
-      "ion.v1.Erasure\"J\n\023DeleteImageResponse\0223\n" +
-      "\010encoders\030\001 \003(\0132!.fovea.decoder.v1.Encod" +
-      "erDeletion\"$\n\022PurgeTenantRequest\022\016\n\006tena" +
-      "nt\030\001 \001(\t\"J\n\023PurgeTenantResponse\0223\n\010encod" +
-      "ers\030\001 \003(\0132!.fovea.decoder.v1.EncoderDele" +
-      "tion*P\n\004Role\022\024\n\020ROLE_UNSPECIFIED\020\000\022\017\n\013RO" +
-      "LE_SYSTEM\020\001\022\r\n\tROLE_USER\020\002\022\022\n\016ROLE_ASSIS" +
-      "TANT\020\003*R\n\006Detail\022\026\n\022DETAIL_UNSPECIFIED\020\000" +
-      "\022\016\n\nDETAIL_LOW\020\001\022\017\n\013DETAIL_HIGH\020\002\022\017\n\013DET" +
-      "AIL_AUTO\020\003*a\n\014OnOverBudget\022\036\n\032ON_OVER_BU" +
-      "DGET_UNSPECIFIED\020\000\022\026\n\022ON_OVER_BUDGET_FIT" +
-      "\020\001\022\031\n\025ON_OVER_BUDGET_REFUSE\020\002*b\n\014RepeatP" +
-      "olicy\022\035\n\031REPEAT_POLICY_UNSPECIFIED\020\000\022\026\n\022" +
-      "REPEAT_POLICY_KEEP\020\001\022\033\n\027REPEAT_POLICY_RE" +
-      "FERENCE\020\002*\227\001\n\rReductionMode\022\036\n\032REDUCTION" +
-      "_MODE_UNSPECIFIED\020\000\022\026\n\022REDUCTION_MODE_OF" +
-      "F\020\001\022\032\n\026REDUCTION_MODE_ECONOMY\020\002\022\031\n\025REDUC" +
-      "TION_MODE_STRONG\020\003\022\027\n\023REDUCTION_MODE_AUT" +
-      "O\020\004*_\n\014FinishReason\022\035\n\031FINISH_REASON_UNS" +
-      "PECIFIED\020\000\022\026\n\022FINISH_REASON_STOP\020\001\022\030\n\024FI" +
-      "NISH_REASON_LENGTH\020\002*\231\001\n\014ServingState\022\035\n" +
-      "\031SERVING_STATE_UNSPECIFIED\020\000\022\031\n\025SERVING_" +
-      "STATE_LOADING\020\001\022\031\n\025SERVING_STATE_SERVING" +
-      "\020\002\022\032\n\026SERVING_STATE_DRAINING\020\003\022\030\n\024SERVIN" +
-      "G_STATE_FAILED\020\0042\345\005\n\016DecoderService\022S\n\010P" +
-      "utImage\022!.fovea.decoder.v1.PutImageReque" +
-      "st\032\".fovea.decoder.v1.PutImageResponse(\001" +
-      "\022`\n\rDescribeImage\022&.fovea.decoder.v1.Des" +
-      "cribeImageRequest\032\'.fovea.decoder.v1.Des" +
-      "cribeImageResponse\022S\n\010Generate\022!.fovea.d" +
-      "ecoder.v1.GenerateRequest\032\".fovea.decode" +
-      "r.v1.GenerateResponse0\001\022Q\n\010Complete\022!.fo" +
-      "vea.decoder.v1.CompleteRequest\032\".fovea.d" +
-      "ecoder.v1.CompleteResponse\022Z\n\013CountToken" +
-      "s\022$.fovea.decoder.v1.CountTokensRequest\032" +
-      "%.fovea.decoder.v1.CountTokensResponse\022Z" +
-      "\n\013DeleteImage\022$.fovea.decoder.v1.DeleteI" +
-      "mageRequest\032%.fovea.decoder.v1.DeleteIma" +
-      "geResponse\022Z\n\013PurgeTenant\022$.fovea.decode" +
-      "r.v1.PurgeTenantRequest\032%.fovea.decoder." +
-      "v1.PurgeTenantResponse\022`\n\rGetServerInfo\022" +
-      "&.fovea.decoder.v1.GetServerInfoRequest\032" +
-      "\'.fovea.decoder.v1.GetServerInfoResponse" +
-      "BA\n\024dev.fovea.decoder.v1P\001Z\'fovea.dev/go" +
-      "/fovea/decoder/v1;decoderv1b\006proto3"
+      "\004part\"M\n\004Tool\022\014\n\004name\030\001 \001(\t\022\023\n\013descripti" +
+      "on\030\002 \001(\t\022\022\n\nparameters\030\003 \001(\t\022\016\n\006strict\030\004" +
+      " \001(\010\"7\n\010ToolCall\022\n\n\002id\030\001 \001(\t\022\014\n\004name\030\002 \001" +
+      "(\t\022\021\n\targuments\030\003 \001(\t\"R\n\nToolChoice\022*\n\004m" +
+      "ode\030\001 \001(\0162\032.fovea.decoder.v1.ToolModeH\000\022" +
+      "\016\n\004name\030\002 \001(\tH\000B\010\n\006choice\"\257\001\n\007Message\022$\n" +
+      "\004role\030\001 \001(\0162\026.fovea.decoder.v1.Role\022%\n\005p" +
+      "arts\030\002 \003(\0132\026.fovea.decoder.v1.Part\022.\n\nto" +
+      "ol_calls\030\003 \003(\0132\032.fovea.decoder.v1.ToolCa" +
+      "ll\022\024\n\014tool_call_id\030\004 \001(\t\022\021\n\treasoning\030\005 " +
+      "\001(\t\"\345\003\n\010Sampling\022\023\n\013temperature\030\001 \001(\002\022\022\n" +
+      "\005top_p\030\002 \001(\002H\000\210\001\001\022\r\n\005top_k\030\003 \001(\r\022\r\n\005min_" +
+      "p\030\004 \001(\002\022\037\n\022repetition_penalty\030\005 \001(\002H\001\210\001\001" +
+      "\022\021\n\004seed\030\006 \001(\rH\002\210\001\001\022\014\n\004stop\030\007 \003(\t\022\033\n\016max" +
+      "_new_tokens\030\010 \001(\rH\003\210\001\001\022\035\n\020presence_penal" +
+      "ty\030\t \001(\002H\004\210\001\001\022\036\n\021frequency_penalty\030\n \001(\002" +
+      "H\005\210\001\001\022=\n\nlogit_bias\030\013 \003(\0132).fovea.decode" +
+      "r.v1.Sampling.LogitBiasEntry\022\033\n\023checkpoi" +
+      "nt_defaults\030\014 \001(\010\0320\n\016LogitBiasEntry\022\013\n\003k" +
+      "ey\030\001 \001(\r\022\r\n\005value\030\002 \001(\002:\0028\001B\010\n\006_top_pB\025\n" +
+      "\023_repetition_penaltyB\007\n\005_seedB\021\n\017_max_ne" +
+      "w_tokensB\023\n\021_presence_penaltyB\024\n\022_freque" +
+      "ncy_penalty\"\335\001\n\tReduction\022\021\n\004keep\030\001 \001(\002H" +
+      "\000\210\001\001\022-\n\004mode\030\002 \001(\0162\037.fovea.decoder.v1.Re" +
+      "ductionMode\022)\n\007reducer\030\003 \001(\0162\030.fovea.vis" +
+      "ion.v1.Reducer\022\033\n\016flat_tolerance\030\004 \001(\rH\001" +
+      "\210\001\001\022\031\n\014near_repeats\030\005 \001(\002H\002\210\001\001B\007\n\005_keepB" +
+      "\021\n\017_flat_toleranceB\017\n\r_near_repeats\"\213\003\n\014" +
+      "VisualBudget\022\027\n\nmax_pixels\030\001 \001(\rH\000\210\001\001\022\031\n" +
+      "\021max_visual_tokens\030\002 \001(\r\022(\n\006detail\030\003 \001(\016" +
+      "2\030.fovea.decoder.v1.Detail\022,\n\nmin_detail" +
+      "\030\004 \001(\0162\030.fovea.decoder.v1.Detail\0226\n\016on_o" +
+      "ver_budget\030\005 \001(\0162\036.fovea.decoder.v1.OnOv" +
+      "erBudget\0225\n\rrepeat_policy\030\006 \001(\0162\036.fovea." +
+      "decoder.v1.RepeatPolicy\022.\n\treduction\030\007 \001" +
+      "(\0132\033.fovea.decoder.v1.Reduction\022\022\n\nmin_t" +
+      "okens\030\010 \001(\r\022\026\n\016max_short_side\030\t \001(\r\022\025\n\rm" +
+      "ax_long_side\030\n \001(\rB\r\n\013_max_pixels\"\027\n\010Log" +
+      "probs\022\013\n\003top\030\001 \001(\r\"n\n\016ResponseFormat\022\025\n\013" +
+      "json_schema\030\001 \001(\tH\000\022\017\n\005regex\030\002 \001(\tH\000\022*\n\006" +
+      "choice\030\003 \001(\0132\030.fovea.decoder.v1.ChoiceH\000" +
+      "B\010\n\006format\"\031\n\006Choice\022\017\n\007options\030\001 \003(\t\"\366\004" +
+      "\n\017GenerateRequest\022+\n\010messages\030\001 \003(\0132\031.fo" +
+      "vea.decoder.v1.Message\022,\n\010sampling\030\002 \001(\013" +
+      "2\032.fovea.decoder.v1.Sampling\022.\n\006visual\030\003" +
+      " \001(\0132\036.fovea.decoder.v1.VisualBudget\022\022\n\n" +
+      "request_id\030\004 \001(\t\022\031\n\021parent_request_id\030\005 " +
+      "\001(\t\022\021\n\thop_limit\030\006 \001(\r\022\014\n\004tier\030\007 \001(\t\022,\n\010" +
+      "logprobs\030\010 \001(\0132\032.fovea.decoder.v1.Logpro" +
+      "bs\0229\n\017response_format\030\t \001(\0132 .fovea.deco" +
+      "der.v1.ResponseFormat\022\037\n\027allow_text_subs" +
+      "titution\030\n \001(\010\022\027\n\017idempotency_key\030\013 \001(\t\022" +
+      "\r\n\005quote\030\014 \001(\t\022%\n\005tools\030\r \003(\0132\026.fovea.de" +
+      "coder.v1.Tool\0221\n\013tool_choice\030\016 \001(\0132\034.fov" +
+      "ea.decoder.v1.ToolChoice\022 \n\023parallel_too" +
+      "l_calls\030\017 \001(\010H\000\210\001\001\022\025\n\010thinking\030\020 \001(\010H\001\210\001" +
+      "\001\022\036\n\026continue_final_message\030\021 \001(\010B\026\n\024_pa" +
+      "rallel_tool_callsB\013\n\t_thinking\"Z\n\007Starte" +
+      "d\022\022\n\nrequest_id\030\001 \001(\t\022\r\n\005model\030\002 \001(\t\022\025\n\r" +
+      "prompt_tokens\030\003 \001(\r\022\025\n\rvisual_tokens\030\004 \001" +
+      "(\r\"@\n\014TokenLogprob\022\020\n\010token_id\030\001 \001(\r\022\017\n\007" +
+      "logprob\030\002 \001(\002\022\r\n\005token\030\003 \001(\014\"=\n\013TopLogpr" +
+      "obs\022.\n\006tokens\030\001 \003(\0132\036.fovea.decoder.v1.T" +
+      "okenLogprob\"K\n\rToolCallDelta\022\r\n\005index\030\001 " +
+      "\001(\r\022\n\n\002id\030\002 \001(\t\022\014\n\004name\030\003 \001(\t\022\021\n\targumen" +
+      "ts\030\004 \001(\t\"\314\001\n\005Delta\022\014\n\004text\030\001 \001(\t\022\021\n\ttoke" +
+      "n_ids\030\002 \003(\r\022\020\n\010logprobs\030\003 \003(\002\022\023\n\013token_b" +
+      "ytes\030\004 \003(\014\0223\n\014top_logprobs\030\005 \003(\0132\035.fovea" +
+      ".decoder.v1.TopLogprobs\022\021\n\treasoning\030\006 \001" +
+      "(\t\0223\n\ntool_calls\030\007 \003(\0132\037.fovea.decoder.v" +
+      "1.ToolCallDelta\"\203\001\n\010Finished\0225\n\rfinish_r" +
+      "eason\030\001 \001(\0162\036.fovea.decoder.v1.FinishRea" +
+      "son\022\024\n\014matched_stop\030\002 \001(\t\022*\n\007receipt\030\003 \001" +
+      "(\0132\031.fovea.decoder.v1.Receipt\"\243\001\n\020Genera" +
+      "teResponse\022,\n\007started\030\001 \001(\0132\031.fovea.deco" +
+      "der.v1.StartedH\000\022(\n\005delta\030\002 \001(\0132\027.fovea." +
+      "decoder.v1.DeltaH\000\022.\n\010finished\030\003 \001(\0132\032.f" +
+      "ovea.decoder.v1.FinishedH\000B\007\n\005event\"E\n\017C" +
+      "ompleteRequest\0222\n\007request\030\001 \001(\0132!.fovea." +
+      "decoder.v1.GenerateRequest\"\356\002\n\020CompleteR" +
+      "esponse\022\022\n\nrequest_id\030\001 \001(\t\022\r\n\005model\030\002 \001" +
+      "(\t\022\014\n\004text\030\003 \001(\t\0225\n\rfinish_reason\030\004 \001(\0162" +
+      "\036.fovea.decoder.v1.FinishReason\022\024\n\014match" +
+      "ed_stop\030\005 \001(\t\022*\n\007receipt\030\006 \001(\0132\031.fovea.d" +
+      "ecoder.v1.Receipt\022\021\n\ttoken_ids\030\007 \003(\r\022\020\n\010" +
+      "logprobs\030\010 \003(\002\022\023\n\013token_bytes\030\t \003(\014\0223\n\014t" +
+      "op_logprobs\030\n \003(\0132\035.fovea.decoder.v1.Top" +
+      "Logprobs\022\021\n\treasoning\030\013 \001(\t\022.\n\ntool_call" +
+      "s\030\014 \003(\0132\032.fovea.decoder.v1.ToolCall\"H\n\022C" +
+      "ountTokensRequest\0222\n\007request\030\001 \001(\0132!.fov" +
+      "ea.decoder.v1.GenerateRequest\"\236\003\n\023CountT" +
+      "okensResponse\022\025\n\rprompt_tokens\030\001 \001(\r\022\023\n\013" +
+      "text_tokens\030\002 \001(\r\022\025\n\rvisual_tokens\030\003 \001(\r" +
+      "\022+\n\006images\030\004 \003(\0132\033.fovea.vision.v1.Token" +
+      "Count\022\020\n\010kv_bytes\030\005 \001(\004\022\024\n\014fits_context\030" +
+      "\006 \001(\010\022\r\n\005exact\030\007 \001(\010\022\031\n\021visual_tokens_mi" +
+      "n\030\010 \001(\r\022\021\n\trow_bytes\030\t \001(\004\022\025\n\rprefill_fl" +
+      "ops\030\n \001(\001\022\022\n\nprefill_ms\030\013 \001(\002\022*\n\005plans\030\014" +
+      " \003(\0132\033.fovea.decoder.v1.ImagePlan\0223\n\014alt" +
+      "ernatives\030\r \003(\0132\035.fovea.decoder.v1.Alter" +
+      "native\022&\n\005quote\030\016 \001(\0132\027.fovea.decoder.v1" +
+      ".Quote\"\201\001\n\005Quote\022\r\n\005token\030\001 \001(\t\022\022\n\nmax_t" +
+      "okens\030\002 \001(\r\022\022\n\nmax_amount\030\003 \001(\001\022\020\n\010curre" +
+      "ncy\030\004 \001(\t\022/\n\013expire_time\030\005 \001(\0132\032.google." +
+      "protobuf.Timestamp\"\221\001\n\tImagePlan\022,\n\005step" +
+      "s\030\001 \003(\0132\035.fovea.decoder.v1.ReceiptStep\022\016" +
+      "\n\006tokens\030\002 \001(\r\022\022\n\ntokens_min\030\003 \001(\r\022\026\n\tre" +
+      "peat_of\030\004 \001(\rH\000\210\001\001\022\014\n\004kept\030\005 \003(\rB\014\n\n_rep" +
+      "eat_of\"\336\001\n\013Alternative\022\014\n\004name\030\001 \001(\t\022.\n\006" +
+      "visual\030\002 \001(\0132\036.fovea.decoder.v1.VisualBu" +
+      "dget\022\025\n\rvisual_tokens\030\003 \001(\r\022\031\n\021visual_to" +
+      "kens_min\030\004 \001(\r\022\r\n\005exact\030\005 \001(\010\022\021\n\trow_byt" +
+      "es\030\006 \001(\004\022\020\n\010kv_bytes\030\007 \001(\004\022\025\n\rprefill_fl" +
+      "ops\030\010 \001(\001\022\024\n\014fits_context\030\t \001(\010\"\026\n\024GetSe" +
+      "rverInfoRequest\"\375\006\n\rDecoderLimits\022\031\n\021max" +
+      "_message_bytes\030\001 \001(\r\022\023\n\013max_context\030\002 \001(" +
+      "\r\022\026\n\016max_new_tokens\030\003 \001(\r\022\036\n\026default_max" +
+      "_new_tokens\030\004 \001(\r\022\022\n\nmax_images\030\005 \001(\r\022\032\n" +
+      "\022default_max_pixels\030\006 \001(\r\022\022\n\nmax_pixels\030" +
+      "\007 \001(\r\022\022\n\nmin_pixels\030\010 \001(\r\022\023\n\013max_running" +
+      "\030\t \001(\r\022\023\n\013max_waiting\030\n \001(\r\022\030\n\020max_stop_" +
+      "strings\030\013 \001(\r\022\027\n\017max_image_bytes\030\014 \001(\r\022\027" +
+      "\n\017row_cache_bytes\030\r \001(\004\022\023\n\013row_cache_s\030\016" +
+      " \001(\r\022\030\n\020max_format_bytes\030\017 \001(\r\022\021\n\tmax_to" +
+      "ols\030\020 \001(\r\022\026\n\016max_tool_bytes\030\021 \001(\r\022\016\n\006idl" +
+      "e_s\030( \001(\r\022\031\n\021encoder_timeout_s\030) \001(\r\022\024\n\014" +
+      "max_format_s\0300 \001(\002\022\037\n\027max_format_memory_" +
+      "bytes\0301 \001(\004\022\026\n\016format_workers\0302 \001(\r\022\033\n\023m" +
+      "ax_in_flight_bytes\030< \001(\004\022\032\n\022max_request_" +
+      "fields\030= \001(\r\022\032\n\022default_deadline_s\030F \001(\r" +
+      "\022\026\n\016max_wait_share\030G \001(\002\022\032\n\022max_waiting_" +
+      "tokens\030H \001(\r\022\025\n\rmax_preparing\030I \001(\r\022\033\n\023m" +
+      "ax_tenant_requests\030J \001(\r\022\031\n\021max_tenant_i" +
+      "mages\030K \001(\r\022\027\n\017max_connections\030P \001(\r\022\036\n\026" +
+      "max_connection_streams\030Q \001(\r\022\031\n\021connecti" +
+      "on_idle_s\030R \001(\r\022\032\n\022max_metadata_bytes\030S " +
+      "\001(\r\022\032\n\022max_public_streams\030T \001(\r\"Z\n\013Decod" +
+      "erLoad\022\017\n\007waiting\030\001 \001(\r\022\017\n\007running\030\002 \001(\r" +
+      "\022\026\n\016kv_blocks_used\030\003 \001(\r\022\021\n\tkv_blocks\030\004 " +
+      "\001(\r\"\233\001\n\013EncoderPeer\022\017\n\007address\030\001 \001(\t\022\014\n\004" +
+      "name\030\002 \001(\t\022\021\n\treachable\030\003 \001(\010\022\023\n\013fingerp" +
+      "rint\030\004 \001(\t\022\022\n\ncompatible\030\005 \001(\010\022\017\n\007waitin" +
+      "g\030\006 \001(\r\022\017\n\007running\030\007 \001(\r\022\017\n\007encodes\030\010 \001(" +
+      "\r\"\213\004\n\025GetServerInfoResponse\022\017\n\007version\030\001" +
+      " \001(\t\022\r\n\005model\030\002 \001(\t\022\023\n\013fingerprint\030\003 \001(\t" +
+      "\022*\n\006layout\030\004 \001(\0132\032.fovea.vision.v1.RowLa" +
+      "yout\022/\n\006limits\030\005 \001(\0132\037.fovea.decoder.v1." +
+      "DecoderLimits\022+\n\004load\030\006 \001(\0132\035.fovea.deco" +
+      "der.v1.DecoderLoad\022\020\n\010features\030\007 \003(\t\022-\n\005" +
+      "state\030\010 \001(\0162\036.fovea.decoder.v1.ServingSt" +
+      "ate\022\030\n\020loading_progress\030\t \001(\002\022\016\n\006engine\030" +
+      "\n \001(\t\022\021\n\tattention\030\013 \001(\t\022\r\n\005dtype\030\014 \001(\t\022" +
+      "/\n\010encoders\030\r \003(\0132\035.fovea.decoder.v1.Enc" +
+      "oderPeer\022\032\n\022kv_bytes_per_token\030\016 \001(\r\022)\n\005" +
+      "tiers\030\017 \003(\0132\032.fovea.decoder.v1.TierInfo\022" +
+      "\024\n\014model_notice\030\020 \001(\t\022\030\n\020readable_text_p" +
+      "x\030\021 \001(\002\"\207\001\n\010TierInfo\022\014\n\004name\030\001 \001(\t\022\014\n\004ki" +
+      "nd\030\002 \001(\t\022\025\n\010dummy_ms\030\003 \001(\002H\000\210\001\001\022\027\n\nkept_" +
+      "share\030\004 \001(\002H\001\210\001\001\022\023\n\013fingerprint\030\005 \001(\tB\013\n" +
+      "\t_dummy_msB\r\n\013_kept_share\"$\n\022DeleteImage" +
+      "Request\022\016\n\006digest\030\001 \001(\t\"\241\001\n\017EncoderDelet" +
+      "ion\022\017\n\007encoder\030\001 \001(\t\022\021\n\tconfirmed\030\002 \001(\010\022" +
+      "\016\n\006reason\030\003 \001(\t\022\017\n\007uploads\030\004 \001(\r\022\017\n\007reco" +
+      "rds\030\005 \001(\r\022\r\n\005bytes\030\006 \001(\004\022)\n\007erasure\030\007 \001(" +
+      "\0162\030.fovea.vision.v1.Erasure\"J\n\023DeleteIma" +
+      "geResponse\0223\n\010encoders\030\001 \003(\0132!.fovea.dec" +
+      "oder.v1.EncoderDeletion\"$\n\022PurgeTenantRe" +
+      "quest\022\016\n\006tenant\030\001 \001(\t\"J\n\023PurgeTenantResp" +
+      "onse\0223\n\010encoders\030\001 \003(\0132!.fovea.decoder.v" +
+      "1.EncoderDeletion*_\n\004Role\022\024\n\020ROLE_UNSPEC" +
+      "IFIED\020\000\022\017\n\013ROLE_SYSTEM\020\001\022\r\n\tROLE_USER\020\002\022" +
+      "\022\n\016ROLE_ASSISTANT\020\003\022\r\n\tROLE_TOOL\020\004*e\n\010To" +
+      "olMode\022\031\n\025TOOL_MODE_UNSPECIFIED\020\000\022\022\n\016TOO" +
+      "L_MODE_AUTO\020\001\022\022\n\016TOOL_MODE_NONE\020\002\022\026\n\022TOO" +
+      "L_MODE_REQUIRED\020\003*R\n\006Detail\022\026\n\022DETAIL_UN" +
+      "SPECIFIED\020\000\022\016\n\nDETAIL_LOW\020\001\022\017\n\013DETAIL_HI" +
+      "GH\020\002\022\017\n\013DETAIL_AUTO\020\003*a\n\014OnOverBudget\022\036\n" +
+      "\032ON_OVER_BUDGET_UNSPECIFIED\020\000\022\026\n\022ON_OVER" +
+      "_BUDGET_FIT\020\001\022\031\n\025ON_OVER_BUDGET_REFUSE\020\002" +
+      "*b\n\014RepeatPolicy\022\035\n\031REPEAT_POLICY_UNSPEC" +
+      "IFIED\020\000\022\026\n\022REPEAT_POLICY_KEEP\020\001\022\033\n\027REPEA" +
+      "T_POLICY_REFERENCE\020\002*\227\001\n\rReductionMode\022\036" +
+      "\n\032REDUCTION_MODE_UNSPECIFIED\020\000\022\026\n\022REDUCT" +
+      "ION_MODE_OFF\020\001\022\032\n\026REDUCTION_MODE_ECONOMY" +
+      "\020\002\022\031\n\025REDUCTION_MODE_STRONG\020\003\022\027\n\023REDUCTI" +
+      "ON_MODE_AUTO\020\004*}\n\014FinishReason\022\035\n\031FINISH" +
+      "_REASON_UNSPECIFIED\020\000\022\026\n\022FINISH_REASON_S" +
+      "TOP\020\001\022\030\n\024FINISH_REASON_LENGTH\020\002\022\034\n\030FINIS" +
+      "H_REASON_TOOL_CALLS\020\003*\231\001\n\014ServingState\022\035" +
+      "\n\031SERVING_STATE_UNSPECIFIED\020\000\022\031\n\025SERVING" +
+      "_STATE_LOADING\020\001\022\031\n\025SERVING_STATE_SERVIN" +
+      "G\020\002\022\032\n\026SERVING_STATE_DRAINING\020\003\022\030\n\024SERVI" +
+      "NG_STATE_FAILED\020\0042\345\005\n\016DecoderService\022S\n\010" +
+      "PutImage\022!.fovea.decoder.v1.PutImageRequ" +
+      "est\032\".fovea.decoder.v1.PutImageResponse(" +
+      "\001\022`\n\rDescribeImage\022&.fovea.decoder.v1.De" +
+      "scribeImageRequest\032\'.fovea.decoder.v1.De" +
+      "scribeImageResponse\022S\n\010Generate\022!.fovea." +
+      "decoder.v1.GenerateRequest\032\".fovea.decod" +
+      "er.v1.GenerateResponse0\001\022Q\n\010Complete\022!.f" +
+      "ovea.decoder.v1.CompleteRequest\032\".fovea." +
+      "decoder.v1.CompleteResponse\022Z\n\013CountToke" +
+      "ns\022$.fovea.decoder.v1.CountTokensRequest" +
+      "\032%.fovea.decoder.v1.CountTokensResponse\022" +
+      "Z\n\013DeleteImage\022$.fovea.decoder.v1.Delete" +
+      "ImageRequest\032%.fovea.decoder.v1.DeleteIm" +
+      "ageResponse\022Z\n\013PurgeTenant\022$.fovea.decod" +
+      "er.v1.PurgeTenantRequest\032%.fovea.decoder" +
+      ".v1.PurgeTenantResponse\022`\n\rGetServerInfo" +
+      "\022&.fovea.decoder.v1.GetServerInfoRequest" +
+      "\032\'.fovea.decoder.v1.GetServerInfoRespons" +
+      "eBA\n\024dev.fovea.decoder.v1P\001Z\'fovea.dev/g" +
+      "o/fovea/decoder/v1;decoderv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -466,182 +539,224 @@ public final class Decoder extends com.google.protobuf.GeneratedFile {
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_Part_descriptor,
         new java.lang.String[] { "Text", "Image", "Part", });
-    internal_static_fovea_decoder_v1_Message_descriptor =
+    internal_static_fovea_decoder_v1_Tool_descriptor =
       getDescriptor().getMessageType(7);
+    internal_static_fovea_decoder_v1_Tool_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_Tool_descriptor,
+        new java.lang.String[] { "Name", "Description", "Parameters", "Strict", });
+    internal_static_fovea_decoder_v1_ToolCall_descriptor =
+      getDescriptor().getMessageType(8);
+    internal_static_fovea_decoder_v1_ToolCall_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_ToolCall_descriptor,
+        new java.lang.String[] { "Id", "Name", "Arguments", });
+    internal_static_fovea_decoder_v1_ToolChoice_descriptor =
+      getDescriptor().getMessageType(9);
+    internal_static_fovea_decoder_v1_ToolChoice_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_ToolChoice_descriptor,
+        new java.lang.String[] { "Mode", "Name", "Choice", });
+    internal_static_fovea_decoder_v1_Message_descriptor =
+      getDescriptor().getMessageType(10);
     internal_static_fovea_decoder_v1_Message_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_Message_descriptor,
-        new java.lang.String[] { "Role", "Parts", });
+        new java.lang.String[] { "Role", "Parts", "ToolCalls", "ToolCallId", "Reasoning", });
     internal_static_fovea_decoder_v1_Sampling_descriptor =
-      getDescriptor().getMessageType(8);
+      getDescriptor().getMessageType(11);
     internal_static_fovea_decoder_v1_Sampling_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_Sampling_descriptor,
-        new java.lang.String[] { "Temperature", "TopP", "TopK", "MinP", "RepetitionPenalty", "Seed", "Stop", "MaxNewTokens", });
+        new java.lang.String[] { "Temperature", "TopP", "TopK", "MinP", "RepetitionPenalty", "Seed", "Stop", "MaxNewTokens", "PresencePenalty", "FrequencyPenalty", "LogitBias", "CheckpointDefaults", });
+    internal_static_fovea_decoder_v1_Sampling_LogitBiasEntry_descriptor =
+      internal_static_fovea_decoder_v1_Sampling_descriptor.getNestedType(0);
+    internal_static_fovea_decoder_v1_Sampling_LogitBiasEntry_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_Sampling_LogitBiasEntry_descriptor,
+        new java.lang.String[] { "Key", "Value", });
     internal_static_fovea_decoder_v1_Reduction_descriptor =
-      getDescriptor().getMessageType(9);
+      getDescriptor().getMessageType(12);
     internal_static_fovea_decoder_v1_Reduction_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_Reduction_descriptor,
         new java.lang.String[] { "Keep", "Mode", "Reducer", "FlatTolerance", "NearRepeats", });
     internal_static_fovea_decoder_v1_VisualBudget_descriptor =
-      getDescriptor().getMessageType(10);
+      getDescriptor().getMessageType(13);
     internal_static_fovea_decoder_v1_VisualBudget_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_VisualBudget_descriptor,
         new java.lang.String[] { "MaxPixels", "MaxVisualTokens", "Detail", "MinDetail", "OnOverBudget", "RepeatPolicy", "Reduction", "MinTokens", "MaxShortSide", "MaxLongSide", });
     internal_static_fovea_decoder_v1_Logprobs_descriptor =
-      getDescriptor().getMessageType(11);
+      getDescriptor().getMessageType(14);
     internal_static_fovea_decoder_v1_Logprobs_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_Logprobs_descriptor,
         new java.lang.String[] { "Top", });
     internal_static_fovea_decoder_v1_ResponseFormat_descriptor =
-      getDescriptor().getMessageType(12);
+      getDescriptor().getMessageType(15);
     internal_static_fovea_decoder_v1_ResponseFormat_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_ResponseFormat_descriptor,
         new java.lang.String[] { "JsonSchema", "Regex", "Choice", "Format", });
     internal_static_fovea_decoder_v1_Choice_descriptor =
-      getDescriptor().getMessageType(13);
+      getDescriptor().getMessageType(16);
     internal_static_fovea_decoder_v1_Choice_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_Choice_descriptor,
         new java.lang.String[] { "Options", });
     internal_static_fovea_decoder_v1_GenerateRequest_descriptor =
-      getDescriptor().getMessageType(14);
+      getDescriptor().getMessageType(17);
     internal_static_fovea_decoder_v1_GenerateRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_GenerateRequest_descriptor,
-        new java.lang.String[] { "Messages", "Sampling", "Visual", "RequestId", "ParentRequestId", "HopLimit", "Tier", "Logprobs", "ResponseFormat", "AllowTextSubstitution", "IdempotencyKey", "Quote", });
+        new java.lang.String[] { "Messages", "Sampling", "Visual", "RequestId", "ParentRequestId", "HopLimit", "Tier", "Logprobs", "ResponseFormat", "AllowTextSubstitution", "IdempotencyKey", "Quote", "Tools", "ToolChoice", "ParallelToolCalls", "Thinking", "ContinueFinalMessage", });
     internal_static_fovea_decoder_v1_Started_descriptor =
-      getDescriptor().getMessageType(15);
+      getDescriptor().getMessageType(18);
     internal_static_fovea_decoder_v1_Started_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_Started_descriptor,
         new java.lang.String[] { "RequestId", "Model", "PromptTokens", "VisualTokens", });
+    internal_static_fovea_decoder_v1_TokenLogprob_descriptor =
+      getDescriptor().getMessageType(19);
+    internal_static_fovea_decoder_v1_TokenLogprob_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_TokenLogprob_descriptor,
+        new java.lang.String[] { "TokenId", "Logprob", "Token", });
+    internal_static_fovea_decoder_v1_TopLogprobs_descriptor =
+      getDescriptor().getMessageType(20);
+    internal_static_fovea_decoder_v1_TopLogprobs_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_TopLogprobs_descriptor,
+        new java.lang.String[] { "Tokens", });
+    internal_static_fovea_decoder_v1_ToolCallDelta_descriptor =
+      getDescriptor().getMessageType(21);
+    internal_static_fovea_decoder_v1_ToolCallDelta_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_fovea_decoder_v1_ToolCallDelta_descriptor,
+        new java.lang.String[] { "Index", "Id", "Name", "Arguments", });
     internal_static_fovea_decoder_v1_Delta_descriptor =
-      getDescriptor().getMessageType(16);
+      getDescriptor().getMessageType(22);
     internal_static_fovea_decoder_v1_Delta_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_Delta_descriptor,
-        new java.lang.String[] { "Text", "TokenIds", "Logprobs", });
+        new java.lang.String[] { "Text", "TokenIds", "Logprobs", "TokenBytes", "TopLogprobs", "Reasoning", "ToolCalls", });
     internal_static_fovea_decoder_v1_Finished_descriptor =
-      getDescriptor().getMessageType(17);
+      getDescriptor().getMessageType(23);
     internal_static_fovea_decoder_v1_Finished_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_Finished_descriptor,
         new java.lang.String[] { "FinishReason", "MatchedStop", "Receipt", });
     internal_static_fovea_decoder_v1_GenerateResponse_descriptor =
-      getDescriptor().getMessageType(18);
+      getDescriptor().getMessageType(24);
     internal_static_fovea_decoder_v1_GenerateResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_GenerateResponse_descriptor,
         new java.lang.String[] { "Started", "Delta", "Finished", "Event", });
     internal_static_fovea_decoder_v1_CompleteRequest_descriptor =
-      getDescriptor().getMessageType(19);
+      getDescriptor().getMessageType(25);
     internal_static_fovea_decoder_v1_CompleteRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_CompleteRequest_descriptor,
         new java.lang.String[] { "Request", });
     internal_static_fovea_decoder_v1_CompleteResponse_descriptor =
-      getDescriptor().getMessageType(20);
+      getDescriptor().getMessageType(26);
     internal_static_fovea_decoder_v1_CompleteResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_CompleteResponse_descriptor,
-        new java.lang.String[] { "RequestId", "Model", "Text", "FinishReason", "MatchedStop", "Receipt", "TokenIds", "Logprobs", });
+        new java.lang.String[] { "RequestId", "Model", "Text", "FinishReason", "MatchedStop", "Receipt", "TokenIds", "Logprobs", "TokenBytes", "TopLogprobs", "Reasoning", "ToolCalls", });
     internal_static_fovea_decoder_v1_CountTokensRequest_descriptor =
-      getDescriptor().getMessageType(21);
+      getDescriptor().getMessageType(27);
     internal_static_fovea_decoder_v1_CountTokensRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_CountTokensRequest_descriptor,
         new java.lang.String[] { "Request", });
     internal_static_fovea_decoder_v1_CountTokensResponse_descriptor =
-      getDescriptor().getMessageType(22);
+      getDescriptor().getMessageType(28);
     internal_static_fovea_decoder_v1_CountTokensResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_CountTokensResponse_descriptor,
         new java.lang.String[] { "PromptTokens", "TextTokens", "VisualTokens", "Images", "KvBytes", "FitsContext", "Exact", "VisualTokensMin", "RowBytes", "PrefillFlops", "PrefillMs", "Plans", "Alternatives", "Quote", });
     internal_static_fovea_decoder_v1_Quote_descriptor =
-      getDescriptor().getMessageType(23);
+      getDescriptor().getMessageType(29);
     internal_static_fovea_decoder_v1_Quote_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_Quote_descriptor,
         new java.lang.String[] { "Token", "MaxTokens", "MaxAmount", "Currency", "ExpireTime", });
     internal_static_fovea_decoder_v1_ImagePlan_descriptor =
-      getDescriptor().getMessageType(24);
+      getDescriptor().getMessageType(30);
     internal_static_fovea_decoder_v1_ImagePlan_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_ImagePlan_descriptor,
-        new java.lang.String[] { "Steps", "Tokens", "TokensMin", "RepeatOf", });
+        new java.lang.String[] { "Steps", "Tokens", "TokensMin", "RepeatOf", "Kept", });
     internal_static_fovea_decoder_v1_Alternative_descriptor =
-      getDescriptor().getMessageType(25);
+      getDescriptor().getMessageType(31);
     internal_static_fovea_decoder_v1_Alternative_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_Alternative_descriptor,
         new java.lang.String[] { "Name", "Visual", "VisualTokens", "VisualTokensMin", "Exact", "RowBytes", "KvBytes", "PrefillFlops", "FitsContext", });
     internal_static_fovea_decoder_v1_GetServerInfoRequest_descriptor =
-      getDescriptor().getMessageType(26);
+      getDescriptor().getMessageType(32);
     internal_static_fovea_decoder_v1_GetServerInfoRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_GetServerInfoRequest_descriptor,
         new java.lang.String[] { });
     internal_static_fovea_decoder_v1_DecoderLimits_descriptor =
-      getDescriptor().getMessageType(27);
+      getDescriptor().getMessageType(33);
     internal_static_fovea_decoder_v1_DecoderLimits_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_DecoderLimits_descriptor,
-        new java.lang.String[] { "MaxMessageBytes", "MaxContext", "MaxNewTokens", "DefaultMaxNewTokens", "MaxImages", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxRunning", "MaxWaiting", "MaxStopStrings", "MaxImageBytes", "RowCacheBytes", "RowCacheS", "MaxFormatBytes", "IdleS", "EncoderTimeoutS", "MaxFormatS", "MaxFormatMemoryBytes", "FormatWorkers", "MaxInFlightBytes", "MaxRequestFields", "DefaultDeadlineS", "MaxWaitShare", "MaxWaitingTokens", "MaxPreparing", "MaxTenantRequests", "MaxTenantImages", "MaxConnections", "MaxConnectionStreams", "ConnectionIdleS", "MaxMetadataBytes", "MaxPublicStreams", });
+        new java.lang.String[] { "MaxMessageBytes", "MaxContext", "MaxNewTokens", "DefaultMaxNewTokens", "MaxImages", "DefaultMaxPixels", "MaxPixels", "MinPixels", "MaxRunning", "MaxWaiting", "MaxStopStrings", "MaxImageBytes", "RowCacheBytes", "RowCacheS", "MaxFormatBytes", "MaxTools", "MaxToolBytes", "IdleS", "EncoderTimeoutS", "MaxFormatS", "MaxFormatMemoryBytes", "FormatWorkers", "MaxInFlightBytes", "MaxRequestFields", "DefaultDeadlineS", "MaxWaitShare", "MaxWaitingTokens", "MaxPreparing", "MaxTenantRequests", "MaxTenantImages", "MaxConnections", "MaxConnectionStreams", "ConnectionIdleS", "MaxMetadataBytes", "MaxPublicStreams", });
     internal_static_fovea_decoder_v1_DecoderLoad_descriptor =
-      getDescriptor().getMessageType(28);
+      getDescriptor().getMessageType(34);
     internal_static_fovea_decoder_v1_DecoderLoad_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_DecoderLoad_descriptor,
         new java.lang.String[] { "Waiting", "Running", "KvBlocksUsed", "KvBlocks", });
     internal_static_fovea_decoder_v1_EncoderPeer_descriptor =
-      getDescriptor().getMessageType(29);
+      getDescriptor().getMessageType(35);
     internal_static_fovea_decoder_v1_EncoderPeer_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_EncoderPeer_descriptor,
         new java.lang.String[] { "Address", "Name", "Reachable", "Fingerprint", "Compatible", "Waiting", "Running", "Encodes", });
     internal_static_fovea_decoder_v1_GetServerInfoResponse_descriptor =
-      getDescriptor().getMessageType(30);
+      getDescriptor().getMessageType(36);
     internal_static_fovea_decoder_v1_GetServerInfoResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_GetServerInfoResponse_descriptor,
-        new java.lang.String[] { "Version", "Model", "Fingerprint", "Layout", "Limits", "Load", "Features", "State", "LoadingProgress", "Engine", "Attention", "Dtype", "Encoders", "KvBytesPerToken", "Tiers", });
+        new java.lang.String[] { "Version", "Model", "Fingerprint", "Layout", "Limits", "Load", "Features", "State", "LoadingProgress", "Engine", "Attention", "Dtype", "Encoders", "KvBytesPerToken", "Tiers", "ModelNotice", "ReadableTextPx", });
     internal_static_fovea_decoder_v1_TierInfo_descriptor =
-      getDescriptor().getMessageType(31);
+      getDescriptor().getMessageType(37);
     internal_static_fovea_decoder_v1_TierInfo_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_TierInfo_descriptor,
         new java.lang.String[] { "Name", "Kind", "DummyMs", "KeptShare", "Fingerprint", });
     internal_static_fovea_decoder_v1_DeleteImageRequest_descriptor =
-      getDescriptor().getMessageType(32);
+      getDescriptor().getMessageType(38);
     internal_static_fovea_decoder_v1_DeleteImageRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_DeleteImageRequest_descriptor,
         new java.lang.String[] { "Digest", });
     internal_static_fovea_decoder_v1_EncoderDeletion_descriptor =
-      getDescriptor().getMessageType(33);
+      getDescriptor().getMessageType(39);
     internal_static_fovea_decoder_v1_EncoderDeletion_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_EncoderDeletion_descriptor,
         new java.lang.String[] { "Encoder", "Confirmed", "Reason", "Uploads", "Records", "Bytes", "Erasure", });
     internal_static_fovea_decoder_v1_DeleteImageResponse_descriptor =
-      getDescriptor().getMessageType(34);
+      getDescriptor().getMessageType(40);
     internal_static_fovea_decoder_v1_DeleteImageResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_DeleteImageResponse_descriptor,
         new java.lang.String[] { "Encoders", });
     internal_static_fovea_decoder_v1_PurgeTenantRequest_descriptor =
-      getDescriptor().getMessageType(35);
+      getDescriptor().getMessageType(41);
     internal_static_fovea_decoder_v1_PurgeTenantRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_PurgeTenantRequest_descriptor,
         new java.lang.String[] { "Tenant", });
     internal_static_fovea_decoder_v1_PurgeTenantResponse_descriptor =
-      getDescriptor().getMessageType(36);
+      getDescriptor().getMessageType(42);
     internal_static_fovea_decoder_v1_PurgeTenantResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_fovea_decoder_v1_PurgeTenantResponse_descriptor,

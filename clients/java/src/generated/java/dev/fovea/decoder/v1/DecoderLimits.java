@@ -277,6 +277,36 @@ private static final long serialVersionUID = 0L;
     return maxFormatBytes_;
   }
 
+  public static final int MAX_TOOLS_FIELD_NUMBER = 16;
+  private int maxTools_ = 0;
+  /**
+   * <pre>
+   * The most tools of a request.
+   * </pre>
+   *
+   * <code>uint32 max_tools = 16;</code>
+   * @return The maxTools.
+   */
+  @java.lang.Override
+  public int getMaxTools() {
+    return maxTools_;
+  }
+
+  public static final int MAX_TOOL_BYTES_FIELD_NUMBER = 17;
+  private int maxToolBytes_ = 0;
+  /**
+   * <pre>
+   * The most bytes of the names, descriptions and schemas of a request's tools, together.
+   * </pre>
+   *
+   * <code>uint32 max_tool_bytes = 17;</code>
+   * @return The maxToolBytes.
+   */
+  @java.lang.Override
+  public int getMaxToolBytes() {
+    return maxToolBytes_;
+  }
+
   public static final int IDLE_S_FIELD_NUMBER = 40;
   private int idleS_ = 0;
   /**
@@ -606,6 +636,12 @@ private static final long serialVersionUID = 0L;
     if (maxFormatBytes_ != 0) {
       output.writeUInt32(15, maxFormatBytes_);
     }
+    if (maxTools_ != 0) {
+      output.writeUInt32(16, maxTools_);
+    }
+    if (maxToolBytes_ != 0) {
+      output.writeUInt32(17, maxToolBytes_);
+    }
     if (idleS_ != 0) {
       output.writeUInt32(40, idleS_);
     }
@@ -724,6 +760,14 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(15, maxFormatBytes_);
     }
+    if (maxTools_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(16, maxTools_);
+    }
+    if (maxToolBytes_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(17, maxToolBytes_);
+    }
     if (idleS_ != 0) {
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(40, idleS_);
@@ -784,6 +828,10 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(81, maxConnectionStreams_);
     }
+    return size;
+  }
+  private int computeSerializedSize_1() {
+    int size = 0;
     if (connectionIdleS_ != 0) {
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(82, connectionIdleS_);
@@ -792,10 +840,6 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(83, maxMetadataBytes_);
     }
-    return size;
-  }
-  private int computeSerializedSize_1() {
-    int size = 0;
     if (maxPublicStreams_ != 0) {
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(84, maxPublicStreams_);
@@ -855,6 +899,10 @@ private static final long serialVersionUID = 0L;
         != other.getRowCacheS()) return false;
     if (getMaxFormatBytes()
         != other.getMaxFormatBytes()) return false;
+    if (getMaxTools()
+        != other.getMaxTools()) return false;
+    if (getMaxToolBytes()
+        != other.getMaxToolBytes()) return false;
     if (getIdleS()
         != other.getIdleS()) return false;
     if (getEncoderTimeoutS()
@@ -935,6 +983,10 @@ private static final long serialVersionUID = 0L;
     hash = (53 * hash) + getRowCacheS();
     hash = (37 * hash) + MAX_FORMAT_BYTES_FIELD_NUMBER;
     hash = (53 * hash) + getMaxFormatBytes();
+    hash = (37 * hash) + MAX_TOOLS_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxTools();
+    hash = (37 * hash) + MAX_TOOL_BYTES_FIELD_NUMBER;
+    hash = (53 * hash) + getMaxToolBytes();
     hash = (37 * hash) + IDLE_S_FIELD_NUMBER;
     hash = (53 * hash) + getIdleS();
     hash = (37 * hash) + ENCODER_TIMEOUT_S_FIELD_NUMBER;
@@ -1126,6 +1178,8 @@ private static final long serialVersionUID = 0L;
       rowCacheBytes_ = 0L;
       rowCacheS_ = 0;
       maxFormatBytes_ = 0;
+      maxTools_ = 0;
+      maxToolBytes_ = 0;
       idleS_ = 0;
       encoderTimeoutS_ = 0;
       maxFormatS_ = 0F;
@@ -1224,61 +1278,67 @@ private static final long serialVersionUID = 0L;
         result.maxFormatBytes_ = maxFormatBytes_;
       }
       if (((from_bitField0_ & 0x00008000) != 0)) {
-        result.idleS_ = idleS_;
+        result.maxTools_ = maxTools_;
       }
       if (((from_bitField0_ & 0x00010000) != 0)) {
-        result.encoderTimeoutS_ = encoderTimeoutS_;
+        result.maxToolBytes_ = maxToolBytes_;
       }
       if (((from_bitField0_ & 0x00020000) != 0)) {
-        result.maxFormatS_ = maxFormatS_;
+        result.idleS_ = idleS_;
       }
       if (((from_bitField0_ & 0x00040000) != 0)) {
-        result.maxFormatMemoryBytes_ = maxFormatMemoryBytes_;
+        result.encoderTimeoutS_ = encoderTimeoutS_;
       }
       if (((from_bitField0_ & 0x00080000) != 0)) {
-        result.formatWorkers_ = formatWorkers_;
+        result.maxFormatS_ = maxFormatS_;
       }
       if (((from_bitField0_ & 0x00100000) != 0)) {
-        result.maxInFlightBytes_ = maxInFlightBytes_;
+        result.maxFormatMemoryBytes_ = maxFormatMemoryBytes_;
       }
       if (((from_bitField0_ & 0x00200000) != 0)) {
-        result.maxRequestFields_ = maxRequestFields_;
+        result.formatWorkers_ = formatWorkers_;
       }
       if (((from_bitField0_ & 0x00400000) != 0)) {
-        result.defaultDeadlineS_ = defaultDeadlineS_;
+        result.maxInFlightBytes_ = maxInFlightBytes_;
       }
       if (((from_bitField0_ & 0x00800000) != 0)) {
-        result.maxWaitShare_ = maxWaitShare_;
+        result.maxRequestFields_ = maxRequestFields_;
       }
       if (((from_bitField0_ & 0x01000000) != 0)) {
-        result.maxWaitingTokens_ = maxWaitingTokens_;
+        result.defaultDeadlineS_ = defaultDeadlineS_;
       }
       if (((from_bitField0_ & 0x02000000) != 0)) {
-        result.maxPreparing_ = maxPreparing_;
+        result.maxWaitShare_ = maxWaitShare_;
       }
       if (((from_bitField0_ & 0x04000000) != 0)) {
-        result.maxTenantRequests_ = maxTenantRequests_;
+        result.maxWaitingTokens_ = maxWaitingTokens_;
       }
       if (((from_bitField0_ & 0x08000000) != 0)) {
-        result.maxTenantImages_ = maxTenantImages_;
+        result.maxPreparing_ = maxPreparing_;
       }
       if (((from_bitField0_ & 0x10000000) != 0)) {
-        result.maxConnections_ = maxConnections_;
+        result.maxTenantRequests_ = maxTenantRequests_;
       }
       if (((from_bitField0_ & 0x20000000) != 0)) {
-        result.maxConnectionStreams_ = maxConnectionStreams_;
+        result.maxTenantImages_ = maxTenantImages_;
       }
       if (((from_bitField0_ & 0x40000000) != 0)) {
-        result.connectionIdleS_ = connectionIdleS_;
+        result.maxConnections_ = maxConnections_;
       }
       if (((from_bitField0_ & 0x80000000) != 0)) {
-        result.maxMetadataBytes_ = maxMetadataBytes_;
+        result.maxConnectionStreams_ = maxConnectionStreams_;
       }
     }
 
     private void buildPartial1(dev.fovea.decoder.v1.DecoderLimits result) {
       int from_bitField1_ = bitField1_;
       if (((from_bitField1_ & 0x00000001) != 0)) {
+        result.connectionIdleS_ = connectionIdleS_;
+      }
+      if (((from_bitField1_ & 0x00000002) != 0)) {
+        result.maxMetadataBytes_ = maxMetadataBytes_;
+      }
+      if (((from_bitField1_ & 0x00000004) != 0)) {
         result.maxPublicStreams_ = maxPublicStreams_;
       }
     }
@@ -1339,6 +1399,12 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getMaxFormatBytes() != 0) {
         setMaxFormatBytes(other.getMaxFormatBytes());
+      }
+      if (other.getMaxTools() != 0) {
+        setMaxTools(other.getMaxTools());
+      }
+      if (other.getMaxToolBytes() != 0) {
+        setMaxToolBytes(other.getMaxToolBytes());
       }
       if (other.getIdleS() != 0) {
         setIdleS(other.getIdleS());
@@ -1495,94 +1561,104 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00004000;
               break;
             } // case 120
+            case 128: {
+              maxTools_ = input.readUInt32();
+              bitField0_ |= 0x00008000;
+              break;
+            } // case 128
+            case 136: {
+              maxToolBytes_ = input.readUInt32();
+              bitField0_ |= 0x00010000;
+              break;
+            } // case 136
             case 320: {
               idleS_ = input.readUInt32();
-              bitField0_ |= 0x00008000;
+              bitField0_ |= 0x00020000;
               break;
             } // case 320
             case 328: {
               encoderTimeoutS_ = input.readUInt32();
-              bitField0_ |= 0x00010000;
+              bitField0_ |= 0x00040000;
               break;
             } // case 328
             case 389: {
               maxFormatS_ = input.readFloat();
-              bitField0_ |= 0x00020000;
+              bitField0_ |= 0x00080000;
               break;
             } // case 389
             case 392: {
               maxFormatMemoryBytes_ = input.readUInt64();
-              bitField0_ |= 0x00040000;
+              bitField0_ |= 0x00100000;
               break;
             } // case 392
             case 400: {
               formatWorkers_ = input.readUInt32();
-              bitField0_ |= 0x00080000;
+              bitField0_ |= 0x00200000;
               break;
             } // case 400
             case 480: {
               maxInFlightBytes_ = input.readUInt64();
-              bitField0_ |= 0x00100000;
+              bitField0_ |= 0x00400000;
               break;
             } // case 480
             case 488: {
               maxRequestFields_ = input.readUInt32();
-              bitField0_ |= 0x00200000;
+              bitField0_ |= 0x00800000;
               break;
             } // case 488
             case 560: {
               defaultDeadlineS_ = input.readUInt32();
-              bitField0_ |= 0x00400000;
+              bitField0_ |= 0x01000000;
               break;
             } // case 560
             case 573: {
               maxWaitShare_ = input.readFloat();
-              bitField0_ |= 0x00800000;
+              bitField0_ |= 0x02000000;
               break;
             } // case 573
             case 576: {
               maxWaitingTokens_ = input.readUInt32();
-              bitField0_ |= 0x01000000;
+              bitField0_ |= 0x04000000;
               break;
             } // case 576
             case 584: {
               maxPreparing_ = input.readUInt32();
-              bitField0_ |= 0x02000000;
+              bitField0_ |= 0x08000000;
               break;
             } // case 584
             case 592: {
               maxTenantRequests_ = input.readUInt32();
-              bitField0_ |= 0x04000000;
+              bitField0_ |= 0x10000000;
               break;
             } // case 592
             case 600: {
               maxTenantImages_ = input.readUInt32();
-              bitField0_ |= 0x08000000;
+              bitField0_ |= 0x20000000;
               break;
             } // case 600
             case 640: {
               maxConnections_ = input.readUInt32();
-              bitField0_ |= 0x10000000;
+              bitField0_ |= 0x40000000;
               break;
             } // case 640
             case 648: {
               maxConnectionStreams_ = input.readUInt32();
-              bitField0_ |= 0x20000000;
+              bitField0_ |= 0x80000000;
               break;
             } // case 648
             case 656: {
               connectionIdleS_ = input.readUInt32();
-              bitField0_ |= 0x40000000;
+              bitField1_ |= 0x00000001;
               break;
             } // case 656
             case 664: {
               maxMetadataBytes_ = input.readUInt32();
-              bitField0_ |= 0x80000000;
+              bitField1_ |= 0x00000002;
               break;
             } // case 664
             case 672: {
               maxPublicStreams_ = input.readUInt32();
-              bitField1_ |= 0x00000001;
+              bitField1_ |= 0x00000004;
               break;
             } // case 672
             default: {
@@ -2263,6 +2339,94 @@ private static final long serialVersionUID = 0L;
       return this;
     }
 
+    private int maxTools_ ;
+    /**
+     * <pre>
+     * The most tools of a request.
+     * </pre>
+     *
+     * <code>uint32 max_tools = 16;</code>
+     * @return The maxTools.
+     */
+    @java.lang.Override
+    public int getMaxTools() {
+      return maxTools_;
+    }
+    /**
+     * <pre>
+     * The most tools of a request.
+     * </pre>
+     *
+     * <code>uint32 max_tools = 16;</code>
+     * @param value The maxTools to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxTools(int value) {
+
+      maxTools_ = value;
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most tools of a request.
+     * </pre>
+     *
+     * <code>uint32 max_tools = 16;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxTools() {
+      bitField0_ = (bitField0_ & ~0x00008000);
+      maxTools_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int maxToolBytes_ ;
+    /**
+     * <pre>
+     * The most bytes of the names, descriptions and schemas of a request's tools, together.
+     * </pre>
+     *
+     * <code>uint32 max_tool_bytes = 17;</code>
+     * @return The maxToolBytes.
+     */
+    @java.lang.Override
+    public int getMaxToolBytes() {
+      return maxToolBytes_;
+    }
+    /**
+     * <pre>
+     * The most bytes of the names, descriptions and schemas of a request's tools, together.
+     * </pre>
+     *
+     * <code>uint32 max_tool_bytes = 17;</code>
+     * @param value The maxToolBytes to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMaxToolBytes(int value) {
+
+      maxToolBytes_ = value;
+      bitField0_ |= 0x00010000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The most bytes of the names, descriptions and schemas of a request's tools, together.
+     * </pre>
+     *
+     * <code>uint32 max_tool_bytes = 17;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMaxToolBytes() {
+      bitField0_ = (bitField0_ & ~0x00010000);
+      maxToolBytes_ = 0;
+      onChanged();
+      return this;
+    }
+
     private int idleS_ ;
     /**
      * <pre>
@@ -2288,7 +2452,7 @@ private static final long serialVersionUID = 0L;
     public Builder setIdleS(int value) {
 
       idleS_ = value;
-      bitField0_ |= 0x00008000;
+      bitField0_ |= 0x00020000;
       onChanged();
       return this;
     }
@@ -2301,7 +2465,7 @@ private static final long serialVersionUID = 0L;
      * @return This builder for chaining.
      */
     public Builder clearIdleS() {
-      bitField0_ = (bitField0_ & ~0x00008000);
+      bitField0_ = (bitField0_ & ~0x00020000);
       idleS_ = 0;
       onChanged();
       return this;
@@ -2332,7 +2496,7 @@ private static final long serialVersionUID = 0L;
     public Builder setEncoderTimeoutS(int value) {
 
       encoderTimeoutS_ = value;
-      bitField0_ |= 0x00010000;
+      bitField0_ |= 0x00040000;
       onChanged();
       return this;
     }
@@ -2345,7 +2509,7 @@ private static final long serialVersionUID = 0L;
      * @return This builder for chaining.
      */
     public Builder clearEncoderTimeoutS() {
-      bitField0_ = (bitField0_ & ~0x00010000);
+      bitField0_ = (bitField0_ & ~0x00040000);
       encoderTimeoutS_ = 0;
       onChanged();
       return this;
@@ -2376,7 +2540,7 @@ private static final long serialVersionUID = 0L;
     public Builder setMaxFormatS(float value) {
 
       maxFormatS_ = value;
-      bitField0_ |= 0x00020000;
+      bitField0_ |= 0x00080000;
       onChanged();
       return this;
     }
@@ -2389,7 +2553,7 @@ private static final long serialVersionUID = 0L;
      * @return This builder for chaining.
      */
     public Builder clearMaxFormatS() {
-      bitField0_ = (bitField0_ & ~0x00020000);
+      bitField0_ = (bitField0_ & ~0x00080000);
       maxFormatS_ = 0F;
       onChanged();
       return this;
@@ -2420,7 +2584,7 @@ private static final long serialVersionUID = 0L;
     public Builder setMaxFormatMemoryBytes(long value) {
 
       maxFormatMemoryBytes_ = value;
-      bitField0_ |= 0x00040000;
+      bitField0_ |= 0x00100000;
       onChanged();
       return this;
     }
@@ -2433,7 +2597,7 @@ private static final long serialVersionUID = 0L;
      * @return This builder for chaining.
      */
     public Builder clearMaxFormatMemoryBytes() {
-      bitField0_ = (bitField0_ & ~0x00040000);
+      bitField0_ = (bitField0_ & ~0x00100000);
       maxFormatMemoryBytes_ = 0L;
       onChanged();
       return this;
@@ -2464,7 +2628,7 @@ private static final long serialVersionUID = 0L;
     public Builder setFormatWorkers(int value) {
 
       formatWorkers_ = value;
-      bitField0_ |= 0x00080000;
+      bitField0_ |= 0x00200000;
       onChanged();
       return this;
     }
@@ -2477,7 +2641,7 @@ private static final long serialVersionUID = 0L;
      * @return This builder for chaining.
      */
     public Builder clearFormatWorkers() {
-      bitField0_ = (bitField0_ & ~0x00080000);
+      bitField0_ = (bitField0_ & ~0x00200000);
       formatWorkers_ = 0;
       onChanged();
       return this;
@@ -2508,7 +2672,7 @@ private static final long serialVersionUID = 0L;
     public Builder setMaxInFlightBytes(long value) {
 
       maxInFlightBytes_ = value;
-      bitField0_ |= 0x00100000;
+      bitField0_ |= 0x00400000;
       onChanged();
       return this;
     }
@@ -2521,7 +2685,7 @@ private static final long serialVersionUID = 0L;
      * @return This builder for chaining.
      */
     public Builder clearMaxInFlightBytes() {
-      bitField0_ = (bitField0_ & ~0x00100000);
+      bitField0_ = (bitField0_ & ~0x00400000);
       maxInFlightBytes_ = 0L;
       onChanged();
       return this;
@@ -2552,7 +2716,7 @@ private static final long serialVersionUID = 0L;
     public Builder setMaxRequestFields(int value) {
 
       maxRequestFields_ = value;
-      bitField0_ |= 0x00200000;
+      bitField0_ |= 0x00800000;
       onChanged();
       return this;
     }
@@ -2565,7 +2729,7 @@ private static final long serialVersionUID = 0L;
      * @return This builder for chaining.
      */
     public Builder clearMaxRequestFields() {
-      bitField0_ = (bitField0_ & ~0x00200000);
+      bitField0_ = (bitField0_ & ~0x00800000);
       maxRequestFields_ = 0;
       onChanged();
       return this;
@@ -2596,7 +2760,7 @@ private static final long serialVersionUID = 0L;
     public Builder setDefaultDeadlineS(int value) {
 
       defaultDeadlineS_ = value;
-      bitField0_ |= 0x00400000;
+      bitField0_ |= 0x01000000;
       onChanged();
       return this;
     }
@@ -2609,7 +2773,7 @@ private static final long serialVersionUID = 0L;
      * @return This builder for chaining.
      */
     public Builder clearDefaultDeadlineS() {
-      bitField0_ = (bitField0_ & ~0x00400000);
+      bitField0_ = (bitField0_ & ~0x01000000);
       defaultDeadlineS_ = 0;
       onChanged();
       return this;
@@ -2640,7 +2804,7 @@ private static final long serialVersionUID = 0L;
     public Builder setMaxWaitShare(float value) {
 
       maxWaitShare_ = value;
-      bitField0_ |= 0x00800000;
+      bitField0_ |= 0x02000000;
       onChanged();
       return this;
     }
@@ -2653,7 +2817,7 @@ private static final long serialVersionUID = 0L;
      * @return This builder for chaining.
      */
     public Builder clearMaxWaitShare() {
-      bitField0_ = (bitField0_ & ~0x00800000);
+      bitField0_ = (bitField0_ & ~0x02000000);
       maxWaitShare_ = 0F;
       onChanged();
       return this;
@@ -2684,7 +2848,7 @@ private static final long serialVersionUID = 0L;
     public Builder setMaxWaitingTokens(int value) {
 
       maxWaitingTokens_ = value;
-      bitField0_ |= 0x01000000;
+      bitField0_ |= 0x04000000;
       onChanged();
       return this;
     }
@@ -2697,7 +2861,7 @@ private static final long serialVersionUID = 0L;
      * @return This builder for chaining.
      */
     public Builder clearMaxWaitingTokens() {
-      bitField0_ = (bitField0_ & ~0x01000000);
+      bitField0_ = (bitField0_ & ~0x04000000);
       maxWaitingTokens_ = 0;
       onChanged();
       return this;
@@ -2728,7 +2892,7 @@ private static final long serialVersionUID = 0L;
     public Builder setMaxPreparing(int value) {
 
       maxPreparing_ = value;
-      bitField0_ |= 0x02000000;
+      bitField0_ |= 0x08000000;
       onChanged();
       return this;
     }
@@ -2741,7 +2905,7 @@ private static final long serialVersionUID = 0L;
      * @return This builder for chaining.
      */
     public Builder clearMaxPreparing() {
-      bitField0_ = (bitField0_ & ~0x02000000);
+      bitField0_ = (bitField0_ & ~0x08000000);
       maxPreparing_ = 0;
       onChanged();
       return this;
@@ -2772,7 +2936,7 @@ private static final long serialVersionUID = 0L;
     public Builder setMaxTenantRequests(int value) {
 
       maxTenantRequests_ = value;
-      bitField0_ |= 0x04000000;
+      bitField0_ |= 0x10000000;
       onChanged();
       return this;
     }
@@ -2785,7 +2949,7 @@ private static final long serialVersionUID = 0L;
      * @return This builder for chaining.
      */
     public Builder clearMaxTenantRequests() {
-      bitField0_ = (bitField0_ & ~0x04000000);
+      bitField0_ = (bitField0_ & ~0x10000000);
       maxTenantRequests_ = 0;
       onChanged();
       return this;
@@ -2816,7 +2980,7 @@ private static final long serialVersionUID = 0L;
     public Builder setMaxTenantImages(int value) {
 
       maxTenantImages_ = value;
-      bitField0_ |= 0x08000000;
+      bitField0_ |= 0x20000000;
       onChanged();
       return this;
     }
@@ -2829,7 +2993,7 @@ private static final long serialVersionUID = 0L;
      * @return This builder for chaining.
      */
     public Builder clearMaxTenantImages() {
-      bitField0_ = (bitField0_ & ~0x08000000);
+      bitField0_ = (bitField0_ & ~0x20000000);
       maxTenantImages_ = 0;
       onChanged();
       return this;
@@ -2860,7 +3024,7 @@ private static final long serialVersionUID = 0L;
     public Builder setMaxConnections(int value) {
 
       maxConnections_ = value;
-      bitField0_ |= 0x10000000;
+      bitField0_ |= 0x40000000;
       onChanged();
       return this;
     }
@@ -2873,7 +3037,7 @@ private static final long serialVersionUID = 0L;
      * @return This builder for chaining.
      */
     public Builder clearMaxConnections() {
-      bitField0_ = (bitField0_ & ~0x10000000);
+      bitField0_ = (bitField0_ & ~0x40000000);
       maxConnections_ = 0;
       onChanged();
       return this;
@@ -2904,7 +3068,7 @@ private static final long serialVersionUID = 0L;
     public Builder setMaxConnectionStreams(int value) {
 
       maxConnectionStreams_ = value;
-      bitField0_ |= 0x20000000;
+      bitField0_ |= 0x80000000;
       onChanged();
       return this;
     }
@@ -2917,7 +3081,7 @@ private static final long serialVersionUID = 0L;
      * @return This builder for chaining.
      */
     public Builder clearMaxConnectionStreams() {
-      bitField0_ = (bitField0_ & ~0x20000000);
+      bitField0_ = (bitField0_ & ~0x80000000);
       maxConnectionStreams_ = 0;
       onChanged();
       return this;
@@ -2948,7 +3112,7 @@ private static final long serialVersionUID = 0L;
     public Builder setConnectionIdleS(int value) {
 
       connectionIdleS_ = value;
-      bitField0_ |= 0x40000000;
+      bitField1_ |= 0x00000001;
       onChanged();
       return this;
     }
@@ -2961,7 +3125,7 @@ private static final long serialVersionUID = 0L;
      * @return This builder for chaining.
      */
     public Builder clearConnectionIdleS() {
-      bitField0_ = (bitField0_ & ~0x40000000);
+      bitField1_ = (bitField1_ & ~0x00000001);
       connectionIdleS_ = 0;
       onChanged();
       return this;
@@ -2992,7 +3156,7 @@ private static final long serialVersionUID = 0L;
     public Builder setMaxMetadataBytes(int value) {
 
       maxMetadataBytes_ = value;
-      bitField0_ |= 0x80000000;
+      bitField1_ |= 0x00000002;
       onChanged();
       return this;
     }
@@ -3005,7 +3169,7 @@ private static final long serialVersionUID = 0L;
      * @return This builder for chaining.
      */
     public Builder clearMaxMetadataBytes() {
-      bitField0_ = (bitField0_ & ~0x80000000);
+      bitField1_ = (bitField1_ & ~0x00000002);
       maxMetadataBytes_ = 0;
       onChanged();
       return this;
@@ -3036,7 +3200,7 @@ private static final long serialVersionUID = 0L;
     public Builder setMaxPublicStreams(int value) {
 
       maxPublicStreams_ = value;
-      bitField1_ |= 0x00000001;
+      bitField1_ |= 0x00000004;
       onChanged();
       return this;
     }
@@ -3049,7 +3213,7 @@ private static final long serialVersionUID = 0L;
      * @return This builder for chaining.
      */
     public Builder clearMaxPublicStreams() {
-      bitField1_ = (bitField1_ & ~0x00000001);
+      bitField1_ = (bitField1_ & ~0x00000004);
       maxPublicStreams_ = 0;
       onChanged();
       return this;

@@ -162,6 +162,26 @@ public interface DecoderLimitsOrBuilder extends
 
   /**
    * <pre>
+   * The most tools of a request.
+   * </pre>
+   *
+   * <code>uint32 max_tools = 16;</code>
+   * @return The maxTools.
+   */
+  int getMaxTools();
+
+  /**
+   * <pre>
+   * The most bytes of the names, descriptions and schemas of a request's tools, together.
+   * </pre>
+   *
+   * <code>uint32 max_tool_bytes = 17;</code>
+   * @return The maxToolBytes.
+   */
+  int getMaxToolBytes();
+
+  /**
+   * <pre>
    * Seconds that a call may wait for the caller to send or read a message.
    * </pre>
    *

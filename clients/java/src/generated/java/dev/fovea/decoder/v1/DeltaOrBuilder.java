@@ -12,7 +12,7 @@ public interface DeltaOrBuilder extends
 
   /**
    * <pre>
-   * Text to append. May be empty.
+   * Text to append. May be empty. What looks like a tool call and is none is text.
    * </pre>
    *
    * <code>string text = 1;</code>
@@ -21,7 +21,7 @@ public interface DeltaOrBuilder extends
   java.lang.String getText();
   /**
    * <pre>
-   * Text to append. May be empty.
+   * Text to append. May be empty. What looks like a tool call and is none is text.
    * </pre>
    *
    * <code>string text = 1;</code>
@@ -62,7 +62,7 @@ public interface DeltaOrBuilder extends
   /**
    * <pre>
    * A log-probability for each of `token_ids`, if the request sets `logprobs`: the natural logarithm of the model's own
-   * probability, before penalties, temperature, top-k, top-p, min-p and structured output.
+   * probability, before penalties, biases, temperature, top-k, top-p, min-p and structured output.
    * </pre>
    *
    * <code>repeated float logprobs = 3;</code>
@@ -72,7 +72,7 @@ public interface DeltaOrBuilder extends
   /**
    * <pre>
    * A log-probability for each of `token_ids`, if the request sets `logprobs`: the natural logarithm of the model's own
-   * probability, before penalties, temperature, top-k, top-p, min-p and structured output.
+   * probability, before penalties, biases, temperature, top-k, top-p, min-p and structured output.
    * </pre>
    *
    * <code>repeated float logprobs = 3;</code>
@@ -82,7 +82,7 @@ public interface DeltaOrBuilder extends
   /**
    * <pre>
    * A log-probability for each of `token_ids`, if the request sets `logprobs`: the natural logarithm of the model's own
-   * probability, before penalties, temperature, top-k, top-p, min-p and structured output.
+   * probability, before penalties, biases, temperature, top-k, top-p, min-p and structured output.
    * </pre>
    *
    * <code>repeated float logprobs = 3;</code>
@@ -90,4 +90,144 @@ public interface DeltaOrBuilder extends
    * @return The logprobs at the given index.
    */
   float getLogprobs(int index);
+
+  /**
+   * <pre>
+   * The bytes of each of `token_ids`, if the request sets `logprobs`. They may be part of a character, and are empty for
+   * special tokens.
+   * </pre>
+   *
+   * <code>repeated bytes token_bytes = 4;</code>
+   * @return A list containing the tokenBytes.
+   */
+  java.util.List<com.google.protobuf.ByteString> getTokenBytesList();
+  /**
+   * <pre>
+   * The bytes of each of `token_ids`, if the request sets `logprobs`. They may be part of a character, and are empty for
+   * special tokens.
+   * </pre>
+   *
+   * <code>repeated bytes token_bytes = 4;</code>
+   * @return The count of tokenBytes.
+   */
+  int getTokenBytesCount();
+  /**
+   * <pre>
+   * The bytes of each of `token_ids`, if the request sets `logprobs`. They may be part of a character, and are empty for
+   * special tokens.
+   * </pre>
+   *
+   * <code>repeated bytes token_bytes = 4;</code>
+   * @param index The index of the element to return.
+   * @return The tokenBytes at the given index.
+   */
+  com.google.protobuf.ByteString getTokenBytes(int index);
+
+  /**
+   * <pre>
+   * The most likely tokens at the position of each of `token_ids`, if the request sets `logprobs.top`.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 5;</code>
+   */
+  java.util.List<dev.fovea.decoder.v1.TopLogprobs> 
+      getTopLogprobsList();
+  /**
+   * <pre>
+   * The most likely tokens at the position of each of `token_ids`, if the request sets `logprobs.top`.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 5;</code>
+   */
+  dev.fovea.decoder.v1.TopLogprobs getTopLogprobs(int index);
+  /**
+   * <pre>
+   * The most likely tokens at the position of each of `token_ids`, if the request sets `logprobs.top`.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 5;</code>
+   */
+  int getTopLogprobsCount();
+  /**
+   * <pre>
+   * The most likely tokens at the position of each of `token_ids`, if the request sets `logprobs.top`.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 5;</code>
+   */
+  java.util.List<? extends dev.fovea.decoder.v1.TopLogprobsOrBuilder> 
+      getTopLogprobsOrBuilderList();
+  /**
+   * <pre>
+   * The most likely tokens at the position of each of `token_ids`, if the request sets `logprobs.top`.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.TopLogprobs top_logprobs = 5;</code>
+   */
+  dev.fovea.decoder.v1.TopLogprobsOrBuilder getTopLogprobsOrBuilder(
+      int index);
+
+  /**
+   * <pre>
+   * Text to append to the reasoning, which precedes the answer. `token_ids` has its tokens too. May be empty.
+   * </pre>
+   *
+   * <code>string reasoning = 6;</code>
+   * @return The reasoning.
+   */
+  java.lang.String getReasoning();
+  /**
+   * <pre>
+   * Text to append to the reasoning, which precedes the answer. `token_ids` has its tokens too. May be empty.
+   * </pre>
+   *
+   * <code>string reasoning = 6;</code>
+   * @return The bytes for reasoning.
+   */
+  com.google.protobuf.ByteString
+      getReasoningBytes();
+
+  /**
+   * <pre>
+   * Parts of tool calls to append, by index.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCallDelta tool_calls = 7;</code>
+   */
+  java.util.List<dev.fovea.decoder.v1.ToolCallDelta> 
+      getToolCallsList();
+  /**
+   * <pre>
+   * Parts of tool calls to append, by index.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCallDelta tool_calls = 7;</code>
+   */
+  dev.fovea.decoder.v1.ToolCallDelta getToolCalls(int index);
+  /**
+   * <pre>
+   * Parts of tool calls to append, by index.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCallDelta tool_calls = 7;</code>
+   */
+  int getToolCallsCount();
+  /**
+   * <pre>
+   * Parts of tool calls to append, by index.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCallDelta tool_calls = 7;</code>
+   */
+  java.util.List<? extends dev.fovea.decoder.v1.ToolCallDeltaOrBuilder> 
+      getToolCallsOrBuilderList();
+  /**
+   * <pre>
+   * Parts of tool calls to append, by index.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCallDelta tool_calls = 7;</code>
+   */
+  dev.fovea.decoder.v1.ToolCallDeltaOrBuilder getToolCallsOrBuilder(
+      int index);
 }

@@ -151,7 +151,7 @@ public enum Detail
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return dev.fovea.decoder.v1.Decoder.getDescriptor().getEnumType(1);
+    return dev.fovea.decoder.v1.Decoder.getDescriptor().getEnumType(2);
   }
 
   private static final Detail[] VALUES = values();

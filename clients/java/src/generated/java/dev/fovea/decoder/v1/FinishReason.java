@@ -40,6 +40,14 @@ public enum FinishReason
    * <code>FINISH_REASON_LENGTH = 2;</code>
    */
   FINISH_REASON_LENGTH(2),
+  /**
+   * <pre>
+   * The model ended the answer, and the answer has tool calls.
+   * </pre>
+   *
+   * <code>FINISH_REASON_TOOL_CALLS = 3;</code>
+   */
+  FINISH_REASON_TOOL_CALLS(3),
   UNRECOGNIZED(-1),
   ;
 
@@ -76,6 +84,14 @@ public enum FinishReason
    * <code>FINISH_REASON_LENGTH = 2;</code>
    */
   public static final int FINISH_REASON_LENGTH_VALUE = 2;
+  /**
+   * <pre>
+   * The model ended the answer, and the answer has tool calls.
+   * </pre>
+   *
+   * <code>FINISH_REASON_TOOL_CALLS = 3;</code>
+   */
+  public static final int FINISH_REASON_TOOL_CALLS_VALUE = 3;
 
 
   public final int getNumber() {
@@ -105,6 +121,7 @@ public enum FinishReason
       case 0: return FINISH_REASON_UNSPECIFIED;
       case 1: return FINISH_REASON_STOP;
       case 2: return FINISH_REASON_LENGTH;
+      case 3: return FINISH_REASON_TOOL_CALLS;
       default: return null;
     }
   }
@@ -135,7 +152,7 @@ public enum FinishReason
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return dev.fovea.decoder.v1.Decoder.getDescriptor().getEnumType(5);
+    return dev.fovea.decoder.v1.Decoder.getDescriptor().getEnumType(6);
   }
 
   private static final FinishReason[] VALUES = values();

@@ -38,6 +38,7 @@ private static final long serialVersionUID = 0L;
     tier_ = "";
     idempotencyKey_ = "";
     quote_ = "";
+    tools_ = java.util.Collections.emptyList();
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -64,7 +65,7 @@ private static final long serialVersionUID = 0L;
   private java.util.List<dev.fovea.decoder.v1.Message> messages_;
   /**
    * <pre>
-   * REQUIRED. The last message is the user's.
+   * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -75,7 +76,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. The last message is the user's.
+   * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -87,7 +88,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. The last message is the user's.
+   * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -98,7 +99,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. The last message is the user's.
+   * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -109,7 +110,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. The last message is the user's.
+   * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -553,6 +554,185 @@ private static final long serialVersionUID = 0L;
     }
   }
 
+  public static final int TOOLS_FIELD_NUMBER = 13;
+  @SuppressWarnings("serial")
+  private java.util.List<dev.fovea.decoder.v1.Tool> tools_;
+  /**
+   * <pre>
+   * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+   * if the checkpoint's chat template renders no tools.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+   */
+  @java.lang.Override
+  public java.util.List<dev.fovea.decoder.v1.Tool> getToolsList() {
+    return tools_;
+  }
+  /**
+   * <pre>
+   * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+   * if the checkpoint's chat template renders no tools.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+   */
+  @java.lang.Override
+  public java.util.List<? extends dev.fovea.decoder.v1.ToolOrBuilder> 
+      getToolsOrBuilderList() {
+    return tools_;
+  }
+  /**
+   * <pre>
+   * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+   * if the checkpoint's chat template renders no tools.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+   */
+  @java.lang.Override
+  public int getToolsCount() {
+    return tools_.size();
+  }
+  /**
+   * <pre>
+   * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+   * if the checkpoint's chat template renders no tools.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+   */
+  @java.lang.Override
+  public dev.fovea.decoder.v1.Tool getTools(int index) {
+    return tools_.get(index);
+  }
+  /**
+   * <pre>
+   * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+   * if the checkpoint's chat template renders no tools.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+   */
+  @java.lang.Override
+  public dev.fovea.decoder.v1.ToolOrBuilder getToolsOrBuilder(
+      int index) {
+    return tools_.get(index);
+  }
+
+  public static final int TOOL_CHOICE_FIELD_NUMBER = 14;
+  private dev.fovea.decoder.v1.ToolChoice toolChoice_;
+  /**
+   * <pre>
+   * OPTIONAL. Whether the model calls tools, and which. With TOOL_MODE_NONE the model does not see the tools. An answer that
+   * must be a tool call cannot have a `response_format`; an answer that may be one either calls tools or has the format.
+   * </pre>
+   *
+   * <code>.fovea.decoder.v1.ToolChoice tool_choice = 14;</code>
+   * @return Whether the toolChoice field is set.
+   */
+  @java.lang.Override
+  public boolean hasToolChoice() {
+    return ((bitField0_ & 0x00000010) != 0);
+  }
+  /**
+   * <pre>
+   * OPTIONAL. Whether the model calls tools, and which. With TOOL_MODE_NONE the model does not see the tools. An answer that
+   * must be a tool call cannot have a `response_format`; an answer that may be one either calls tools or has the format.
+   * </pre>
+   *
+   * <code>.fovea.decoder.v1.ToolChoice tool_choice = 14;</code>
+   * @return The toolChoice.
+   */
+  @java.lang.Override
+  public dev.fovea.decoder.v1.ToolChoice getToolChoice() {
+    return toolChoice_ == null ? dev.fovea.decoder.v1.ToolChoice.getDefaultInstance() : toolChoice_;
+  }
+  /**
+   * <pre>
+   * OPTIONAL. Whether the model calls tools, and which. With TOOL_MODE_NONE the model does not see the tools. An answer that
+   * must be a tool call cannot have a `response_format`; an answer that may be one either calls tools or has the format.
+   * </pre>
+   *
+   * <code>.fovea.decoder.v1.ToolChoice tool_choice = 14;</code>
+   */
+  @java.lang.Override
+  public dev.fovea.decoder.v1.ToolChoiceOrBuilder getToolChoiceOrBuilder() {
+    return toolChoice_ == null ? dev.fovea.decoder.v1.ToolChoice.getDefaultInstance() : toolChoice_;
+  }
+
+  public static final int PARALLEL_TOOL_CALLS_FIELD_NUMBER = 15;
+  private boolean parallelToolCalls_ = false;
+  /**
+   * <pre>
+   * OPTIONAL. Whether an answer may have more than one tool call. Default true. False is held during sampling.
+   * </pre>
+   *
+   * <code>optional bool parallel_tool_calls = 15;</code>
+   * @return Whether the parallelToolCalls field is set.
+   */
+  @java.lang.Override
+  public boolean hasParallelToolCalls() {
+    return ((bitField0_ & 0x00000020) != 0);
+  }
+  /**
+   * <pre>
+   * OPTIONAL. Whether an answer may have more than one tool call. Default true. False is held during sampling.
+   * </pre>
+   *
+   * <code>optional bool parallel_tool_calls = 15;</code>
+   * @return The parallelToolCalls.
+   */
+  @java.lang.Override
+  public boolean getParallelToolCalls() {
+    return parallelToolCalls_;
+  }
+
+  public static final int THINKING_FIELD_NUMBER = 16;
+  private boolean thinking_ = false;
+  /**
+   * <pre>
+   * OPTIONAL. Whether the model reasons before it answers. Passed to the checkpoint's chat template if that knows
+   * `enable_thinking`; otherwise refused unless it is what the checkpoint does in any case. Default: what the template does.
+   * </pre>
+   *
+   * <code>optional bool thinking = 16;</code>
+   * @return Whether the thinking field is set.
+   */
+  @java.lang.Override
+  public boolean hasThinking() {
+    return ((bitField0_ & 0x00000040) != 0);
+  }
+  /**
+   * <pre>
+   * OPTIONAL. Whether the model reasons before it answers. Passed to the checkpoint's chat template if that knows
+   * `enable_thinking`; otherwise refused unless it is what the checkpoint does in any case. Default: what the template does.
+   * </pre>
+   *
+   * <code>optional bool thinking = 16;</code>
+   * @return The thinking.
+   */
+  @java.lang.Override
+  public boolean getThinking() {
+    return thinking_;
+  }
+
+  public static final int CONTINUE_FINAL_MESSAGE_FIELD_NUMBER = 17;
+  private boolean continueFinalMessage_ = false;
+  /**
+   * <pre>
+   * OPTIONAL. If set, the last message is the assistant's, and the answer continues its text. The response has only what
+   * was added, and only that is held to a `response_format`.
+   * </pre>
+   *
+   * <code>bool continue_final_message = 17;</code>
+   * @return The continueFinalMessage.
+   */
+  @java.lang.Override
+  public boolean getContinueFinalMessage() {
+    return continueFinalMessage_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -602,6 +782,21 @@ private static final long serialVersionUID = 0L;
     }
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(quote_)) {
       com.google.protobuf.GeneratedMessage.writeString(output, 12, quote_);
+    }
+    for (int i = 0; i < tools_.size(); i++) {
+      output.writeMessage(13, tools_.get(i));
+    }
+    if (((bitField0_ & 0x00000010) != 0)) {
+      output.writeMessage(14, getToolChoice());
+    }
+    if (((bitField0_ & 0x00000020) != 0)) {
+      output.writeBool(15, parallelToolCalls_);
+    }
+    if (((bitField0_ & 0x00000040) != 0)) {
+      output.writeBool(16, thinking_);
+    }
+    if (continueFinalMessage_ != false) {
+      output.writeBool(17, continueFinalMessage_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -654,6 +849,31 @@ private static final long serialVersionUID = 0L;
     }
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(quote_)) {
       size += com.google.protobuf.GeneratedMessage.computeStringSize(12, quote_);
+    }
+
+        {
+          final int count = tools_.size();
+          for (int i = 0; i < count; i++) {
+            size += com.google.protobuf.CodedOutputStream
+              .computeMessageSizeNoTag(tools_.get(i));
+          }
+          size += 1 * count;
+        }
+    if (((bitField0_ & 0x00000010) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(14, getToolChoice());
+    }
+    if (((bitField0_ & 0x00000020) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeBoolSize(15, parallelToolCalls_);
+    }
+    if (((bitField0_ & 0x00000040) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeBoolSize(16, thinking_);
+    }
+    if (continueFinalMessage_ != false) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeBoolSize(17, continueFinalMessage_);
     }
     return size;
   }
@@ -715,6 +935,25 @@ private static final long serialVersionUID = 0L;
         .equals(other.getIdempotencyKey())) return false;
     if (!getQuote()
         .equals(other.getQuote())) return false;
+    if (!getToolsList()
+        .equals(other.getToolsList())) return false;
+    if (hasToolChoice() != other.hasToolChoice()) return false;
+    if (hasToolChoice()) {
+      if (!getToolChoice()
+          .equals(other.getToolChoice())) return false;
+    }
+    if (hasParallelToolCalls() != other.hasParallelToolCalls()) return false;
+    if (hasParallelToolCalls()) {
+      if (getParallelToolCalls()
+          != other.getParallelToolCalls()) return false;
+    }
+    if (hasThinking() != other.hasThinking()) return false;
+    if (hasThinking()) {
+      if (getThinking()
+          != other.getThinking()) return false;
+    }
+    if (getContinueFinalMessage()
+        != other.getContinueFinalMessage()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -761,6 +1000,27 @@ private static final long serialVersionUID = 0L;
     hash = (53 * hash) + getIdempotencyKey().hashCode();
     hash = (37 * hash) + QUOTE_FIELD_NUMBER;
     hash = (53 * hash) + getQuote().hashCode();
+    if (getToolsCount() > 0) {
+      hash = (37 * hash) + TOOLS_FIELD_NUMBER;
+      hash = (53 * hash) + getToolsList().hashCode();
+    }
+    if (hasToolChoice()) {
+      hash = (37 * hash) + TOOL_CHOICE_FIELD_NUMBER;
+      hash = (53 * hash) + getToolChoice().hashCode();
+    }
+    if (hasParallelToolCalls()) {
+      hash = (37 * hash) + PARALLEL_TOOL_CALLS_FIELD_NUMBER;
+      hash = (53 * hash) + com.google.protobuf.Internal.hashBoolean(
+          getParallelToolCalls());
+    }
+    if (hasThinking()) {
+      hash = (37 * hash) + THINKING_FIELD_NUMBER;
+      hash = (53 * hash) + com.google.protobuf.Internal.hashBoolean(
+          getThinking());
+    }
+    hash = (37 * hash) + CONTINUE_FINAL_MESSAGE_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashBoolean(
+        getContinueFinalMessage());
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -900,6 +1160,8 @@ private static final long serialVersionUID = 0L;
         internalGetVisualFieldBuilder();
         internalGetLogprobsFieldBuilder();
         internalGetResponseFormatFieldBuilder();
+        internalGetToolsFieldBuilder();
+        internalGetToolChoiceFieldBuilder();
       }
     }
     @java.lang.Override
@@ -940,6 +1202,21 @@ private static final long serialVersionUID = 0L;
       allowTextSubstitution_ = false;
       idempotencyKey_ = "";
       quote_ = "";
+      if (toolsBuilder_ == null) {
+        tools_ = java.util.Collections.emptyList();
+      } else {
+        tools_ = null;
+        toolsBuilder_.clear();
+      }
+      bitField0_ = (bitField0_ & ~0x00001000);
+      toolChoice_ = null;
+      if (toolChoiceBuilder_ != null) {
+        toolChoiceBuilder_.dispose();
+        toolChoiceBuilder_ = null;
+      }
+      parallelToolCalls_ = false;
+      thinking_ = false;
+      continueFinalMessage_ = false;
       return this;
     }
 
@@ -981,6 +1258,15 @@ private static final long serialVersionUID = 0L;
         result.messages_ = messages_;
       } else {
         result.messages_ = messagesBuilder_.build();
+      }
+      if (toolsBuilder_ == null) {
+        if (((bitField0_ & 0x00001000) != 0)) {
+          tools_ = java.util.Collections.unmodifiableList(tools_);
+          bitField0_ = (bitField0_ & ~0x00001000);
+        }
+        result.tools_ = tools_;
+      } else {
+        result.tools_ = toolsBuilder_.build();
       }
     }
 
@@ -1031,6 +1317,23 @@ private static final long serialVersionUID = 0L;
       }
       if (((from_bitField0_ & 0x00000800) != 0)) {
         result.quote_ = quote_;
+      }
+      if (((from_bitField0_ & 0x00002000) != 0)) {
+        result.toolChoice_ = toolChoiceBuilder_ == null
+            ? toolChoice_
+            : toolChoiceBuilder_.build();
+        to_bitField0_ |= 0x00000010;
+      }
+      if (((from_bitField0_ & 0x00004000) != 0)) {
+        result.parallelToolCalls_ = parallelToolCalls_;
+        to_bitField0_ |= 0x00000020;
+      }
+      if (((from_bitField0_ & 0x00008000) != 0)) {
+        result.thinking_ = thinking_;
+        to_bitField0_ |= 0x00000040;
+      }
+      if (((from_bitField0_ & 0x00010000) != 0)) {
+        result.continueFinalMessage_ = continueFinalMessage_;
       }
       result.bitField0_ |= to_bitField0_;
     }
@@ -1115,6 +1418,44 @@ private static final long serialVersionUID = 0L;
         quote_ = other.quote_;
         bitField0_ |= 0x00000800;
         onChanged();
+      }
+      if (toolsBuilder_ == null) {
+        if (!other.tools_.isEmpty()) {
+          if (tools_.isEmpty()) {
+            tools_ = other.tools_;
+            bitField0_ = (bitField0_ & ~0x00001000);
+          } else {
+            ensureToolsIsMutable();
+            tools_.addAll(other.tools_);
+          }
+          onChanged();
+        }
+      } else {
+        if (!other.tools_.isEmpty()) {
+          if (toolsBuilder_.isEmpty()) {
+            toolsBuilder_.dispose();
+            toolsBuilder_ = null;
+            tools_ = other.tools_;
+            bitField0_ = (bitField0_ & ~0x00001000);
+            toolsBuilder_ = 
+              com.google.protobuf.GeneratedMessage.alwaysUseFieldBuilders ?
+                 internalGetToolsFieldBuilder() : null;
+          } else {
+            toolsBuilder_.addAllMessages(other.tools_);
+          }
+        }
+      }
+      if (other.hasToolChoice()) {
+        mergeToolChoice(other.getToolChoice());
+      }
+      if (other.hasParallelToolCalls()) {
+        setParallelToolCalls(other.getParallelToolCalls());
+      }
+      if (other.hasThinking()) {
+        setThinking(other.getThinking());
+      }
+      if (other.getContinueFinalMessage() != false) {
+        setContinueFinalMessage(other.getContinueFinalMessage());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1218,6 +1559,41 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000800;
               break;
             } // case 98
+            case 106: {
+              dev.fovea.decoder.v1.Tool m =
+                  input.readMessage(
+                      dev.fovea.decoder.v1.Tool.parser(),
+                      extensionRegistry);
+              if (toolsBuilder_ == null) {
+                ensureToolsIsMutable();
+                tools_.add(m);
+              } else {
+                toolsBuilder_.addMessage(m);
+              }
+              break;
+            } // case 106
+            case 114: {
+              input.readMessage(
+                  internalGetToolChoiceFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField0_ |= 0x00002000;
+              break;
+            } // case 114
+            case 120: {
+              parallelToolCalls_ = input.readBool();
+              bitField0_ |= 0x00004000;
+              break;
+            } // case 120
+            case 128: {
+              thinking_ = input.readBool();
+              bitField0_ |= 0x00008000;
+              break;
+            } // case 128
+            case 136: {
+              continueFinalMessage_ = input.readBool();
+              bitField0_ |= 0x00010000;
+              break;
+            } // case 136
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1249,7 +1625,7 @@ private static final long serialVersionUID = 0L;
 
     /**
      * <pre>
-     * REQUIRED. The last message is the user's.
+     * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -1263,7 +1639,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The last message is the user's.
+     * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -1277,7 +1653,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The last message is the user's.
+     * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -1291,7 +1667,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The last message is the user's.
+     * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -1312,7 +1688,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The last message is the user's.
+     * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -1330,7 +1706,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The last message is the user's.
+     * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -1350,7 +1726,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The last message is the user's.
+     * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -1371,7 +1747,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The last message is the user's.
+     * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -1389,7 +1765,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The last message is the user's.
+     * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -1407,7 +1783,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The last message is the user's.
+     * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -1426,7 +1802,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The last message is the user's.
+     * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -1443,7 +1819,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The last message is the user's.
+     * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -1460,7 +1836,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The last message is the user's.
+     * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -1471,7 +1847,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The last message is the user's.
+     * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -1485,7 +1861,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The last message is the user's.
+     * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -1500,7 +1876,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The last message is the user's.
+     * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -1511,7 +1887,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The last message is the user's.
+     * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -1523,7 +1899,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. The last message is the user's.
+     * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -2760,6 +3136,665 @@ private static final long serialVersionUID = 0L;
       checkByteStringIsUtf8(value);
       quote_ = value;
       bitField0_ |= 0x00000800;
+      onChanged();
+      return this;
+    }
+
+    private java.util.List<dev.fovea.decoder.v1.Tool> tools_ =
+      java.util.Collections.emptyList();
+    private void ensureToolsIsMutable() {
+      if (!((bitField0_ & 0x00001000) != 0)) {
+        tools_ = new java.util.ArrayList<dev.fovea.decoder.v1.Tool>(tools_);
+        bitField0_ |= 0x00001000;
+       }
+    }
+
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.fovea.decoder.v1.Tool, dev.fovea.decoder.v1.Tool.Builder, dev.fovea.decoder.v1.ToolOrBuilder> toolsBuilder_;
+
+    /**
+     * <pre>
+     * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+     * if the checkpoint's chat template renders no tools.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+     */
+    public java.util.List<dev.fovea.decoder.v1.Tool> getToolsList() {
+      if (toolsBuilder_ == null) {
+        return java.util.Collections.unmodifiableList(tools_);
+      } else {
+        return toolsBuilder_.getMessageList();
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+     * if the checkpoint's chat template renders no tools.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+     */
+    public int getToolsCount() {
+      if (toolsBuilder_ == null) {
+        return tools_.size();
+      } else {
+        return toolsBuilder_.getCount();
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+     * if the checkpoint's chat template renders no tools.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+     */
+    public dev.fovea.decoder.v1.Tool getTools(int index) {
+      if (toolsBuilder_ == null) {
+        return tools_.get(index);
+      } else {
+        return toolsBuilder_.getMessage(index);
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+     * if the checkpoint's chat template renders no tools.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+     */
+    public Builder setTools(
+        int index, dev.fovea.decoder.v1.Tool value) {
+      if (toolsBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureToolsIsMutable();
+        tools_.set(index, value);
+        onChanged();
+      } else {
+        toolsBuilder_.setMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+     * if the checkpoint's chat template renders no tools.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+     */
+    public Builder setTools(
+        int index, dev.fovea.decoder.v1.Tool.Builder builderForValue) {
+      if (toolsBuilder_ == null) {
+        ensureToolsIsMutable();
+        tools_.set(index, builderForValue.build());
+        onChanged();
+      } else {
+        toolsBuilder_.setMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+     * if the checkpoint's chat template renders no tools.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+     */
+    public Builder addTools(dev.fovea.decoder.v1.Tool value) {
+      if (toolsBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureToolsIsMutable();
+        tools_.add(value);
+        onChanged();
+      } else {
+        toolsBuilder_.addMessage(value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+     * if the checkpoint's chat template renders no tools.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+     */
+    public Builder addTools(
+        int index, dev.fovea.decoder.v1.Tool value) {
+      if (toolsBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureToolsIsMutable();
+        tools_.add(index, value);
+        onChanged();
+      } else {
+        toolsBuilder_.addMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+     * if the checkpoint's chat template renders no tools.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+     */
+    public Builder addTools(
+        dev.fovea.decoder.v1.Tool.Builder builderForValue) {
+      if (toolsBuilder_ == null) {
+        ensureToolsIsMutable();
+        tools_.add(builderForValue.build());
+        onChanged();
+      } else {
+        toolsBuilder_.addMessage(builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+     * if the checkpoint's chat template renders no tools.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+     */
+    public Builder addTools(
+        int index, dev.fovea.decoder.v1.Tool.Builder builderForValue) {
+      if (toolsBuilder_ == null) {
+        ensureToolsIsMutable();
+        tools_.add(index, builderForValue.build());
+        onChanged();
+      } else {
+        toolsBuilder_.addMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+     * if the checkpoint's chat template renders no tools.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+     */
+    public Builder addAllTools(
+        java.lang.Iterable<? extends dev.fovea.decoder.v1.Tool> values) {
+      if (toolsBuilder_ == null) {
+        ensureToolsIsMutable();
+        com.google.protobuf.AbstractMessageLite.Builder.addAll(
+            values, tools_);
+        onChanged();
+      } else {
+        toolsBuilder_.addAllMessages(values);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+     * if the checkpoint's chat template renders no tools.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+     */
+    public Builder clearTools() {
+      if (toolsBuilder_ == null) {
+        tools_ = java.util.Collections.emptyList();
+        bitField0_ = (bitField0_ & ~0x00001000);
+        onChanged();
+      } else {
+        toolsBuilder_.clear();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+     * if the checkpoint's chat template renders no tools.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+     */
+    public Builder removeTools(int index) {
+      if (toolsBuilder_ == null) {
+        ensureToolsIsMutable();
+        tools_.remove(index);
+        onChanged();
+      } else {
+        toolsBuilder_.remove(index);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+     * if the checkpoint's chat template renders no tools.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+     */
+    public dev.fovea.decoder.v1.Tool.Builder getToolsBuilder(
+        int index) {
+      return internalGetToolsFieldBuilder().getBuilder(index);
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+     * if the checkpoint's chat template renders no tools.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+     */
+    public dev.fovea.decoder.v1.ToolOrBuilder getToolsOrBuilder(
+        int index) {
+      if (toolsBuilder_ == null) {
+        return tools_.get(index);  } else {
+        return toolsBuilder_.getMessageOrBuilder(index);
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+     * if the checkpoint's chat template renders no tools.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+     */
+    public java.util.List<? extends dev.fovea.decoder.v1.ToolOrBuilder> 
+         getToolsOrBuilderList() {
+      if (toolsBuilder_ != null) {
+        return toolsBuilder_.getMessageOrBuilderList();
+      } else {
+        return java.util.Collections.unmodifiableList(tools_);
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+     * if the checkpoint's chat template renders no tools.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+     */
+    public dev.fovea.decoder.v1.Tool.Builder addToolsBuilder() {
+      return internalGetToolsFieldBuilder().addBuilder(
+          dev.fovea.decoder.v1.Tool.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+     * if the checkpoint's chat template renders no tools.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+     */
+    public dev.fovea.decoder.v1.Tool.Builder addToolsBuilder(
+        int index) {
+      return internalGetToolsFieldBuilder().addBuilder(
+          index, dev.fovea.decoder.v1.Tool.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+     * if the checkpoint's chat template renders no tools.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+     */
+    public java.util.List<dev.fovea.decoder.v1.Tool.Builder> 
+         getToolsBuilderList() {
+      return internalGetToolsFieldBuilder().getBuilderList();
+    }
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.fovea.decoder.v1.Tool, dev.fovea.decoder.v1.Tool.Builder, dev.fovea.decoder.v1.ToolOrBuilder> 
+        internalGetToolsFieldBuilder() {
+      if (toolsBuilder_ == null) {
+        toolsBuilder_ = new com.google.protobuf.RepeatedFieldBuilder<
+            dev.fovea.decoder.v1.Tool, dev.fovea.decoder.v1.Tool.Builder, dev.fovea.decoder.v1.ToolOrBuilder>(
+                tools_,
+                ((bitField0_ & 0x00001000) != 0),
+                getParentForChildren(),
+                isClean());
+        tools_ = null;
+      }
+      return toolsBuilder_;
+    }
+
+    private dev.fovea.decoder.v1.ToolChoice toolChoice_;
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.fovea.decoder.v1.ToolChoice, dev.fovea.decoder.v1.ToolChoice.Builder, dev.fovea.decoder.v1.ToolChoiceOrBuilder> toolChoiceBuilder_;
+    /**
+     * <pre>
+     * OPTIONAL. Whether the model calls tools, and which. With TOOL_MODE_NONE the model does not see the tools. An answer that
+     * must be a tool call cannot have a `response_format`; an answer that may be one either calls tools or has the format.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.ToolChoice tool_choice = 14;</code>
+     * @return Whether the toolChoice field is set.
+     */
+    public boolean hasToolChoice() {
+      return ((bitField0_ & 0x00002000) != 0);
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Whether the model calls tools, and which. With TOOL_MODE_NONE the model does not see the tools. An answer that
+     * must be a tool call cannot have a `response_format`; an answer that may be one either calls tools or has the format.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.ToolChoice tool_choice = 14;</code>
+     * @return The toolChoice.
+     */
+    public dev.fovea.decoder.v1.ToolChoice getToolChoice() {
+      if (toolChoiceBuilder_ == null) {
+        return toolChoice_ == null ? dev.fovea.decoder.v1.ToolChoice.getDefaultInstance() : toolChoice_;
+      } else {
+        return toolChoiceBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Whether the model calls tools, and which. With TOOL_MODE_NONE the model does not see the tools. An answer that
+     * must be a tool call cannot have a `response_format`; an answer that may be one either calls tools or has the format.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.ToolChoice tool_choice = 14;</code>
+     */
+    public Builder setToolChoice(dev.fovea.decoder.v1.ToolChoice value) {
+      if (toolChoiceBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        toolChoice_ = value;
+      } else {
+        toolChoiceBuilder_.setMessage(value);
+      }
+      bitField0_ |= 0x00002000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Whether the model calls tools, and which. With TOOL_MODE_NONE the model does not see the tools. An answer that
+     * must be a tool call cannot have a `response_format`; an answer that may be one either calls tools or has the format.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.ToolChoice tool_choice = 14;</code>
+     */
+    public Builder setToolChoice(
+        dev.fovea.decoder.v1.ToolChoice.Builder builderForValue) {
+      if (toolChoiceBuilder_ == null) {
+        toolChoice_ = builderForValue.build();
+      } else {
+        toolChoiceBuilder_.setMessage(builderForValue.build());
+      }
+      bitField0_ |= 0x00002000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Whether the model calls tools, and which. With TOOL_MODE_NONE the model does not see the tools. An answer that
+     * must be a tool call cannot have a `response_format`; an answer that may be one either calls tools or has the format.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.ToolChoice tool_choice = 14;</code>
+     */
+    public Builder mergeToolChoice(dev.fovea.decoder.v1.ToolChoice value) {
+      if (toolChoiceBuilder_ == null) {
+        if (((bitField0_ & 0x00002000) != 0) &&
+          toolChoice_ != null &&
+          toolChoice_ != dev.fovea.decoder.v1.ToolChoice.getDefaultInstance()) {
+          getToolChoiceBuilder().mergeFrom(value);
+        } else {
+          toolChoice_ = value;
+        }
+      } else {
+        toolChoiceBuilder_.mergeFrom(value);
+      }
+      if (toolChoice_ != null) {
+        bitField0_ |= 0x00002000;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Whether the model calls tools, and which. With TOOL_MODE_NONE the model does not see the tools. An answer that
+     * must be a tool call cannot have a `response_format`; an answer that may be one either calls tools or has the format.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.ToolChoice tool_choice = 14;</code>
+     */
+    public Builder clearToolChoice() {
+      bitField0_ = (bitField0_ & ~0x00002000);
+      toolChoice_ = null;
+      if (toolChoiceBuilder_ != null) {
+        toolChoiceBuilder_.dispose();
+        toolChoiceBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Whether the model calls tools, and which. With TOOL_MODE_NONE the model does not see the tools. An answer that
+     * must be a tool call cannot have a `response_format`; an answer that may be one either calls tools or has the format.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.ToolChoice tool_choice = 14;</code>
+     */
+    public dev.fovea.decoder.v1.ToolChoice.Builder getToolChoiceBuilder() {
+      bitField0_ |= 0x00002000;
+      onChanged();
+      return internalGetToolChoiceFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Whether the model calls tools, and which. With TOOL_MODE_NONE the model does not see the tools. An answer that
+     * must be a tool call cannot have a `response_format`; an answer that may be one either calls tools or has the format.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.ToolChoice tool_choice = 14;</code>
+     */
+    public dev.fovea.decoder.v1.ToolChoiceOrBuilder getToolChoiceOrBuilder() {
+      if (toolChoiceBuilder_ != null) {
+        return toolChoiceBuilder_.getMessageOrBuilder();
+      } else {
+        return toolChoice_ == null ?
+            dev.fovea.decoder.v1.ToolChoice.getDefaultInstance() : toolChoice_;
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Whether the model calls tools, and which. With TOOL_MODE_NONE the model does not see the tools. An answer that
+     * must be a tool call cannot have a `response_format`; an answer that may be one either calls tools or has the format.
+     * </pre>
+     *
+     * <code>.fovea.decoder.v1.ToolChoice tool_choice = 14;</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.fovea.decoder.v1.ToolChoice, dev.fovea.decoder.v1.ToolChoice.Builder, dev.fovea.decoder.v1.ToolChoiceOrBuilder> 
+        internalGetToolChoiceFieldBuilder() {
+      if (toolChoiceBuilder_ == null) {
+        toolChoiceBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            dev.fovea.decoder.v1.ToolChoice, dev.fovea.decoder.v1.ToolChoice.Builder, dev.fovea.decoder.v1.ToolChoiceOrBuilder>(
+                getToolChoice(),
+                getParentForChildren(),
+                isClean());
+        toolChoice_ = null;
+      }
+      return toolChoiceBuilder_;
+    }
+
+    private boolean parallelToolCalls_ ;
+    /**
+     * <pre>
+     * OPTIONAL. Whether an answer may have more than one tool call. Default true. False is held during sampling.
+     * </pre>
+     *
+     * <code>optional bool parallel_tool_calls = 15;</code>
+     * @return Whether the parallelToolCalls field is set.
+     */
+    @java.lang.Override
+    public boolean hasParallelToolCalls() {
+      return ((bitField0_ & 0x00004000) != 0);
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Whether an answer may have more than one tool call. Default true. False is held during sampling.
+     * </pre>
+     *
+     * <code>optional bool parallel_tool_calls = 15;</code>
+     * @return The parallelToolCalls.
+     */
+    @java.lang.Override
+    public boolean getParallelToolCalls() {
+      return parallelToolCalls_;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Whether an answer may have more than one tool call. Default true. False is held during sampling.
+     * </pre>
+     *
+     * <code>optional bool parallel_tool_calls = 15;</code>
+     * @param value The parallelToolCalls to set.
+     * @return This builder for chaining.
+     */
+    public Builder setParallelToolCalls(boolean value) {
+
+      parallelToolCalls_ = value;
+      bitField0_ |= 0x00004000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Whether an answer may have more than one tool call. Default true. False is held during sampling.
+     * </pre>
+     *
+     * <code>optional bool parallel_tool_calls = 15;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearParallelToolCalls() {
+      bitField0_ = (bitField0_ & ~0x00004000);
+      parallelToolCalls_ = false;
+      onChanged();
+      return this;
+    }
+
+    private boolean thinking_ ;
+    /**
+     * <pre>
+     * OPTIONAL. Whether the model reasons before it answers. Passed to the checkpoint's chat template if that knows
+     * `enable_thinking`; otherwise refused unless it is what the checkpoint does in any case. Default: what the template does.
+     * </pre>
+     *
+     * <code>optional bool thinking = 16;</code>
+     * @return Whether the thinking field is set.
+     */
+    @java.lang.Override
+    public boolean hasThinking() {
+      return ((bitField0_ & 0x00008000) != 0);
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Whether the model reasons before it answers. Passed to the checkpoint's chat template if that knows
+     * `enable_thinking`; otherwise refused unless it is what the checkpoint does in any case. Default: what the template does.
+     * </pre>
+     *
+     * <code>optional bool thinking = 16;</code>
+     * @return The thinking.
+     */
+    @java.lang.Override
+    public boolean getThinking() {
+      return thinking_;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Whether the model reasons before it answers. Passed to the checkpoint's chat template if that knows
+     * `enable_thinking`; otherwise refused unless it is what the checkpoint does in any case. Default: what the template does.
+     * </pre>
+     *
+     * <code>optional bool thinking = 16;</code>
+     * @param value The thinking to set.
+     * @return This builder for chaining.
+     */
+    public Builder setThinking(boolean value) {
+
+      thinking_ = value;
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. Whether the model reasons before it answers. Passed to the checkpoint's chat template if that knows
+     * `enable_thinking`; otherwise refused unless it is what the checkpoint does in any case. Default: what the template does.
+     * </pre>
+     *
+     * <code>optional bool thinking = 16;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearThinking() {
+      bitField0_ = (bitField0_ & ~0x00008000);
+      thinking_ = false;
+      onChanged();
+      return this;
+    }
+
+    private boolean continueFinalMessage_ ;
+    /**
+     * <pre>
+     * OPTIONAL. If set, the last message is the assistant's, and the answer continues its text. The response has only what
+     * was added, and only that is held to a `response_format`.
+     * </pre>
+     *
+     * <code>bool continue_final_message = 17;</code>
+     * @return The continueFinalMessage.
+     */
+    @java.lang.Override
+    public boolean getContinueFinalMessage() {
+      return continueFinalMessage_;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. If set, the last message is the assistant's, and the answer continues its text. The response has only what
+     * was added, and only that is held to a `response_format`.
+     * </pre>
+     *
+     * <code>bool continue_final_message = 17;</code>
+     * @param value The continueFinalMessage to set.
+     * @return This builder for chaining.
+     */
+    public Builder setContinueFinalMessage(boolean value) {
+
+      continueFinalMessage_ = value;
+      bitField0_ |= 0x00010000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. If set, the last message is the assistant's, and the answer continues its text. The response has only what
+     * was added, and only that is held to a `response_format`.
+     * </pre>
+     *
+     * <code>bool continue_final_message = 17;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearContinueFinalMessage() {
+      bitField0_ = (bitField0_ & ~0x00010000);
+      continueFinalMessage_ = false;
       onChanged();
       return this;
     }

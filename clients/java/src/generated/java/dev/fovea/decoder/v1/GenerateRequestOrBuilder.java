@@ -12,7 +12,7 @@ public interface GenerateRequestOrBuilder extends
 
   /**
    * <pre>
-   * REQUIRED. The last message is the user's.
+   * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -21,7 +21,7 @@ public interface GenerateRequestOrBuilder extends
       getMessagesList();
   /**
    * <pre>
-   * REQUIRED. The last message is the user's.
+   * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -29,7 +29,7 @@ public interface GenerateRequestOrBuilder extends
   dev.fovea.decoder.v1.Message getMessages(int index);
   /**
    * <pre>
-   * REQUIRED. The last message is the user's.
+   * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -37,7 +37,7 @@ public interface GenerateRequestOrBuilder extends
   int getMessagesCount();
   /**
    * <pre>
-   * REQUIRED. The last message is the user's.
+   * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -46,7 +46,7 @@ public interface GenerateRequestOrBuilder extends
       getMessagesOrBuilderList();
   /**
    * <pre>
-   * REQUIRED. The last message is the user's.
+   * REQUIRED. The last message is the user's or a tool's, or the assistant's with `continue_final_message`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Message messages = 1;</code>
@@ -297,4 +297,134 @@ public interface GenerateRequestOrBuilder extends
    */
   com.google.protobuf.ByteString
       getQuoteBytes();
+
+  /**
+   * <pre>
+   * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+   * if the checkpoint's chat template renders no tools.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+   */
+  java.util.List<dev.fovea.decoder.v1.Tool> 
+      getToolsList();
+  /**
+   * <pre>
+   * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+   * if the checkpoint's chat template renders no tools.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+   */
+  dev.fovea.decoder.v1.Tool getTools(int index);
+  /**
+   * <pre>
+   * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+   * if the checkpoint's chat template renders no tools.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+   */
+  int getToolsCount();
+  /**
+   * <pre>
+   * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+   * if the checkpoint's chat template renders no tools.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+   */
+  java.util.List<? extends dev.fovea.decoder.v1.ToolOrBuilder> 
+      getToolsOrBuilderList();
+  /**
+   * <pre>
+   * OPTIONAL. The tools that the model may call, at most `max_tools`, with at most `max_tool_bytes` bytes together. Refused
+   * if the checkpoint's chat template renders no tools.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.Tool tools = 13;</code>
+   */
+  dev.fovea.decoder.v1.ToolOrBuilder getToolsOrBuilder(
+      int index);
+
+  /**
+   * <pre>
+   * OPTIONAL. Whether the model calls tools, and which. With TOOL_MODE_NONE the model does not see the tools. An answer that
+   * must be a tool call cannot have a `response_format`; an answer that may be one either calls tools or has the format.
+   * </pre>
+   *
+   * <code>.fovea.decoder.v1.ToolChoice tool_choice = 14;</code>
+   * @return Whether the toolChoice field is set.
+   */
+  boolean hasToolChoice();
+  /**
+   * <pre>
+   * OPTIONAL. Whether the model calls tools, and which. With TOOL_MODE_NONE the model does not see the tools. An answer that
+   * must be a tool call cannot have a `response_format`; an answer that may be one either calls tools or has the format.
+   * </pre>
+   *
+   * <code>.fovea.decoder.v1.ToolChoice tool_choice = 14;</code>
+   * @return The toolChoice.
+   */
+  dev.fovea.decoder.v1.ToolChoice getToolChoice();
+  /**
+   * <pre>
+   * OPTIONAL. Whether the model calls tools, and which. With TOOL_MODE_NONE the model does not see the tools. An answer that
+   * must be a tool call cannot have a `response_format`; an answer that may be one either calls tools or has the format.
+   * </pre>
+   *
+   * <code>.fovea.decoder.v1.ToolChoice tool_choice = 14;</code>
+   */
+  dev.fovea.decoder.v1.ToolChoiceOrBuilder getToolChoiceOrBuilder();
+
+  /**
+   * <pre>
+   * OPTIONAL. Whether an answer may have more than one tool call. Default true. False is held during sampling.
+   * </pre>
+   *
+   * <code>optional bool parallel_tool_calls = 15;</code>
+   * @return Whether the parallelToolCalls field is set.
+   */
+  boolean hasParallelToolCalls();
+  /**
+   * <pre>
+   * OPTIONAL. Whether an answer may have more than one tool call. Default true. False is held during sampling.
+   * </pre>
+   *
+   * <code>optional bool parallel_tool_calls = 15;</code>
+   * @return The parallelToolCalls.
+   */
+  boolean getParallelToolCalls();
+
+  /**
+   * <pre>
+   * OPTIONAL. Whether the model reasons before it answers. Passed to the checkpoint's chat template if that knows
+   * `enable_thinking`; otherwise refused unless it is what the checkpoint does in any case. Default: what the template does.
+   * </pre>
+   *
+   * <code>optional bool thinking = 16;</code>
+   * @return Whether the thinking field is set.
+   */
+  boolean hasThinking();
+  /**
+   * <pre>
+   * OPTIONAL. Whether the model reasons before it answers. Passed to the checkpoint's chat template if that knows
+   * `enable_thinking`; otherwise refused unless it is what the checkpoint does in any case. Default: what the template does.
+   * </pre>
+   *
+   * <code>optional bool thinking = 16;</code>
+   * @return The thinking.
+   */
+  boolean getThinking();
+
+  /**
+   * <pre>
+   * OPTIONAL. If set, the last message is the assistant's, and the answer continues its text. The response has only what
+   * was added, and only that is held to a `response_format`.
+   * </pre>
+   *
+   * <code>bool continue_final_message = 17;</code>
+   * @return The continueFinalMessage.
+   */
+  boolean getContinueFinalMessage();
 }

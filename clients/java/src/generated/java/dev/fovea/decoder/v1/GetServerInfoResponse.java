@@ -43,6 +43,7 @@ private static final long serialVersionUID = 0L;
     dtype_ = "";
     encoders_ = java.util.Collections.emptyList();
     tiers_ = java.util.Collections.emptyList();
+    modelNotice_ = "";
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -691,6 +692,70 @@ private static final long serialVersionUID = 0L;
     return tiers_.get(index);
   }
 
+  public static final int MODEL_NOTICE_FIELD_NUMBER = 16;
+  @SuppressWarnings("serial")
+  private volatile java.lang.Object modelNotice_ = "";
+  /**
+   * <pre>
+   * What a reader of its answers should know about the model: a sentence that the checkpoint folder has in the file
+   * `model_notice.txt`. Empty without that file.
+   * </pre>
+   *
+   * <code>string model_notice = 16;</code>
+   * @return The modelNotice.
+   */
+  @java.lang.Override
+  public java.lang.String getModelNotice() {
+    java.lang.Object ref = modelNotice_;
+    if (ref instanceof java.lang.String) {
+      return (java.lang.String) ref;
+    } else {
+      com.google.protobuf.ByteString bs = 
+          (com.google.protobuf.ByteString) ref;
+      java.lang.String s = bs.toStringUtf8();
+      modelNotice_ = s;
+      return s;
+    }
+  }
+  /**
+   * <pre>
+   * What a reader of its answers should know about the model: a sentence that the checkpoint folder has in the file
+   * `model_notice.txt`. Empty without that file.
+   * </pre>
+   *
+   * <code>string model_notice = 16;</code>
+   * @return The bytes for modelNotice.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getModelNoticeBytes() {
+    java.lang.Object ref = modelNotice_;
+    if (ref instanceof java.lang.String) {
+      com.google.protobuf.ByteString b = 
+          com.google.protobuf.ByteString.copyFromUtf8(
+              (java.lang.String) ref);
+      modelNotice_ = b;
+      return b;
+    } else {
+      return (com.google.protobuf.ByteString) ref;
+    }
+  }
+
+  public static final int READABLE_TEXT_PX_FIELD_NUMBER = 17;
+  private float readableTextPx_ = 0F;
+  /**
+   * <pre>
+   * The height in pixels of the smallest common text of an image below which DETAIL_AUTO does not shrink the image.
+   * </pre>
+   *
+   * <code>float readable_text_px = 17;</code>
+   * @return The readableTextPx.
+   */
+  @java.lang.Override
+  public float getReadableTextPx() {
+    return readableTextPx_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -749,6 +814,12 @@ private static final long serialVersionUID = 0L;
     }
     for (int i = 0; i < tiers_.size(); i++) {
       output.writeMessage(15, tiers_.get(i));
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(modelNotice_)) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 16, modelNotice_);
+    }
+    if (java.lang.Float.floatToRawIntBits(readableTextPx_) != 0) {
+      output.writeFloat(17, readableTextPx_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -822,6 +893,13 @@ private static final long serialVersionUID = 0L;
           }
           size += 1 * count;
         }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(modelNotice_)) {
+      size += com.google.protobuf.GeneratedMessage.computeStringSize(16, modelNotice_);
+    }
+    if (java.lang.Float.floatToRawIntBits(readableTextPx_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeFloatSize(17, readableTextPx_);
+    }
     return size;
   }
   @java.lang.Override
@@ -885,6 +963,11 @@ private static final long serialVersionUID = 0L;
         != other.getKvBytesPerToken()) return false;
     if (!getTiersList()
         .equals(other.getTiersList())) return false;
+    if (!getModelNotice()
+        .equals(other.getModelNotice())) return false;
+    if (java.lang.Float.floatToIntBits(getReadableTextPx())
+        != java.lang.Float.floatToIntBits(
+            other.getReadableTextPx())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -939,6 +1022,11 @@ private static final long serialVersionUID = 0L;
       hash = (37 * hash) + TIERS_FIELD_NUMBER;
       hash = (53 * hash) + getTiersList().hashCode();
     }
+    hash = (37 * hash) + MODEL_NOTICE_FIELD_NUMBER;
+    hash = (53 * hash) + getModelNotice().hashCode();
+    hash = (37 * hash) + READABLE_TEXT_PX_FIELD_NUMBER;
+    hash = (53 * hash) + java.lang.Float.floatToIntBits(
+        getReadableTextPx());
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -1124,6 +1212,8 @@ private static final long serialVersionUID = 0L;
         tiersBuilder_.clear();
       }
       bitField0_ = (bitField0_ & ~0x00004000);
+      modelNotice_ = "";
+      readableTextPx_ = 0F;
       return this;
     }
 
@@ -1228,6 +1318,12 @@ private static final long serialVersionUID = 0L;
       }
       if (((from_bitField0_ & 0x00002000) != 0)) {
         result.kvBytesPerToken_ = kvBytesPerToken_;
+      }
+      if (((from_bitField0_ & 0x00008000) != 0)) {
+        result.modelNotice_ = modelNotice_;
+      }
+      if (((from_bitField0_ & 0x00010000) != 0)) {
+        result.readableTextPx_ = readableTextPx_;
       }
       result.bitField0_ |= to_bitField0_;
     }
@@ -1354,6 +1450,14 @@ private static final long serialVersionUID = 0L;
           }
         }
       }
+      if (!other.getModelNotice().isEmpty()) {
+        modelNotice_ = other.modelNotice_;
+        bitField0_ |= 0x00008000;
+        onChanged();
+      }
+      if (java.lang.Float.floatToRawIntBits(other.getReadableTextPx()) != 0) {
+        setReadableTextPx(other.getReadableTextPx());
+      }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
       return this;
@@ -1477,6 +1581,16 @@ private static final long serialVersionUID = 0L;
               }
               break;
             } // case 122
+            case 130: {
+              modelNotice_ = input.readStringRequireUtf8();
+              bitField0_ |= 0x00008000;
+              break;
+            } // case 130
+            case 141: {
+              readableTextPx_ = input.readFloat();
+              bitField0_ |= 0x00010000;
+              break;
+            } // case 141
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -3446,6 +3560,147 @@ private static final long serialVersionUID = 0L;
         tiers_ = null;
       }
       return tiersBuilder_;
+    }
+
+    private java.lang.Object modelNotice_ = "";
+    /**
+     * <pre>
+     * What a reader of its answers should know about the model: a sentence that the checkpoint folder has in the file
+     * `model_notice.txt`. Empty without that file.
+     * </pre>
+     *
+     * <code>string model_notice = 16;</code>
+     * @return The modelNotice.
+     */
+    public java.lang.String getModelNotice() {
+      java.lang.Object ref = modelNotice_;
+      if (!(ref instanceof java.lang.String)) {
+        com.google.protobuf.ByteString bs =
+            (com.google.protobuf.ByteString) ref;
+        java.lang.String s = bs.toStringUtf8();
+        modelNotice_ = s;
+        return s;
+      } else {
+        return (java.lang.String) ref;
+      }
+    }
+    /**
+     * <pre>
+     * What a reader of its answers should know about the model: a sentence that the checkpoint folder has in the file
+     * `model_notice.txt`. Empty without that file.
+     * </pre>
+     *
+     * <code>string model_notice = 16;</code>
+     * @return The bytes for modelNotice.
+     */
+    public com.google.protobuf.ByteString
+        getModelNoticeBytes() {
+      java.lang.Object ref = modelNotice_;
+      if (ref instanceof String) {
+        com.google.protobuf.ByteString b = 
+            com.google.protobuf.ByteString.copyFromUtf8(
+                (java.lang.String) ref);
+        modelNotice_ = b;
+        return b;
+      } else {
+        return (com.google.protobuf.ByteString) ref;
+      }
+    }
+    /**
+     * <pre>
+     * What a reader of its answers should know about the model: a sentence that the checkpoint folder has in the file
+     * `model_notice.txt`. Empty without that file.
+     * </pre>
+     *
+     * <code>string model_notice = 16;</code>
+     * @param value The modelNotice to set.
+     * @return This builder for chaining.
+     */
+    public Builder setModelNotice(
+        java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      modelNotice_ = value;
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * What a reader of its answers should know about the model: a sentence that the checkpoint folder has in the file
+     * `model_notice.txt`. Empty without that file.
+     * </pre>
+     *
+     * <code>string model_notice = 16;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearModelNotice() {
+      modelNotice_ = getDefaultInstance().getModelNotice();
+      bitField0_ = (bitField0_ & ~0x00008000);
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * What a reader of its answers should know about the model: a sentence that the checkpoint folder has in the file
+     * `model_notice.txt`. Empty without that file.
+     * </pre>
+     *
+     * <code>string model_notice = 16;</code>
+     * @param value The bytes for modelNotice to set.
+     * @return This builder for chaining.
+     */
+    public Builder setModelNoticeBytes(
+        com.google.protobuf.ByteString value) {
+      if (value == null) { throw new NullPointerException(); }
+      checkByteStringIsUtf8(value);
+      modelNotice_ = value;
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return this;
+    }
+
+    private float readableTextPx_ ;
+    /**
+     * <pre>
+     * The height in pixels of the smallest common text of an image below which DETAIL_AUTO does not shrink the image.
+     * </pre>
+     *
+     * <code>float readable_text_px = 17;</code>
+     * @return The readableTextPx.
+     */
+    @java.lang.Override
+    public float getReadableTextPx() {
+      return readableTextPx_;
+    }
+    /**
+     * <pre>
+     * The height in pixels of the smallest common text of an image below which DETAIL_AUTO does not shrink the image.
+     * </pre>
+     *
+     * <code>float readable_text_px = 17;</code>
+     * @param value The readableTextPx to set.
+     * @return This builder for chaining.
+     */
+    public Builder setReadableTextPx(float value) {
+
+      readableTextPx_ = value;
+      bitField0_ |= 0x00010000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The height in pixels of the smallest common text of an image below which DETAIL_AUTO does not shrink the image.
+     * </pre>
+     *
+     * <code>float readable_text_px = 17;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearReadableTextPx() {
+      bitField0_ = (bitField0_ & ~0x00010000);
+      readableTextPx_ = 0F;
+      onChanged();
+      return this;
     }
 
     // @@protoc_insertion_point(builder_scope:fovea.decoder.v1.GetServerInfoResponse)

@@ -378,4 +378,36 @@ public interface GetServerInfoResponseOrBuilder extends
    */
   dev.fovea.decoder.v1.TierInfoOrBuilder getTiersOrBuilder(
       int index);
+
+  /**
+   * <pre>
+   * What a reader of its answers should know about the model: a sentence that the checkpoint folder has in the file
+   * `model_notice.txt`. Empty without that file.
+   * </pre>
+   *
+   * <code>string model_notice = 16;</code>
+   * @return The modelNotice.
+   */
+  java.lang.String getModelNotice();
+  /**
+   * <pre>
+   * What a reader of its answers should know about the model: a sentence that the checkpoint folder has in the file
+   * `model_notice.txt`. Empty without that file.
+   * </pre>
+   *
+   * <code>string model_notice = 16;</code>
+   * @return The bytes for modelNotice.
+   */
+  com.google.protobuf.ByteString
+      getModelNoticeBytes();
+
+  /**
+   * <pre>
+   * The height in pixels of the smallest common text of an image below which DETAIL_AUTO does not shrink the image.
+   * </pre>
+   *
+   * <code>float readable_text_px = 17;</code>
+   * @return The readableTextPx.
+   */
+  float getReadableTextPx();
 }

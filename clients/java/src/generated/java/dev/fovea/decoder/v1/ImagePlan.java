@@ -33,6 +33,7 @@ private static final long serialVersionUID = 0L;
   }
   private ImagePlan() {
     steps_ = java.util.Collections.emptyList();
+    kept_ = emptyIntList();
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -172,6 +173,51 @@ private static final long serialVersionUID = 0L;
     return repeatOf_;
   }
 
+  public static final int KEPT_FIELD_NUMBER = 5;
+  @SuppressWarnings("serial")
+  private com.google.protobuf.Internal.IntList kept_ =
+      emptyIntList();
+  /**
+   * <pre>
+   * The kept indices: positions in the grid of visual tokens, in raster order. Empty if all are kept, and while only the
+   * vision tower can tell which.
+   * </pre>
+   *
+   * <code>repeated uint32 kept = 5;</code>
+   * @return A list containing the kept.
+   */
+  @java.lang.Override
+  public java.util.List<java.lang.Integer>
+      getKeptList() {
+    return kept_;
+  }
+  /**
+   * <pre>
+   * The kept indices: positions in the grid of visual tokens, in raster order. Empty if all are kept, and while only the
+   * vision tower can tell which.
+   * </pre>
+   *
+   * <code>repeated uint32 kept = 5;</code>
+   * @return The count of kept.
+   */
+  public int getKeptCount() {
+    return kept_.size();
+  }
+  /**
+   * <pre>
+   * The kept indices: positions in the grid of visual tokens, in raster order. Empty if all are kept, and while only the
+   * vision tower can tell which.
+   * </pre>
+   *
+   * <code>repeated uint32 kept = 5;</code>
+   * @param index The index of the element to return.
+   * @return The kept at the given index.
+   */
+  public int getKept(int index) {
+    return kept_.getInt(index);
+  }
+  private int keptMemoizedSerializedSize = -1;
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -186,6 +232,7 @@ private static final long serialVersionUID = 0L;
   @java.lang.Override
   public void writeTo(com.google.protobuf.CodedOutputStream output)
                       throws java.io.IOException {
+    getSerializedSize();
     for (int i = 0; i < steps_.size(); i++) {
       output.writeMessage(1, steps_.get(i));
     }
@@ -197,6 +244,13 @@ private static final long serialVersionUID = 0L;
     }
     if (((bitField0_ & 0x00000001) != 0)) {
       output.writeUInt32(4, repeatOf_);
+    }
+    if (getKeptList().size() > 0) {
+      output.writeUInt32NoTag(42);
+      output.writeUInt32NoTag(keptMemoizedSerializedSize);
+    }
+    for (int i = 0; i < kept_.size(); i++) {
+      output.writeUInt32NoTag(kept_.getInt(i));
     }
     getUnknownFields().writeTo(output);
   }
@@ -222,6 +276,20 @@ private static final long serialVersionUID = 0L;
     if (((bitField0_ & 0x00000001) != 0)) {
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(4, repeatOf_);
+    }
+    {
+      int dataSize = 0;
+      for (int i = 0; i < kept_.size(); i++) {
+        dataSize += com.google.protobuf.CodedOutputStream
+          .computeUInt32SizeNoTag(kept_.getInt(i));
+      }
+      size += dataSize;
+      if (!getKeptList().isEmpty()) {
+        size += 1;
+        size += com.google.protobuf.CodedOutputStream
+            .computeInt32SizeNoTag(dataSize);
+      }
+      keptMemoizedSerializedSize = dataSize;
     }
     return size;
   }
@@ -258,6 +326,8 @@ private static final long serialVersionUID = 0L;
       if (getRepeatOf()
           != other.getRepeatOf()) return false;
     }
+    if (!getKeptList()
+        .equals(other.getKeptList())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -280,6 +350,10 @@ private static final long serialVersionUID = 0L;
     if (hasRepeatOf()) {
       hash = (37 * hash) + REPEAT_OF_FIELD_NUMBER;
       hash = (53 * hash) + getRepeatOf();
+    }
+    if (getKeptCount() > 0) {
+      hash = (37 * hash) + KEPT_FIELD_NUMBER;
+      hash = (53 * hash) + getKeptList().hashCode();
     }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
@@ -426,6 +500,7 @@ private static final long serialVersionUID = 0L;
       tokens_ = 0;
       tokensMin_ = 0;
       repeatOf_ = 0;
+      kept_ = emptyIntList();
       return this;
     }
 
@@ -483,6 +558,10 @@ private static final long serialVersionUID = 0L;
         result.repeatOf_ = repeatOf_;
         to_bitField0_ |= 0x00000001;
       }
+      if (((from_bitField0_ & 0x00000010) != 0)) {
+        kept_.makeImmutable();
+        result.kept_ = kept_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -532,6 +611,17 @@ private static final long serialVersionUID = 0L;
       }
       if (other.hasRepeatOf()) {
         setRepeatOf(other.getRepeatOf());
+      }
+      if (!other.kept_.isEmpty()) {
+        if (kept_.isEmpty()) {
+          kept_ = other.kept_;
+          kept_.makeImmutable();
+          bitField0_ |= 0x00000010;
+        } else {
+          ensureKeptIsMutable();
+          kept_.addAll(other.kept_);
+        }
+        onChanged();
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -587,6 +677,22 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000008;
               break;
             } // case 32
+            case 40: {
+              int v = input.readUInt32();
+              ensureKeptIsMutable();
+              kept_.addInt(v);
+              break;
+            } // case 40
+            case 42: {
+              int length = input.readRawVarint32();
+              int limit = input.pushLimit(length);
+              ensureKeptIsMutable();
+              while (input.getBytesUntilLimit() > 0) {
+                kept_.addInt(input.readUInt32());
+              }
+              input.popLimit(limit);
+              break;
+            } // case 42
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1056,6 +1162,125 @@ private static final long serialVersionUID = 0L;
     public Builder clearRepeatOf() {
       bitField0_ = (bitField0_ & ~0x00000008);
       repeatOf_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private com.google.protobuf.Internal.IntList kept_ = emptyIntList();
+    private void ensureKeptIsMutable() {
+      if (!kept_.isModifiable()) {
+        kept_ = makeMutableCopy(kept_);
+      }
+      bitField0_ |= 0x00000010;
+    }
+    /**
+     * <pre>
+     * The kept indices: positions in the grid of visual tokens, in raster order. Empty if all are kept, and while only the
+     * vision tower can tell which.
+     * </pre>
+     *
+     * <code>repeated uint32 kept = 5;</code>
+     * @return A list containing the kept.
+     */
+    public java.util.List<java.lang.Integer>
+        getKeptList() {
+      kept_.makeImmutable();
+      return kept_;
+    }
+    /**
+     * <pre>
+     * The kept indices: positions in the grid of visual tokens, in raster order. Empty if all are kept, and while only the
+     * vision tower can tell which.
+     * </pre>
+     *
+     * <code>repeated uint32 kept = 5;</code>
+     * @return The count of kept.
+     */
+    public int getKeptCount() {
+      return kept_.size();
+    }
+    /**
+     * <pre>
+     * The kept indices: positions in the grid of visual tokens, in raster order. Empty if all are kept, and while only the
+     * vision tower can tell which.
+     * </pre>
+     *
+     * <code>repeated uint32 kept = 5;</code>
+     * @param index The index of the element to return.
+     * @return The kept at the given index.
+     */
+    public int getKept(int index) {
+      return kept_.getInt(index);
+    }
+    /**
+     * <pre>
+     * The kept indices: positions in the grid of visual tokens, in raster order. Empty if all are kept, and while only the
+     * vision tower can tell which.
+     * </pre>
+     *
+     * <code>repeated uint32 kept = 5;</code>
+     * @param index The index to set the value at.
+     * @param value The kept to set.
+     * @return This builder for chaining.
+     */
+    public Builder setKept(
+        int index, int value) {
+
+      ensureKeptIsMutable();
+      kept_.setInt(index, value);
+      bitField0_ |= 0x00000010;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The kept indices: positions in the grid of visual tokens, in raster order. Empty if all are kept, and while only the
+     * vision tower can tell which.
+     * </pre>
+     *
+     * <code>repeated uint32 kept = 5;</code>
+     * @param value The kept to add.
+     * @return This builder for chaining.
+     */
+    public Builder addKept(int value) {
+
+      ensureKeptIsMutable();
+      kept_.addInt(value);
+      bitField0_ |= 0x00000010;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The kept indices: positions in the grid of visual tokens, in raster order. Empty if all are kept, and while only the
+     * vision tower can tell which.
+     * </pre>
+     *
+     * <code>repeated uint32 kept = 5;</code>
+     * @param values The kept to add.
+     * @return This builder for chaining.
+     */
+    public Builder addAllKept(
+        java.lang.Iterable<? extends java.lang.Integer> values) {
+      ensureKeptIsMutable();
+      com.google.protobuf.AbstractMessageLite.Builder.addAll(
+          values, kept_);
+      bitField0_ |= 0x00000010;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The kept indices: positions in the grid of visual tokens, in raster order. Empty if all are kept, and while only the
+     * vision tower can tell which.
+     * </pre>
+     *
+     * <code>repeated uint32 kept = 5;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearKept() {
+      kept_ = emptyIntList();
+      bitField0_ = (bitField0_ & ~0x00000010);
       onChanged();
       return this;
     }

@@ -92,4 +92,36 @@ public interface ImagePlanOrBuilder extends
    * @return The repeatOf.
    */
   int getRepeatOf();
+
+  /**
+   * <pre>
+   * The kept indices: positions in the grid of visual tokens, in raster order. Empty if all are kept, and while only the
+   * vision tower can tell which.
+   * </pre>
+   *
+   * <code>repeated uint32 kept = 5;</code>
+   * @return A list containing the kept.
+   */
+  java.util.List<java.lang.Integer> getKeptList();
+  /**
+   * <pre>
+   * The kept indices: positions in the grid of visual tokens, in raster order. Empty if all are kept, and while only the
+   * vision tower can tell which.
+   * </pre>
+   *
+   * <code>repeated uint32 kept = 5;</code>
+   * @return The count of kept.
+   */
+  int getKeptCount();
+  /**
+   * <pre>
+   * The kept indices: positions in the grid of visual tokens, in raster order. Empty if all are kept, and while only the
+   * vision tower can tell which.
+   * </pre>
+   *
+   * <code>repeated uint32 kept = 5;</code>
+   * @param index The index of the element to return.
+   * @return The kept at the given index.
+   */
+  int getKept(int index);
 }

@@ -56,7 +56,7 @@ private static final long serialVersionUID = 0L;
   private int top_ = 0;
   /**
    * <pre>
-   * The number of alternatives for each token. 0 returns the chosen token only. Other values are not served yet.
+   * The number of alternatives for each token, the most likely first: 0 to 20. 0 returns the chosen token only.
    * </pre>
    *
    * <code>uint32 top = 1;</code>
@@ -371,7 +371,7 @@ private static final long serialVersionUID = 0L;
     private int top_ ;
     /**
      * <pre>
-     * The number of alternatives for each token. 0 returns the chosen token only. Other values are not served yet.
+     * The number of alternatives for each token, the most likely first: 0 to 20. 0 returns the chosen token only.
      * </pre>
      *
      * <code>uint32 top = 1;</code>
@@ -383,7 +383,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The number of alternatives for each token. 0 returns the chosen token only. Other values are not served yet.
+     * The number of alternatives for each token, the most likely first: 0 to 20. 0 returns the chosen token only.
      * </pre>
      *
      * <code>uint32 top = 1;</code>
@@ -399,7 +399,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The number of alternatives for each token. 0 returns the chosen token only. Other values are not served yet.
+     * The number of alternatives for each token, the most likely first: 0 to 20. 0 returns the chosen token only.
      * </pre>
      *
      * <code>uint32 top = 1;</code>

@@ -12,7 +12,7 @@ public interface LogprobsOrBuilder extends
 
   /**
    * <pre>
-   * The number of alternatives for each token. 0 returns the chosen token only. Other values are not served yet.
+   * The number of alternatives for each token, the most likely first: 0 to 20. 0 returns the chosen token only.
    * </pre>
    *
    * <code>uint32 top = 1;</code>

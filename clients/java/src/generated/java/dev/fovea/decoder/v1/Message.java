@@ -34,6 +34,9 @@ private static final long serialVersionUID = 0L;
   private Message() {
     role_ = 0;
     parts_ = java.util.Collections.emptyList();
+    toolCalls_ = java.util.Collections.emptyList();
+    toolCallId_ = "";
+    reasoning_ = "";
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -85,7 +88,7 @@ private static final long serialVersionUID = 0L;
   private java.util.List<dev.fovea.decoder.v1.Part> parts_;
   /**
    * <pre>
-   * REQUIRED. Text and images, in order.
+   * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -96,7 +99,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. Text and images, in order.
+   * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -108,7 +111,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. Text and images, in order.
+   * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -119,7 +122,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. Text and images, in order.
+   * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -130,7 +133,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * REQUIRED. Text and images, in order.
+   * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -139,6 +142,163 @@ private static final long serialVersionUID = 0L;
   public dev.fovea.decoder.v1.PartOrBuilder getPartsOrBuilder(
       int index) {
     return parts_.get(index);
+  }
+
+  public static final int TOOL_CALLS_FIELD_NUMBER = 3;
+  @SuppressWarnings("serial")
+  private java.util.List<dev.fovea.decoder.v1.ToolCall> toolCalls_;
+  /**
+   * <pre>
+   * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+   */
+  @java.lang.Override
+  public java.util.List<dev.fovea.decoder.v1.ToolCall> getToolCallsList() {
+    return toolCalls_;
+  }
+  /**
+   * <pre>
+   * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+   */
+  @java.lang.Override
+  public java.util.List<? extends dev.fovea.decoder.v1.ToolCallOrBuilder> 
+      getToolCallsOrBuilderList() {
+    return toolCalls_;
+  }
+  /**
+   * <pre>
+   * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+   */
+  @java.lang.Override
+  public int getToolCallsCount() {
+    return toolCalls_.size();
+  }
+  /**
+   * <pre>
+   * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+   */
+  @java.lang.Override
+  public dev.fovea.decoder.v1.ToolCall getToolCalls(int index) {
+    return toolCalls_.get(index);
+  }
+  /**
+   * <pre>
+   * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+   */
+  @java.lang.Override
+  public dev.fovea.decoder.v1.ToolCallOrBuilder getToolCallsOrBuilder(
+      int index) {
+    return toolCalls_.get(index);
+  }
+
+  public static final int TOOL_CALL_ID_FIELD_NUMBER = 4;
+  @SuppressWarnings("serial")
+  private volatile java.lang.Object toolCallId_ = "";
+  /**
+   * <pre>
+   * The id of the call whose result this message is. REQUIRED with ROLE_TOOL, not allowed otherwise.
+   * </pre>
+   *
+   * <code>string tool_call_id = 4;</code>
+   * @return The toolCallId.
+   */
+  @java.lang.Override
+  public java.lang.String getToolCallId() {
+    java.lang.Object ref = toolCallId_;
+    if (ref instanceof java.lang.String) {
+      return (java.lang.String) ref;
+    } else {
+      com.google.protobuf.ByteString bs = 
+          (com.google.protobuf.ByteString) ref;
+      java.lang.String s = bs.toStringUtf8();
+      toolCallId_ = s;
+      return s;
+    }
+  }
+  /**
+   * <pre>
+   * The id of the call whose result this message is. REQUIRED with ROLE_TOOL, not allowed otherwise.
+   * </pre>
+   *
+   * <code>string tool_call_id = 4;</code>
+   * @return The bytes for toolCallId.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getToolCallIdBytes() {
+    java.lang.Object ref = toolCallId_;
+    if (ref instanceof java.lang.String) {
+      com.google.protobuf.ByteString b = 
+          com.google.protobuf.ByteString.copyFromUtf8(
+              (java.lang.String) ref);
+      toolCallId_ = b;
+      return b;
+    } else {
+      return (com.google.protobuf.ByteString) ref;
+    }
+  }
+
+  public static final int REASONING_FIELD_NUMBER = 5;
+  @SuppressWarnings("serial")
+  private volatile java.lang.Object reasoning_ = "";
+  /**
+   * <pre>
+   * OPTIONAL. The reasoning of this answer, as the model gave it. Only with ROLE_ASSISTANT. The chat template decides
+   * whether the model sees it again.
+   * </pre>
+   *
+   * <code>string reasoning = 5;</code>
+   * @return The reasoning.
+   */
+  @java.lang.Override
+  public java.lang.String getReasoning() {
+    java.lang.Object ref = reasoning_;
+    if (ref instanceof java.lang.String) {
+      return (java.lang.String) ref;
+    } else {
+      com.google.protobuf.ByteString bs = 
+          (com.google.protobuf.ByteString) ref;
+      java.lang.String s = bs.toStringUtf8();
+      reasoning_ = s;
+      return s;
+    }
+  }
+  /**
+   * <pre>
+   * OPTIONAL. The reasoning of this answer, as the model gave it. Only with ROLE_ASSISTANT. The chat template decides
+   * whether the model sees it again.
+   * </pre>
+   *
+   * <code>string reasoning = 5;</code>
+   * @return The bytes for reasoning.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getReasoningBytes() {
+    java.lang.Object ref = reasoning_;
+    if (ref instanceof java.lang.String) {
+      com.google.protobuf.ByteString b = 
+          com.google.protobuf.ByteString.copyFromUtf8(
+              (java.lang.String) ref);
+      reasoning_ = b;
+      return b;
+    } else {
+      return (com.google.protobuf.ByteString) ref;
+    }
   }
 
   private byte memoizedIsInitialized = -1;
@@ -161,6 +321,15 @@ private static final long serialVersionUID = 0L;
     for (int i = 0; i < parts_.size(); i++) {
       output.writeMessage(2, parts_.get(i));
     }
+    for (int i = 0; i < toolCalls_.size(); i++) {
+      output.writeMessage(3, toolCalls_.get(i));
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(toolCallId_)) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 4, toolCallId_);
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(reasoning_)) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 5, reasoning_);
+    }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
@@ -178,6 +347,21 @@ private static final long serialVersionUID = 0L;
           }
           size += 1 * count;
         }
+
+        {
+          final int count = toolCalls_.size();
+          for (int i = 0; i < count; i++) {
+            size += com.google.protobuf.CodedOutputStream
+              .computeMessageSizeNoTag(toolCalls_.get(i));
+          }
+          size += 1 * count;
+        }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(toolCallId_)) {
+      size += com.google.protobuf.GeneratedMessage.computeStringSize(4, toolCallId_);
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(reasoning_)) {
+      size += com.google.protobuf.GeneratedMessage.computeStringSize(5, reasoning_);
+    }
     return size;
   }
   @java.lang.Override
@@ -205,6 +389,12 @@ private static final long serialVersionUID = 0L;
     if (role_ != other.role_) return false;
     if (!getPartsList()
         .equals(other.getPartsList())) return false;
+    if (!getToolCallsList()
+        .equals(other.getToolCallsList())) return false;
+    if (!getToolCallId()
+        .equals(other.getToolCallId())) return false;
+    if (!getReasoning()
+        .equals(other.getReasoning())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -222,6 +412,14 @@ private static final long serialVersionUID = 0L;
       hash = (37 * hash) + PARTS_FIELD_NUMBER;
       hash = (53 * hash) + getPartsList().hashCode();
     }
+    if (getToolCallsCount() > 0) {
+      hash = (37 * hash) + TOOL_CALLS_FIELD_NUMBER;
+      hash = (53 * hash) + getToolCallsList().hashCode();
+    }
+    hash = (37 * hash) + TOOL_CALL_ID_FIELD_NUMBER;
+    hash = (53 * hash) + getToolCallId().hashCode();
+    hash = (37 * hash) + REASONING_FIELD_NUMBER;
+    hash = (53 * hash) + getReasoning().hashCode();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -365,6 +563,15 @@ private static final long serialVersionUID = 0L;
         partsBuilder_.clear();
       }
       bitField0_ = (bitField0_ & ~0x00000002);
+      if (toolCallsBuilder_ == null) {
+        toolCalls_ = java.util.Collections.emptyList();
+      } else {
+        toolCalls_ = null;
+        toolCallsBuilder_.clear();
+      }
+      bitField0_ = (bitField0_ & ~0x00000004);
+      toolCallId_ = "";
+      reasoning_ = "";
       return this;
     }
 
@@ -407,12 +614,27 @@ private static final long serialVersionUID = 0L;
       } else {
         result.parts_ = partsBuilder_.build();
       }
+      if (toolCallsBuilder_ == null) {
+        if (((bitField0_ & 0x00000004) != 0)) {
+          toolCalls_ = java.util.Collections.unmodifiableList(toolCalls_);
+          bitField0_ = (bitField0_ & ~0x00000004);
+        }
+        result.toolCalls_ = toolCalls_;
+      } else {
+        result.toolCalls_ = toolCallsBuilder_.build();
+      }
     }
 
     private void buildPartial0(dev.fovea.decoder.v1.Message result) {
       int from_bitField0_ = bitField0_;
       if (((from_bitField0_ & 0x00000001) != 0)) {
         result.role_ = role_;
+      }
+      if (((from_bitField0_ & 0x00000008) != 0)) {
+        result.toolCallId_ = toolCallId_;
+      }
+      if (((from_bitField0_ & 0x00000010) != 0)) {
+        result.reasoning_ = reasoning_;
       }
     }
 
@@ -456,6 +678,42 @@ private static final long serialVersionUID = 0L;
             partsBuilder_.addAllMessages(other.parts_);
           }
         }
+      }
+      if (toolCallsBuilder_ == null) {
+        if (!other.toolCalls_.isEmpty()) {
+          if (toolCalls_.isEmpty()) {
+            toolCalls_ = other.toolCalls_;
+            bitField0_ = (bitField0_ & ~0x00000004);
+          } else {
+            ensureToolCallsIsMutable();
+            toolCalls_.addAll(other.toolCalls_);
+          }
+          onChanged();
+        }
+      } else {
+        if (!other.toolCalls_.isEmpty()) {
+          if (toolCallsBuilder_.isEmpty()) {
+            toolCallsBuilder_.dispose();
+            toolCallsBuilder_ = null;
+            toolCalls_ = other.toolCalls_;
+            bitField0_ = (bitField0_ & ~0x00000004);
+            toolCallsBuilder_ = 
+              com.google.protobuf.GeneratedMessage.alwaysUseFieldBuilders ?
+                 internalGetToolCallsFieldBuilder() : null;
+          } else {
+            toolCallsBuilder_.addAllMessages(other.toolCalls_);
+          }
+        }
+      }
+      if (!other.getToolCallId().isEmpty()) {
+        toolCallId_ = other.toolCallId_;
+        bitField0_ |= 0x00000008;
+        onChanged();
+      }
+      if (!other.getReasoning().isEmpty()) {
+        reasoning_ = other.reasoning_;
+        bitField0_ |= 0x00000010;
+        onChanged();
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -501,6 +759,29 @@ private static final long serialVersionUID = 0L;
               }
               break;
             } // case 18
+            case 26: {
+              dev.fovea.decoder.v1.ToolCall m =
+                  input.readMessage(
+                      dev.fovea.decoder.v1.ToolCall.parser(),
+                      extensionRegistry);
+              if (toolCallsBuilder_ == null) {
+                ensureToolCallsIsMutable();
+                toolCalls_.add(m);
+              } else {
+                toolCallsBuilder_.addMessage(m);
+              }
+              break;
+            } // case 26
+            case 34: {
+              toolCallId_ = input.readStringRequireUtf8();
+              bitField0_ |= 0x00000008;
+              break;
+            } // case 34
+            case 42: {
+              reasoning_ = input.readStringRequireUtf8();
+              bitField0_ |= 0x00000010;
+              break;
+            } // case 42
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -604,7 +885,7 @@ private static final long serialVersionUID = 0L;
 
     /**
      * <pre>
-     * REQUIRED. Text and images, in order.
+     * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -618,7 +899,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Text and images, in order.
+     * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -632,7 +913,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Text and images, in order.
+     * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -646,7 +927,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Text and images, in order.
+     * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -667,7 +948,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Text and images, in order.
+     * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -685,7 +966,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Text and images, in order.
+     * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -705,7 +986,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Text and images, in order.
+     * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -726,7 +1007,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Text and images, in order.
+     * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -744,7 +1025,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Text and images, in order.
+     * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -762,7 +1043,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Text and images, in order.
+     * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -781,7 +1062,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Text and images, in order.
+     * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -798,7 +1079,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Text and images, in order.
+     * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -815,7 +1096,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Text and images, in order.
+     * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -826,7 +1107,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Text and images, in order.
+     * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -840,7 +1121,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Text and images, in order.
+     * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -855,7 +1136,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Text and images, in order.
+     * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -866,7 +1147,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Text and images, in order.
+     * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -878,7 +1159,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * REQUIRED. Text and images, in order.
+     * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
      * </pre>
      *
      * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -900,6 +1181,507 @@ private static final long serialVersionUID = 0L;
         parts_ = null;
       }
       return partsBuilder_;
+    }
+
+    private java.util.List<dev.fovea.decoder.v1.ToolCall> toolCalls_ =
+      java.util.Collections.emptyList();
+    private void ensureToolCallsIsMutable() {
+      if (!((bitField0_ & 0x00000004) != 0)) {
+        toolCalls_ = new java.util.ArrayList<dev.fovea.decoder.v1.ToolCall>(toolCalls_);
+        bitField0_ |= 0x00000004;
+       }
+    }
+
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.fovea.decoder.v1.ToolCall, dev.fovea.decoder.v1.ToolCall.Builder, dev.fovea.decoder.v1.ToolCallOrBuilder> toolCallsBuilder_;
+
+    /**
+     * <pre>
+     * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+     */
+    public java.util.List<dev.fovea.decoder.v1.ToolCall> getToolCallsList() {
+      if (toolCallsBuilder_ == null) {
+        return java.util.Collections.unmodifiableList(toolCalls_);
+      } else {
+        return toolCallsBuilder_.getMessageList();
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+     */
+    public int getToolCallsCount() {
+      if (toolCallsBuilder_ == null) {
+        return toolCalls_.size();
+      } else {
+        return toolCallsBuilder_.getCount();
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+     */
+    public dev.fovea.decoder.v1.ToolCall getToolCalls(int index) {
+      if (toolCallsBuilder_ == null) {
+        return toolCalls_.get(index);
+      } else {
+        return toolCallsBuilder_.getMessage(index);
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+     */
+    public Builder setToolCalls(
+        int index, dev.fovea.decoder.v1.ToolCall value) {
+      if (toolCallsBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureToolCallsIsMutable();
+        toolCalls_.set(index, value);
+        onChanged();
+      } else {
+        toolCallsBuilder_.setMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+     */
+    public Builder setToolCalls(
+        int index, dev.fovea.decoder.v1.ToolCall.Builder builderForValue) {
+      if (toolCallsBuilder_ == null) {
+        ensureToolCallsIsMutable();
+        toolCalls_.set(index, builderForValue.build());
+        onChanged();
+      } else {
+        toolCallsBuilder_.setMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+     */
+    public Builder addToolCalls(dev.fovea.decoder.v1.ToolCall value) {
+      if (toolCallsBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureToolCallsIsMutable();
+        toolCalls_.add(value);
+        onChanged();
+      } else {
+        toolCallsBuilder_.addMessage(value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+     */
+    public Builder addToolCalls(
+        int index, dev.fovea.decoder.v1.ToolCall value) {
+      if (toolCallsBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureToolCallsIsMutable();
+        toolCalls_.add(index, value);
+        onChanged();
+      } else {
+        toolCallsBuilder_.addMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+     */
+    public Builder addToolCalls(
+        dev.fovea.decoder.v1.ToolCall.Builder builderForValue) {
+      if (toolCallsBuilder_ == null) {
+        ensureToolCallsIsMutable();
+        toolCalls_.add(builderForValue.build());
+        onChanged();
+      } else {
+        toolCallsBuilder_.addMessage(builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+     */
+    public Builder addToolCalls(
+        int index, dev.fovea.decoder.v1.ToolCall.Builder builderForValue) {
+      if (toolCallsBuilder_ == null) {
+        ensureToolCallsIsMutable();
+        toolCalls_.add(index, builderForValue.build());
+        onChanged();
+      } else {
+        toolCallsBuilder_.addMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+     */
+    public Builder addAllToolCalls(
+        java.lang.Iterable<? extends dev.fovea.decoder.v1.ToolCall> values) {
+      if (toolCallsBuilder_ == null) {
+        ensureToolCallsIsMutable();
+        com.google.protobuf.AbstractMessageLite.Builder.addAll(
+            values, toolCalls_);
+        onChanged();
+      } else {
+        toolCallsBuilder_.addAllMessages(values);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+     */
+    public Builder clearToolCalls() {
+      if (toolCallsBuilder_ == null) {
+        toolCalls_ = java.util.Collections.emptyList();
+        bitField0_ = (bitField0_ & ~0x00000004);
+        onChanged();
+      } else {
+        toolCallsBuilder_.clear();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+     */
+    public Builder removeToolCalls(int index) {
+      if (toolCallsBuilder_ == null) {
+        ensureToolCallsIsMutable();
+        toolCalls_.remove(index);
+        onChanged();
+      } else {
+        toolCallsBuilder_.remove(index);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+     */
+    public dev.fovea.decoder.v1.ToolCall.Builder getToolCallsBuilder(
+        int index) {
+      return internalGetToolCallsFieldBuilder().getBuilder(index);
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+     */
+    public dev.fovea.decoder.v1.ToolCallOrBuilder getToolCallsOrBuilder(
+        int index) {
+      if (toolCallsBuilder_ == null) {
+        return toolCalls_.get(index);  } else {
+        return toolCallsBuilder_.getMessageOrBuilder(index);
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+     */
+    public java.util.List<? extends dev.fovea.decoder.v1.ToolCallOrBuilder> 
+         getToolCallsOrBuilderList() {
+      if (toolCallsBuilder_ != null) {
+        return toolCallsBuilder_.getMessageOrBuilderList();
+      } else {
+        return java.util.Collections.unmodifiableList(toolCalls_);
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+     */
+    public dev.fovea.decoder.v1.ToolCall.Builder addToolCallsBuilder() {
+      return internalGetToolCallsFieldBuilder().addBuilder(
+          dev.fovea.decoder.v1.ToolCall.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+     */
+    public dev.fovea.decoder.v1.ToolCall.Builder addToolCallsBuilder(
+        int index) {
+      return internalGetToolCallsFieldBuilder().addBuilder(
+          index, dev.fovea.decoder.v1.ToolCall.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+     * </pre>
+     *
+     * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+     */
+    public java.util.List<dev.fovea.decoder.v1.ToolCall.Builder> 
+         getToolCallsBuilderList() {
+      return internalGetToolCallsFieldBuilder().getBuilderList();
+    }
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.fovea.decoder.v1.ToolCall, dev.fovea.decoder.v1.ToolCall.Builder, dev.fovea.decoder.v1.ToolCallOrBuilder> 
+        internalGetToolCallsFieldBuilder() {
+      if (toolCallsBuilder_ == null) {
+        toolCallsBuilder_ = new com.google.protobuf.RepeatedFieldBuilder<
+            dev.fovea.decoder.v1.ToolCall, dev.fovea.decoder.v1.ToolCall.Builder, dev.fovea.decoder.v1.ToolCallOrBuilder>(
+                toolCalls_,
+                ((bitField0_ & 0x00000004) != 0),
+                getParentForChildren(),
+                isClean());
+        toolCalls_ = null;
+      }
+      return toolCallsBuilder_;
+    }
+
+    private java.lang.Object toolCallId_ = "";
+    /**
+     * <pre>
+     * The id of the call whose result this message is. REQUIRED with ROLE_TOOL, not allowed otherwise.
+     * </pre>
+     *
+     * <code>string tool_call_id = 4;</code>
+     * @return The toolCallId.
+     */
+    public java.lang.String getToolCallId() {
+      java.lang.Object ref = toolCallId_;
+      if (!(ref instanceof java.lang.String)) {
+        com.google.protobuf.ByteString bs =
+            (com.google.protobuf.ByteString) ref;
+        java.lang.String s = bs.toStringUtf8();
+        toolCallId_ = s;
+        return s;
+      } else {
+        return (java.lang.String) ref;
+      }
+    }
+    /**
+     * <pre>
+     * The id of the call whose result this message is. REQUIRED with ROLE_TOOL, not allowed otherwise.
+     * </pre>
+     *
+     * <code>string tool_call_id = 4;</code>
+     * @return The bytes for toolCallId.
+     */
+    public com.google.protobuf.ByteString
+        getToolCallIdBytes() {
+      java.lang.Object ref = toolCallId_;
+      if (ref instanceof String) {
+        com.google.protobuf.ByteString b = 
+            com.google.protobuf.ByteString.copyFromUtf8(
+                (java.lang.String) ref);
+        toolCallId_ = b;
+        return b;
+      } else {
+        return (com.google.protobuf.ByteString) ref;
+      }
+    }
+    /**
+     * <pre>
+     * The id of the call whose result this message is. REQUIRED with ROLE_TOOL, not allowed otherwise.
+     * </pre>
+     *
+     * <code>string tool_call_id = 4;</code>
+     * @param value The toolCallId to set.
+     * @return This builder for chaining.
+     */
+    public Builder setToolCallId(
+        java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      toolCallId_ = value;
+      bitField0_ |= 0x00000008;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The id of the call whose result this message is. REQUIRED with ROLE_TOOL, not allowed otherwise.
+     * </pre>
+     *
+     * <code>string tool_call_id = 4;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearToolCallId() {
+      toolCallId_ = getDefaultInstance().getToolCallId();
+      bitField0_ = (bitField0_ & ~0x00000008);
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The id of the call whose result this message is. REQUIRED with ROLE_TOOL, not allowed otherwise.
+     * </pre>
+     *
+     * <code>string tool_call_id = 4;</code>
+     * @param value The bytes for toolCallId to set.
+     * @return This builder for chaining.
+     */
+    public Builder setToolCallIdBytes(
+        com.google.protobuf.ByteString value) {
+      if (value == null) { throw new NullPointerException(); }
+      checkByteStringIsUtf8(value);
+      toolCallId_ = value;
+      bitField0_ |= 0x00000008;
+      onChanged();
+      return this;
+    }
+
+    private java.lang.Object reasoning_ = "";
+    /**
+     * <pre>
+     * OPTIONAL. The reasoning of this answer, as the model gave it. Only with ROLE_ASSISTANT. The chat template decides
+     * whether the model sees it again.
+     * </pre>
+     *
+     * <code>string reasoning = 5;</code>
+     * @return The reasoning.
+     */
+    public java.lang.String getReasoning() {
+      java.lang.Object ref = reasoning_;
+      if (!(ref instanceof java.lang.String)) {
+        com.google.protobuf.ByteString bs =
+            (com.google.protobuf.ByteString) ref;
+        java.lang.String s = bs.toStringUtf8();
+        reasoning_ = s;
+        return s;
+      } else {
+        return (java.lang.String) ref;
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The reasoning of this answer, as the model gave it. Only with ROLE_ASSISTANT. The chat template decides
+     * whether the model sees it again.
+     * </pre>
+     *
+     * <code>string reasoning = 5;</code>
+     * @return The bytes for reasoning.
+     */
+    public com.google.protobuf.ByteString
+        getReasoningBytes() {
+      java.lang.Object ref = reasoning_;
+      if (ref instanceof String) {
+        com.google.protobuf.ByteString b = 
+            com.google.protobuf.ByteString.copyFromUtf8(
+                (java.lang.String) ref);
+        reasoning_ = b;
+        return b;
+      } else {
+        return (com.google.protobuf.ByteString) ref;
+      }
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The reasoning of this answer, as the model gave it. Only with ROLE_ASSISTANT. The chat template decides
+     * whether the model sees it again.
+     * </pre>
+     *
+     * <code>string reasoning = 5;</code>
+     * @param value The reasoning to set.
+     * @return This builder for chaining.
+     */
+    public Builder setReasoning(
+        java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      reasoning_ = value;
+      bitField0_ |= 0x00000010;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The reasoning of this answer, as the model gave it. Only with ROLE_ASSISTANT. The chat template decides
+     * whether the model sees it again.
+     * </pre>
+     *
+     * <code>string reasoning = 5;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearReasoning() {
+      reasoning_ = getDefaultInstance().getReasoning();
+      bitField0_ = (bitField0_ & ~0x00000010);
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * OPTIONAL. The reasoning of this answer, as the model gave it. Only with ROLE_ASSISTANT. The chat template decides
+     * whether the model sees it again.
+     * </pre>
+     *
+     * <code>string reasoning = 5;</code>
+     * @param value The bytes for reasoning to set.
+     * @return This builder for chaining.
+     */
+    public Builder setReasoningBytes(
+        com.google.protobuf.ByteString value) {
+      if (value == null) { throw new NullPointerException(); }
+      checkByteStringIsUtf8(value);
+      reasoning_ = value;
+      bitField0_ |= 0x00000010;
+      onChanged();
+      return this;
     }
 
     // @@protoc_insertion_point(builder_scope:fovea.decoder.v1.Message)

@@ -31,7 +31,7 @@ public interface MessageOrBuilder extends
 
   /**
    * <pre>
-   * REQUIRED. Text and images, in order.
+   * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -40,7 +40,7 @@ public interface MessageOrBuilder extends
       getPartsList();
   /**
    * <pre>
-   * REQUIRED. Text and images, in order.
+   * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -48,7 +48,7 @@ public interface MessageOrBuilder extends
   dev.fovea.decoder.v1.Part getParts(int index);
   /**
    * <pre>
-   * REQUIRED. Text and images, in order.
+   * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -56,7 +56,7 @@ public interface MessageOrBuilder extends
   int getPartsCount();
   /**
    * <pre>
-   * REQUIRED. Text and images, in order.
+   * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
@@ -65,11 +65,97 @@ public interface MessageOrBuilder extends
       getPartsOrBuilderList();
   /**
    * <pre>
-   * REQUIRED. Text and images, in order.
+   * REQUIRED. Text and images, in order. May be empty if the message has `tool_calls`.
    * </pre>
    *
    * <code>repeated .fovea.decoder.v1.Part parts = 2;</code>
    */
   dev.fovea.decoder.v1.PartOrBuilder getPartsOrBuilder(
       int index);
+
+  /**
+   * <pre>
+   * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+   */
+  java.util.List<dev.fovea.decoder.v1.ToolCall> 
+      getToolCallsList();
+  /**
+   * <pre>
+   * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+   */
+  dev.fovea.decoder.v1.ToolCall getToolCalls(int index);
+  /**
+   * <pre>
+   * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+   */
+  int getToolCallsCount();
+  /**
+   * <pre>
+   * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+   */
+  java.util.List<? extends dev.fovea.decoder.v1.ToolCallOrBuilder> 
+      getToolCallsOrBuilderList();
+  /**
+   * <pre>
+   * OPTIONAL. The tools that this answer called. Only with ROLE_ASSISTANT.
+   * </pre>
+   *
+   * <code>repeated .fovea.decoder.v1.ToolCall tool_calls = 3;</code>
+   */
+  dev.fovea.decoder.v1.ToolCallOrBuilder getToolCallsOrBuilder(
+      int index);
+
+  /**
+   * <pre>
+   * The id of the call whose result this message is. REQUIRED with ROLE_TOOL, not allowed otherwise.
+   * </pre>
+   *
+   * <code>string tool_call_id = 4;</code>
+   * @return The toolCallId.
+   */
+  java.lang.String getToolCallId();
+  /**
+   * <pre>
+   * The id of the call whose result this message is. REQUIRED with ROLE_TOOL, not allowed otherwise.
+   * </pre>
+   *
+   * <code>string tool_call_id = 4;</code>
+   * @return The bytes for toolCallId.
+   */
+  com.google.protobuf.ByteString
+      getToolCallIdBytes();
+
+  /**
+   * <pre>
+   * OPTIONAL. The reasoning of this answer, as the model gave it. Only with ROLE_ASSISTANT. The chat template decides
+   * whether the model sees it again.
+   * </pre>
+   *
+   * <code>string reasoning = 5;</code>
+   * @return The reasoning.
+   */
+  java.lang.String getReasoning();
+  /**
+   * <pre>
+   * OPTIONAL. The reasoning of this answer, as the model gave it. Only with ROLE_ASSISTANT. The chat template decides
+   * whether the model sees it again.
+   * </pre>
+   *
+   * <code>string reasoning = 5;</code>
+   * @return The bytes for reasoning.
+   */
+  com.google.protobuf.ByteString
+      getReasoningBytes();
 }

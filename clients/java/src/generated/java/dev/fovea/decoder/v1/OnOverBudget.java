@@ -134,7 +134,7 @@ public enum OnOverBudget
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return dev.fovea.decoder.v1.Decoder.getDescriptor().getEnumType(2);
+    return dev.fovea.decoder.v1.Decoder.getDescriptor().getEnumType(3);
   }
 
   private static final OnOverBudget[] VALUES = values();

@@ -168,7 +168,7 @@ public enum ReductionMode
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return dev.fovea.decoder.v1.Decoder.getDescriptor().getEnumType(4);
+    return dev.fovea.decoder.v1.Decoder.getDescriptor().getEnumType(5);
   }
 
   private static final ReductionMode[] VALUES = values();

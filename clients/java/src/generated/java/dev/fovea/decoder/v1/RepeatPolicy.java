@@ -134,7 +134,7 @@ public enum RepeatPolicy
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return dev.fovea.decoder.v1.Decoder.getDescriptor().getEnumType(3);
+    return dev.fovea.decoder.v1.Decoder.getDescriptor().getEnumType(4);
   }
 
   private static final RepeatPolicy[] VALUES = values();

@@ -47,6 +47,14 @@ public enum Role
    * <code>ROLE_ASSISTANT = 3;</code>
    */
   ROLE_ASSISTANT(3),
+  /**
+   * <pre>
+   * The result of a tool call.
+   * </pre>
+   *
+   * <code>ROLE_TOOL = 4;</code>
+   */
+  ROLE_TOOL(4),
   UNRECOGNIZED(-1),
   ;
 
@@ -91,6 +99,14 @@ public enum Role
    * <code>ROLE_ASSISTANT = 3;</code>
    */
   public static final int ROLE_ASSISTANT_VALUE = 3;
+  /**
+   * <pre>
+   * The result of a tool call.
+   * </pre>
+   *
+   * <code>ROLE_TOOL = 4;</code>
+   */
+  public static final int ROLE_TOOL_VALUE = 4;
 
 
   public final int getNumber() {
@@ -121,6 +137,7 @@ public enum Role
       case 1: return ROLE_SYSTEM;
       case 2: return ROLE_USER;
       case 3: return ROLE_ASSISTANT;
+      case 4: return ROLE_TOOL;
       default: return null;
     }
   }

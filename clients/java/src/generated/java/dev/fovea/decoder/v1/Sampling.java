@@ -7,7 +7,7 @@ package dev.fovea.decoder.v1;
 
 /**
  * <pre>
- * How the tokens of the answer are sampled.
+ * How the tokens of the answer are sampled. Penalties and biases are applied before temperature, top_k, top_p and min_p.
  * </pre>
  *
  * Protobuf type {@code fovea.decoder.v1.Sampling}
@@ -46,6 +46,18 @@ private static final long serialVersionUID = 0L;
     return dev.fovea.decoder.v1.Decoder.internal_static_fovea_decoder_v1_Sampling_descriptor;
   }
 
+  @SuppressWarnings({"rawtypes"})
+  @java.lang.Override
+  protected com.google.protobuf.MapFieldReflectionAccessor internalGetMapFieldReflection(
+      int number) {
+    switch (number) {
+      case 11:
+        return internalGetLogitBias();
+      default:
+        throw new RuntimeException(
+            "Invalid map field number: " + number);
+    }
+  }
   @java.lang.Override
   protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internalGetFieldAccessorTable() {
@@ -263,6 +275,174 @@ private static final long serialVersionUID = 0L;
     return maxNewTokens_;
   }
 
+  public static final int PRESENCE_PENALTY_FIELD_NUMBER = 9;
+  private float presencePenalty_ = 0F;
+  /**
+   * <pre>
+   * Subtracted from the logit of each token that the answer already has. -2 to 2; default 0. Tokens of the prompt do not
+   * count.
+   * </pre>
+   *
+   * <code>optional float presence_penalty = 9;</code>
+   * @return Whether the presencePenalty field is set.
+   */
+  @java.lang.Override
+  public boolean hasPresencePenalty() {
+    return ((bitField0_ & 0x00000010) != 0);
+  }
+  /**
+   * <pre>
+   * Subtracted from the logit of each token that the answer already has. -2 to 2; default 0. Tokens of the prompt do not
+   * count.
+   * </pre>
+   *
+   * <code>optional float presence_penalty = 9;</code>
+   * @return The presencePenalty.
+   */
+  @java.lang.Override
+  public float getPresencePenalty() {
+    return presencePenalty_;
+  }
+
+  public static final int FREQUENCY_PENALTY_FIELD_NUMBER = 10;
+  private float frequencyPenalty_ = 0F;
+  /**
+   * <pre>
+   * Subtracted from the logit of a token for each time that the answer already has it. -2 to 2; default 0. Tokens of the
+   * prompt do not count.
+   * </pre>
+   *
+   * <code>optional float frequency_penalty = 10;</code>
+   * @return Whether the frequencyPenalty field is set.
+   */
+  @java.lang.Override
+  public boolean hasFrequencyPenalty() {
+    return ((bitField0_ & 0x00000020) != 0);
+  }
+  /**
+   * <pre>
+   * Subtracted from the logit of a token for each time that the answer already has it. -2 to 2; default 0. Tokens of the
+   * prompt do not count.
+   * </pre>
+   *
+   * <code>optional float frequency_penalty = 10;</code>
+   * @return The frequencyPenalty.
+   */
+  @java.lang.Override
+  public float getFrequencyPenalty() {
+    return frequencyPenalty_;
+  }
+
+  public static final int LOGIT_BIAS_FIELD_NUMBER = 11;
+  private static final class LogitBiasDefaultEntryHolder {
+    static final com.google.protobuf.MapEntry<
+        java.lang.Integer, java.lang.Float> defaultEntry =
+            com.google.protobuf.MapEntry
+            .<java.lang.Integer, java.lang.Float>newDefaultInstance(
+                dev.fovea.decoder.v1.Decoder.internal_static_fovea_decoder_v1_Sampling_LogitBiasEntry_descriptor, 
+                com.google.protobuf.WireFormat.FieldType.UINT32,
+                0,
+                com.google.protobuf.WireFormat.FieldType.FLOAT,
+                0F);
+  }
+  @SuppressWarnings("serial")
+  private com.google.protobuf.MapField<
+      java.lang.Integer, java.lang.Float> logitBias_;
+  private com.google.protobuf.MapField<java.lang.Integer, java.lang.Float>
+  internalGetLogitBias() {
+    if (logitBias_ == null) {
+      return com.google.protobuf.MapField.emptyMapField(
+          LogitBiasDefaultEntryHolder.defaultEntry);
+    }
+    return logitBias_;
+  }
+  public int getLogitBiasCount() {
+    return internalGetLogitBias().getMap().size();
+  }
+  /**
+   * <pre>
+   * Added to the logits of tokens, by token id. -100 to 100, at most 300 entries. An id outside the vocabulary is refused.
+   * </pre>
+   *
+   * <code>map&lt;uint32, float&gt; logit_bias = 11;</code>
+   */
+  @java.lang.Override
+  public boolean containsLogitBias(
+      int key) {
+
+    return internalGetLogitBias().getMap().containsKey(key);
+  }
+  /**
+   * Use {@link #getLogitBiasMap()} instead.
+   */
+  @java.lang.Override
+  @java.lang.Deprecated
+  public java.util.Map<java.lang.Integer, java.lang.Float> getLogitBias() {
+    return getLogitBiasMap();
+  }
+  /**
+   * <pre>
+   * Added to the logits of tokens, by token id. -100 to 100, at most 300 entries. An id outside the vocabulary is refused.
+   * </pre>
+   *
+   * <code>map&lt;uint32, float&gt; logit_bias = 11;</code>
+   */
+  @java.lang.Override
+  public java.util.Map<java.lang.Integer, java.lang.Float> getLogitBiasMap() {
+    return internalGetLogitBias().getMap();
+  }
+  /**
+   * <pre>
+   * Added to the logits of tokens, by token id. -100 to 100, at most 300 entries. An id outside the vocabulary is refused.
+   * </pre>
+   *
+   * <code>map&lt;uint32, float&gt; logit_bias = 11;</code>
+   */
+  @java.lang.Override
+  public float getLogitBiasOrDefault(
+      int key,
+      float defaultValue) {
+
+    java.util.Map<java.lang.Integer, java.lang.Float> map =
+        internalGetLogitBias().getMap();
+    return map.containsKey(key) ? map.get(key) : defaultValue;
+  }
+  /**
+   * <pre>
+   * Added to the logits of tokens, by token id. -100 to 100, at most 300 entries. An id outside the vocabulary is refused.
+   * </pre>
+   *
+   * <code>map&lt;uint32, float&gt; logit_bias = 11;</code>
+   */
+  @java.lang.Override
+  public float getLogitBiasOrThrow(
+      int key) {
+
+    java.util.Map<java.lang.Integer, java.lang.Float> map =
+        internalGetLogitBias().getMap();
+    if (!map.containsKey(key)) {
+      throw new java.lang.IllegalArgumentException();
+    }
+    return map.get(key);
+  }
+
+  public static final int CHECKPOINT_DEFAULTS_FIELD_NUMBER = 12;
+  private boolean checkpointDefaults_ = false;
+  /**
+   * <pre>
+   * If set, temperature, top_p, top_k, min_p, repetition_penalty and presence_penalty take their values from the
+   * generation_config.json of the decoder's checkpoint where this message leaves them unset, whatever tier answers. For
+   * temperature, top_k and min_p, 0 is unset: a temperature of 0.001 is greedy whatever the checkpoint says.
+   * </pre>
+   *
+   * <code>bool checkpoint_defaults = 12;</code>
+   * @return The checkpointDefaults.
+   */
+  @java.lang.Override
+  public boolean getCheckpointDefaults() {
+    return checkpointDefaults_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -300,6 +480,21 @@ private static final long serialVersionUID = 0L;
     }
     if (((bitField0_ & 0x00000008) != 0)) {
       output.writeUInt32(8, maxNewTokens_);
+    }
+    if (((bitField0_ & 0x00000010) != 0)) {
+      output.writeFloat(9, presencePenalty_);
+    }
+    if (((bitField0_ & 0x00000020) != 0)) {
+      output.writeFloat(10, frequencyPenalty_);
+    }
+    com.google.protobuf.GeneratedMessage
+      .serializeIntegerMapTo(
+        output,
+        internalGetLogitBias(),
+        LogitBiasDefaultEntryHolder.defaultEntry,
+        11);
+    if (checkpointDefaults_ != false) {
+      output.writeBool(12, checkpointDefaults_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -340,6 +535,28 @@ private static final long serialVersionUID = 0L;
     if (((bitField0_ & 0x00000008) != 0)) {
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(8, maxNewTokens_);
+    }
+    if (((bitField0_ & 0x00000010) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeFloatSize(9, presencePenalty_);
+    }
+    if (((bitField0_ & 0x00000020) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeFloatSize(10, frequencyPenalty_);
+    }
+    for (java.util.Map.Entry<java.lang.Integer, java.lang.Float> entry
+         : internalGetLogitBias().getMap().entrySet()) {
+      com.google.protobuf.MapEntry<java.lang.Integer, java.lang.Float>
+      logitBias__ = LogitBiasDefaultEntryHolder.defaultEntry.newBuilderForType()
+          .setKey(entry.getKey())
+          .setValue(entry.getValue())
+          .buildPartial();
+      size += com.google.protobuf.CodedOutputStream
+          .computeMessageSize(11, logitBias__);
+    }
+    if (checkpointDefaults_ != false) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeBoolSize(12, checkpointDefaults_);
     }
     return size;
   }
@@ -397,6 +614,22 @@ private static final long serialVersionUID = 0L;
       if (getMaxNewTokens()
           != other.getMaxNewTokens()) return false;
     }
+    if (hasPresencePenalty() != other.hasPresencePenalty()) return false;
+    if (hasPresencePenalty()) {
+      if (java.lang.Float.floatToIntBits(getPresencePenalty())
+          != java.lang.Float.floatToIntBits(
+              other.getPresencePenalty())) return false;
+    }
+    if (hasFrequencyPenalty() != other.hasFrequencyPenalty()) return false;
+    if (hasFrequencyPenalty()) {
+      if (java.lang.Float.floatToIntBits(getFrequencyPenalty())
+          != java.lang.Float.floatToIntBits(
+              other.getFrequencyPenalty())) return false;
+    }
+    if (!internalGetLogitBias().equals(
+        other.internalGetLogitBias())) return false;
+    if (getCheckpointDefaults()
+        != other.getCheckpointDefaults()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -438,6 +671,23 @@ private static final long serialVersionUID = 0L;
       hash = (37 * hash) + MAX_NEW_TOKENS_FIELD_NUMBER;
       hash = (53 * hash) + getMaxNewTokens();
     }
+    if (hasPresencePenalty()) {
+      hash = (37 * hash) + PRESENCE_PENALTY_FIELD_NUMBER;
+      hash = (53 * hash) + java.lang.Float.floatToIntBits(
+          getPresencePenalty());
+    }
+    if (hasFrequencyPenalty()) {
+      hash = (37 * hash) + FREQUENCY_PENALTY_FIELD_NUMBER;
+      hash = (53 * hash) + java.lang.Float.floatToIntBits(
+          getFrequencyPenalty());
+    }
+    if (!internalGetLogitBias().getMap().isEmpty()) {
+      hash = (37 * hash) + LOGIT_BIAS_FIELD_NUMBER;
+      hash = (53 * hash) + internalGetLogitBias().hashCode();
+    }
+    hash = (37 * hash) + CHECKPOINT_DEFAULTS_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashBoolean(
+        getCheckpointDefaults());
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -537,7 +787,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * How the tokens of the answer are sampled.
+   * How the tokens of the answer are sampled. Penalties and biases are applied before temperature, top_k, top_p and min_p.
    * </pre>
    *
    * Protobuf type {@code fovea.decoder.v1.Sampling}
@@ -551,6 +801,28 @@ private static final long serialVersionUID = 0L;
       return dev.fovea.decoder.v1.Decoder.internal_static_fovea_decoder_v1_Sampling_descriptor;
     }
 
+    @SuppressWarnings({"rawtypes"})
+    protected com.google.protobuf.MapFieldReflectionAccessor internalGetMapFieldReflection(
+        int number) {
+      switch (number) {
+        case 11:
+          return internalGetLogitBias();
+        default:
+          throw new RuntimeException(
+              "Invalid map field number: " + number);
+      }
+    }
+    @SuppressWarnings({"rawtypes"})
+    protected com.google.protobuf.MapFieldReflectionAccessor internalGetMutableMapFieldReflection(
+        int number) {
+      switch (number) {
+        case 11:
+          return internalGetMutableLogitBias();
+        default:
+          throw new RuntimeException(
+              "Invalid map field number: " + number);
+      }
+    }
     @java.lang.Override
     protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
         internalGetFieldAccessorTable() {
@@ -582,6 +854,10 @@ private static final long serialVersionUID = 0L;
       stop_ =
           com.google.protobuf.LazyStringArrayList.emptyList();
       maxNewTokens_ = 0;
+      presencePenalty_ = 0F;
+      frequencyPenalty_ = 0F;
+      internalGetMutableLogitBias().clear();
+      checkpointDefaults_ = false;
       return this;
     }
 
@@ -645,6 +921,21 @@ private static final long serialVersionUID = 0L;
         result.maxNewTokens_ = maxNewTokens_;
         to_bitField0_ |= 0x00000008;
       }
+      if (((from_bitField0_ & 0x00000100) != 0)) {
+        result.presencePenalty_ = presencePenalty_;
+        to_bitField0_ |= 0x00000010;
+      }
+      if (((from_bitField0_ & 0x00000200) != 0)) {
+        result.frequencyPenalty_ = frequencyPenalty_;
+        to_bitField0_ |= 0x00000020;
+      }
+      if (((from_bitField0_ & 0x00000400) != 0)) {
+        result.logitBias_ = internalGetLogitBias();
+        result.logitBias_.makeImmutable();
+      }
+      if (((from_bitField0_ & 0x00000800) != 0)) {
+        result.checkpointDefaults_ = checkpointDefaults_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -690,6 +981,18 @@ private static final long serialVersionUID = 0L;
       }
       if (other.hasMaxNewTokens()) {
         setMaxNewTokens(other.getMaxNewTokens());
+      }
+      if (other.hasPresencePenalty()) {
+        setPresencePenalty(other.getPresencePenalty());
+      }
+      if (other.hasFrequencyPenalty()) {
+        setFrequencyPenalty(other.getFrequencyPenalty());
+      }
+      internalGetMutableLogitBias().mergeFrom(
+          other.internalGetLogitBias());
+      bitField0_ |= 0x00000400;
+      if (other.getCheckpointDefaults() != false) {
+        setCheckpointDefaults(other.getCheckpointDefaults());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -757,6 +1060,30 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000080;
               break;
             } // case 64
+            case 77: {
+              presencePenalty_ = input.readFloat();
+              bitField0_ |= 0x00000100;
+              break;
+            } // case 77
+            case 85: {
+              frequencyPenalty_ = input.readFloat();
+              bitField0_ |= 0x00000200;
+              break;
+            } // case 85
+            case 90: {
+              com.google.protobuf.MapEntry<java.lang.Integer, java.lang.Float>
+              logitBias__ = input.readMessage(
+                  LogitBiasDefaultEntryHolder.defaultEntry.getParserForType(), extensionRegistry);
+              internalGetMutableLogitBias().getMutableMap().put(
+                  logitBias__.getKey(), logitBias__.getValue());
+              bitField0_ |= 0x00000400;
+              break;
+            } // case 90
+            case 96: {
+              checkpointDefaults_ = input.readBool();
+              bitField0_ |= 0x00000800;
+              break;
+            } // case 96
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1277,6 +1604,329 @@ private static final long serialVersionUID = 0L;
     public Builder clearMaxNewTokens() {
       bitField0_ = (bitField0_ & ~0x00000080);
       maxNewTokens_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private float presencePenalty_ ;
+    /**
+     * <pre>
+     * Subtracted from the logit of each token that the answer already has. -2 to 2; default 0. Tokens of the prompt do not
+     * count.
+     * </pre>
+     *
+     * <code>optional float presence_penalty = 9;</code>
+     * @return Whether the presencePenalty field is set.
+     */
+    @java.lang.Override
+    public boolean hasPresencePenalty() {
+      return ((bitField0_ & 0x00000100) != 0);
+    }
+    /**
+     * <pre>
+     * Subtracted from the logit of each token that the answer already has. -2 to 2; default 0. Tokens of the prompt do not
+     * count.
+     * </pre>
+     *
+     * <code>optional float presence_penalty = 9;</code>
+     * @return The presencePenalty.
+     */
+    @java.lang.Override
+    public float getPresencePenalty() {
+      return presencePenalty_;
+    }
+    /**
+     * <pre>
+     * Subtracted from the logit of each token that the answer already has. -2 to 2; default 0. Tokens of the prompt do not
+     * count.
+     * </pre>
+     *
+     * <code>optional float presence_penalty = 9;</code>
+     * @param value The presencePenalty to set.
+     * @return This builder for chaining.
+     */
+    public Builder setPresencePenalty(float value) {
+
+      presencePenalty_ = value;
+      bitField0_ |= 0x00000100;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Subtracted from the logit of each token that the answer already has. -2 to 2; default 0. Tokens of the prompt do not
+     * count.
+     * </pre>
+     *
+     * <code>optional float presence_penalty = 9;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearPresencePenalty() {
+      bitField0_ = (bitField0_ & ~0x00000100);
+      presencePenalty_ = 0F;
+      onChanged();
+      return this;
+    }
+
+    private float frequencyPenalty_ ;
+    /**
+     * <pre>
+     * Subtracted from the logit of a token for each time that the answer already has it. -2 to 2; default 0. Tokens of the
+     * prompt do not count.
+     * </pre>
+     *
+     * <code>optional float frequency_penalty = 10;</code>
+     * @return Whether the frequencyPenalty field is set.
+     */
+    @java.lang.Override
+    public boolean hasFrequencyPenalty() {
+      return ((bitField0_ & 0x00000200) != 0);
+    }
+    /**
+     * <pre>
+     * Subtracted from the logit of a token for each time that the answer already has it. -2 to 2; default 0. Tokens of the
+     * prompt do not count.
+     * </pre>
+     *
+     * <code>optional float frequency_penalty = 10;</code>
+     * @return The frequencyPenalty.
+     */
+    @java.lang.Override
+    public float getFrequencyPenalty() {
+      return frequencyPenalty_;
+    }
+    /**
+     * <pre>
+     * Subtracted from the logit of a token for each time that the answer already has it. -2 to 2; default 0. Tokens of the
+     * prompt do not count.
+     * </pre>
+     *
+     * <code>optional float frequency_penalty = 10;</code>
+     * @param value The frequencyPenalty to set.
+     * @return This builder for chaining.
+     */
+    public Builder setFrequencyPenalty(float value) {
+
+      frequencyPenalty_ = value;
+      bitField0_ |= 0x00000200;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Subtracted from the logit of a token for each time that the answer already has it. -2 to 2; default 0. Tokens of the
+     * prompt do not count.
+     * </pre>
+     *
+     * <code>optional float frequency_penalty = 10;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearFrequencyPenalty() {
+      bitField0_ = (bitField0_ & ~0x00000200);
+      frequencyPenalty_ = 0F;
+      onChanged();
+      return this;
+    }
+
+    private com.google.protobuf.MapField<
+        java.lang.Integer, java.lang.Float> logitBias_;
+    private com.google.protobuf.MapField<java.lang.Integer, java.lang.Float>
+        internalGetLogitBias() {
+      if (logitBias_ == null) {
+        return com.google.protobuf.MapField.emptyMapField(
+            LogitBiasDefaultEntryHolder.defaultEntry);
+      }
+      return logitBias_;
+    }
+    private com.google.protobuf.MapField<java.lang.Integer, java.lang.Float>
+        internalGetMutableLogitBias() {
+      if (logitBias_ == null) {
+        logitBias_ = com.google.protobuf.MapField.newMapField(
+            LogitBiasDefaultEntryHolder.defaultEntry);
+      }
+      if (!logitBias_.isMutable()) {
+        logitBias_ = logitBias_.copy();
+      }
+      bitField0_ |= 0x00000400;
+      onChanged();
+      return logitBias_;
+    }
+    public int getLogitBiasCount() {
+      return internalGetLogitBias().getMap().size();
+    }
+    /**
+     * <pre>
+     * Added to the logits of tokens, by token id. -100 to 100, at most 300 entries. An id outside the vocabulary is refused.
+     * </pre>
+     *
+     * <code>map&lt;uint32, float&gt; logit_bias = 11;</code>
+     */
+    @java.lang.Override
+    public boolean containsLogitBias(
+        int key) {
+
+      return internalGetLogitBias().getMap().containsKey(key);
+    }
+    /**
+     * Use {@link #getLogitBiasMap()} instead.
+     */
+    @java.lang.Override
+    @java.lang.Deprecated
+    public java.util.Map<java.lang.Integer, java.lang.Float> getLogitBias() {
+      return getLogitBiasMap();
+    }
+    /**
+     * <pre>
+     * Added to the logits of tokens, by token id. -100 to 100, at most 300 entries. An id outside the vocabulary is refused.
+     * </pre>
+     *
+     * <code>map&lt;uint32, float&gt; logit_bias = 11;</code>
+     */
+    @java.lang.Override
+    public java.util.Map<java.lang.Integer, java.lang.Float> getLogitBiasMap() {
+      return internalGetLogitBias().getMap();
+    }
+    /**
+     * <pre>
+     * Added to the logits of tokens, by token id. -100 to 100, at most 300 entries. An id outside the vocabulary is refused.
+     * </pre>
+     *
+     * <code>map&lt;uint32, float&gt; logit_bias = 11;</code>
+     */
+    @java.lang.Override
+    public float getLogitBiasOrDefault(
+        int key,
+        float defaultValue) {
+
+      java.util.Map<java.lang.Integer, java.lang.Float> map =
+          internalGetLogitBias().getMap();
+      return map.containsKey(key) ? map.get(key) : defaultValue;
+    }
+    /**
+     * <pre>
+     * Added to the logits of tokens, by token id. -100 to 100, at most 300 entries. An id outside the vocabulary is refused.
+     * </pre>
+     *
+     * <code>map&lt;uint32, float&gt; logit_bias = 11;</code>
+     */
+    @java.lang.Override
+    public float getLogitBiasOrThrow(
+        int key) {
+
+      java.util.Map<java.lang.Integer, java.lang.Float> map =
+          internalGetLogitBias().getMap();
+      if (!map.containsKey(key)) {
+        throw new java.lang.IllegalArgumentException();
+      }
+      return map.get(key);
+    }
+    public Builder clearLogitBias() {
+      bitField0_ = (bitField0_ & ~0x00000400);
+      internalGetMutableLogitBias().getMutableMap()
+          .clear();
+      return this;
+    }
+    /**
+     * <pre>
+     * Added to the logits of tokens, by token id. -100 to 100, at most 300 entries. An id outside the vocabulary is refused.
+     * </pre>
+     *
+     * <code>map&lt;uint32, float&gt; logit_bias = 11;</code>
+     */
+    public Builder removeLogitBias(
+        int key) {
+
+      internalGetMutableLogitBias().getMutableMap()
+          .remove(key);
+      return this;
+    }
+    /**
+     * Use alternate mutation accessors instead.
+     */
+    @java.lang.Deprecated
+    public java.util.Map<java.lang.Integer, java.lang.Float>
+        getMutableLogitBias() {
+      bitField0_ |= 0x00000400;
+      return internalGetMutableLogitBias().getMutableMap();
+    }
+    /**
+     * <pre>
+     * Added to the logits of tokens, by token id. -100 to 100, at most 300 entries. An id outside the vocabulary is refused.
+     * </pre>
+     *
+     * <code>map&lt;uint32, float&gt; logit_bias = 11;</code>
+     */
+    public Builder putLogitBias(
+        int key,
+        float value) {
+
+
+      internalGetMutableLogitBias().getMutableMap()
+          .put(key, value);
+      bitField0_ |= 0x00000400;
+      return this;
+    }
+    /**
+     * <pre>
+     * Added to the logits of tokens, by token id. -100 to 100, at most 300 entries. An id outside the vocabulary is refused.
+     * </pre>
+     *
+     * <code>map&lt;uint32, float&gt; logit_bias = 11;</code>
+     */
+    public Builder putAllLogitBias(
+        java.util.Map<java.lang.Integer, java.lang.Float> values) {
+      internalGetMutableLogitBias().getMutableMap()
+          .putAll(values);
+      bitField0_ |= 0x00000400;
+      return this;
+    }
+
+    private boolean checkpointDefaults_ ;
+    /**
+     * <pre>
+     * If set, temperature, top_p, top_k, min_p, repetition_penalty and presence_penalty take their values from the
+     * generation_config.json of the decoder's checkpoint where this message leaves them unset, whatever tier answers. For
+     * temperature, top_k and min_p, 0 is unset: a temperature of 0.001 is greedy whatever the checkpoint says.
+     * </pre>
+     *
+     * <code>bool checkpoint_defaults = 12;</code>
+     * @return The checkpointDefaults.
+     */
+    @java.lang.Override
+    public boolean getCheckpointDefaults() {
+      return checkpointDefaults_;
+    }
+    /**
+     * <pre>
+     * If set, temperature, top_p, top_k, min_p, repetition_penalty and presence_penalty take their values from the
+     * generation_config.json of the decoder's checkpoint where this message leaves them unset, whatever tier answers. For
+     * temperature, top_k and min_p, 0 is unset: a temperature of 0.001 is greedy whatever the checkpoint says.
+     * </pre>
+     *
+     * <code>bool checkpoint_defaults = 12;</code>
+     * @param value The checkpointDefaults to set.
+     * @return This builder for chaining.
+     */
+    public Builder setCheckpointDefaults(boolean value) {
+
+      checkpointDefaults_ = value;
+      bitField0_ |= 0x00000800;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * If set, temperature, top_p, top_k, min_p, repetition_penalty and presence_penalty take their values from the
+     * generation_config.json of the decoder's checkpoint where this message leaves them unset, whatever tier answers. For
+     * temperature, top_k and min_p, 0 is unset: a temperature of 0.001 is greedy whatever the checkpoint says.
+     * </pre>
+     *
+     * <code>bool checkpoint_defaults = 12;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearCheckpointDefaults() {
+      bitField0_ = (bitField0_ & ~0x00000800);
+      checkpointDefaults_ = false;
       onChanged();
       return this;
     }

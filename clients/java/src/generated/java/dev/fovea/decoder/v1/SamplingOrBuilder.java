@@ -158,4 +158,110 @@ public interface SamplingOrBuilder extends
    * @return The maxNewTokens.
    */
   int getMaxNewTokens();
+
+  /**
+   * <pre>
+   * Subtracted from the logit of each token that the answer already has. -2 to 2; default 0. Tokens of the prompt do not
+   * count.
+   * </pre>
+   *
+   * <code>optional float presence_penalty = 9;</code>
+   * @return Whether the presencePenalty field is set.
+   */
+  boolean hasPresencePenalty();
+  /**
+   * <pre>
+   * Subtracted from the logit of each token that the answer already has. -2 to 2; default 0. Tokens of the prompt do not
+   * count.
+   * </pre>
+   *
+   * <code>optional float presence_penalty = 9;</code>
+   * @return The presencePenalty.
+   */
+  float getPresencePenalty();
+
+  /**
+   * <pre>
+   * Subtracted from the logit of a token for each time that the answer already has it. -2 to 2; default 0. Tokens of the
+   * prompt do not count.
+   * </pre>
+   *
+   * <code>optional float frequency_penalty = 10;</code>
+   * @return Whether the frequencyPenalty field is set.
+   */
+  boolean hasFrequencyPenalty();
+  /**
+   * <pre>
+   * Subtracted from the logit of a token for each time that the answer already has it. -2 to 2; default 0. Tokens of the
+   * prompt do not count.
+   * </pre>
+   *
+   * <code>optional float frequency_penalty = 10;</code>
+   * @return The frequencyPenalty.
+   */
+  float getFrequencyPenalty();
+
+  /**
+   * <pre>
+   * Added to the logits of tokens, by token id. -100 to 100, at most 300 entries. An id outside the vocabulary is refused.
+   * </pre>
+   *
+   * <code>map&lt;uint32, float&gt; logit_bias = 11;</code>
+   */
+  int getLogitBiasCount();
+  /**
+   * <pre>
+   * Added to the logits of tokens, by token id. -100 to 100, at most 300 entries. An id outside the vocabulary is refused.
+   * </pre>
+   *
+   * <code>map&lt;uint32, float&gt; logit_bias = 11;</code>
+   */
+  boolean containsLogitBias(
+      int key);
+  /**
+   * Use {@link #getLogitBiasMap()} instead.
+   */
+  @java.lang.Deprecated
+  java.util.Map<java.lang.Integer, java.lang.Float>
+  getLogitBias();
+  /**
+   * <pre>
+   * Added to the logits of tokens, by token id. -100 to 100, at most 300 entries. An id outside the vocabulary is refused.
+   * </pre>
+   *
+   * <code>map&lt;uint32, float&gt; logit_bias = 11;</code>
+   */
+  java.util.Map<java.lang.Integer, java.lang.Float>
+  getLogitBiasMap();
+  /**
+   * <pre>
+   * Added to the logits of tokens, by token id. -100 to 100, at most 300 entries. An id outside the vocabulary is refused.
+   * </pre>
+   *
+   * <code>map&lt;uint32, float&gt; logit_bias = 11;</code>
+   */
+  float getLogitBiasOrDefault(
+      int key,
+      float defaultValue);
+  /**
+   * <pre>
+   * Added to the logits of tokens, by token id. -100 to 100, at most 300 entries. An id outside the vocabulary is refused.
+   * </pre>
+   *
+   * <code>map&lt;uint32, float&gt; logit_bias = 11;</code>
+   */
+  float getLogitBiasOrThrow(
+      int key);
+
+  /**
+   * <pre>
+   * If set, temperature, top_p, top_k, min_p, repetition_penalty and presence_penalty take their values from the
+   * generation_config.json of the decoder's checkpoint where this message leaves them unset, whatever tier answers. For
+   * temperature, top_k and min_p, 0 is unset: a temperature of 0.001 is greedy whatever the checkpoint says.
+   * </pre>
+   *
+   * <code>bool checkpoint_defaults = 12;</code>
+   * @return The checkpointDefaults.
+   */
+  boolean getCheckpointDefaults();
 }

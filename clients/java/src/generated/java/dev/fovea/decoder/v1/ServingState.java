@@ -168,7 +168,7 @@ public enum ServingState
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return dev.fovea.decoder.v1.Decoder.getDescriptor().getEnumType(6);
+    return dev.fovea.decoder.v1.Decoder.getDescriptor().getEnumType(7);
   }
 
   private static final ServingState[] VALUES = values();
