@@ -130,8 +130,11 @@ class NewCosts:
     LEAST = 0.05
     """A share of images that may cost anything. Bounds what an image can say."""
 
+    WARM_UP, DELAY = 24, 8
+    """Few images of a kind are new within 20 requests, so that few of a rise reach the baseline."""
+
     def __init__(self) -> None:
-        self._baseline = Baseline()
+        self._baseline = Baseline(self.WARM_UP, self.DELAY)
         self._median = 0.0
         self._usual = self._anomalous = 0.5
         self._count = 0

@@ -7,9 +7,9 @@ alarm no earlier than after `e^h` values on average. See ALARM.
 
 The ratios compare how often an event happens: that a cost exceeds what is usual, or that an answer runs to
 the limit. Frequencies are counted, not derived from a distribution, so the bound holds for any tail, as long
-as values are independent. Traffic comes in bursts, whose values are not: a value that depends on the one
+as values are independent. Traffic comes in bursts, whose values are not: a value that depends on the value
 before weighs less, and no value adds more than a bounded part of the evidence for an alarm. Values reach the
-baseline after a delay, which is longer than a shift takes to be noticed. After an alarm the series learns its
+baseline after a delay, so that a shift is noticed before it is learned. After an alarm the series learns its
 new level.
 """
 
@@ -32,20 +32,21 @@ ALARM = math.log(SUMS * REQUESTS / FALSE_ALARMS)
 
 
 class Baseline:
-    """The values of a series up to DELAY values ago, and their sum."""
+    """The values of a series up to `delay` values ago, and their sum."""
 
-    def __init__(self) -> None:
+    def __init__(self, warm_up: int = WARM_UP, delay: int = DELAY) -> None:
+        self._warm_up, self._delay = warm_up, delay
         self.values: deque[float] = deque()
         self.total = 0.0
         self._recent: deque[float] = deque()
 
     @property
     def is_warm(self) -> bool:
-        return len(self.values) >= WARM_UP
+        return len(self.values) >= self._warm_up
 
     def push(self, value: float) -> None:
         self._recent.append(value)
-        if len(self._recent) > DELAY:
+        if len(self._recent) > self._delay:
             self._learn(self._recent.popleft())
 
     def _learn(self, value: float) -> None:
