@@ -39,7 +39,7 @@ from decoder_svc.images.prepare import PreparedRequest, RequestPreparer
 from decoder_svc.parsing.answer import AnswerParser, ParsedText
 from decoder_svc.parsing.rules import wanted_of
 from decoder_svc.prompt.builder import PromptBuilder
-from decoder_svc.prompt.tools import ToolLimits, check_tools
+from decoder_svc.prompt.tools import DEFAULT_LIMITS, ToolLimits, check_tools
 from decoder_svc.receipt import NOTHING_USED, RequestUsage, build_receipt, most_spend
 from decoder_svc.request import ChatRequest, TokenCost
 from fovea.contract.answer import Event, Finished, FinishReason, Started, Text
@@ -92,7 +92,7 @@ class Answerer:
         tariff: Tariff,
         admission: Admission,
         shares_rows: bool = False,
-        tool_limits: ToolLimits = ToolLimits(),
+        tool_limits: ToolLimits = DEFAULT_LIMITS,
     ) -> None:
         self._engine = engine
         self._preparer = RequestPreparer(builder, model.geometry, model.fingerprint, shares_rows)
@@ -109,6 +109,7 @@ class Answerer:
     async def count(self, request: ChatRequest, encoders: Fleet, deadline: Deadline) -> Count:
         """Count the cost of a request without submitting it, even of a request longer than the context."""
         self._check(request)
+        encoders = encoders.bringing(request.inline)
         planned = await self._preparer.prepare(request, request.budget, encoders, deadline)
         digests = [image.digest for image in planned.distinct if image.digest]
         layout = await encoders.layout(digests, deadline)
@@ -185,6 +186,7 @@ class Answerer:
         self, request: ChatRequest, encoders: Fleet, deadline: Deadline, used: RequestUsage, ticket: Ticket
     ) -> AsyncGenerator[Event, None]:
         """Prepare and run a request whose turn it is."""
+        encoders = encoders.bringing(request.inline)
         budget = self._budget(request)
         drafted = await self._preparer.draft(request, budget)
         wanted = wanted_of(request, drafted.draft.reasoning)

@@ -61,6 +61,11 @@ class ChatRequest:
         """Whether it asks for an answer of text alone."""
         return not (self.tool_use.shown or self.continue_final)
 
+    @property
+    def inline(self) -> dict[str, bytes]:
+        """The files that the request brings, by id."""
+        return {image.digest: image.data for image in self.images if image.data is not None}
+
 
 @dataclass(frozen=True)
 class TokenCost:

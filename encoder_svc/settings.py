@@ -128,7 +128,7 @@ class EncoderSettings(AccessSettings):
         " needs the extra `gate` (onnxruntime); without it, rules decide",
     )
     gate_confidence: float = Field(
-        0.7, ge=0, le=1, description="Confidence of the network below which rules decide"
+        0.5, ge=0, le=1, description="Confidence of the network below which rules decide"
     )
     decode_threads: int = Field(
         2, ge=1, description="Threads that preprocess decoded images; never more than cores"

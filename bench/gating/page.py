@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,13 @@ from matplotlib.figure import Figure
 
 from bench.evaluation.page import table, write_page
 from bench.gating.real import Sample
+from bench.host import host
 from bench.result import Measure
+from encoder_svc.gate.gate import WEIGHTS
 from fovea.contract.image import ImageFacts
 from standin.gate.pictures import KINDS
+from standin.gate.pool import SHARD
+from standin.gate.train import GateStage
 
 if TYPE_CHECKING:
     from bench.gating.measure import Confusion
@@ -63,10 +69,32 @@ def write(
     write_page(path, TEMPLATE, taken, plot=plot, real=real, right=right, pictures=len(rows), **facts)
 
 
+def trained() -> dict[str, object]:
+    """What the page says of the shipped weights, of their training, and of the machine that measures."""
+    stage = GateStage()
+    return {
+        "weights": hashlib.sha256(WEIGHTS.read_bytes()).hexdigest(),
+        "drawn": SHARD * sum(stage.shards.values()),
+        "steps": stage.steps,
+        "batch": stage.batch,
+        "machine": "{cpu}, {cores} cores".format_map(host()),
+        "day": datetime.now(UTC).date(),
+    }
+
+
+def by_kind(splits: Mapping[str, Confusion]) -> str:
+    """A row for each kind: how many are right of how many, in each split."""
+    rows = []
+    for kind in KINDS:
+        counts = [count for part in splits.values() for count in (part.counts[kind, kind], part.total(kind))]
+        rows.append(f"| {kind.lower()} | {' | '.join(map(str, counts))} |")
+    return "\n".join(rows)
+
+
 def draw_confusion(path: Path, drawn: Confusion) -> None:
     """A row for each drawn kind: the percentage of its pictures that was judged to be each kind."""
     judged = drawn.judged
-    totals = {kind: sum(drawn.counts[kind, each] for each in judged) for kind in KINDS}
+    totals = {kind: drawn.total(kind) for kind in KINDS}
     shares = [[100 * drawn.counts[kind, each] / max(1, totals[kind]) for each in judged] for kind in KINDS]
     figure = Figure(figsize=(6.4, 5.2), layout="constrained")
     axes = figure.subplots()
@@ -80,5 +108,5 @@ def draw_confusion(path: Path, drawn: Confusion) -> None:
     axes.set_yticks(range(len(KINDS)), [kind.lower() for kind in KINDS])
     axes.set_xlabel("judged")
     axes.set_ylabel("drawn")
-    axes.set_title(f"Held-out pictures, {max(totals.values())} of each kind, %")
+    axes.set_title("Judged kinds of held-out pictures, % of each drawn kind")
     figure.savefig(path, dpi=120)

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	decoderv1 "fovea.dev/go/fovea/decoder/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"

@@ -10,6 +10,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 
 import structlog
 
@@ -41,7 +42,8 @@ class Breaker:
         if self._probing is None and not self._closed:
             log.warning(f"{self._role}_down", **{self._role: self._name})
             self.opened_at = time.monotonic()
-            self._probing = asyncio.create_task(self._probe_until_up())
+            # A context of its own: the probes are not part of the request that met the failure.
+            self._probing = asyncio.create_task(self._probe_until_up(), context=Context())
 
     async def until_closed(self) -> None:
         """Wait until the service serves, or is given up."""

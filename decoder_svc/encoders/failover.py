@@ -3,8 +3,8 @@
 An encoder is replaced if it does not answer, is not ready, serves another model, is too old for the call, or
 sends rows that fail a check. A refusal that another encoder would repeat, such as a damaged image or a full
 queue, is final. An attempt leaves a share of the caller's time to the next encoder, unless it is the last.
-Rows that arrived before a failure are kept: the next encoder's rows must repeat them bit by
-bit.
+Rows that arrived before a failure are kept: the next encoder's rows must repeat them bit by bit. An encoder
+that lacks an image gets it, if the request brings the file.
 """
 
 from __future__ import annotations
@@ -77,6 +77,8 @@ class Ranking(Protocol):
 
     def not_stored(self, digest: str, error: ImageNotStored) -> FoveaError: ...
 
+    async def restore(self, encoder: RemoteEncoder, digest: str, deadline: Deadline) -> bool: ...
+
 
 @dataclass
 class FailoverFetch:
@@ -94,7 +96,7 @@ class FailoverFetch:
         failures: list[FoveaError] = []
         async for encoder, allowed in self.ranking.candidates(self.wanted.digest, self.deadline):
             try:
-                async with aclosing(self._chunks_of(encoder, allowed)) as chunks:
+                async with aclosing(self._restored(encoder, allowed)) as chunks:
                     async for chunk in chunks:
                         yield chunk
                 return
@@ -107,6 +109,18 @@ class FailoverFetch:
         if isinstance(failure, ImageNotStored):
             failure = self.ranking.not_stored(self.wanted.digest, failure)
         raise failure
+
+    async def _restored(self, encoder: RemoteEncoder, deadline: Deadline) -> AsyncGenerator[RowChunk, None]:
+        """The chunks of an encoder, which gets the image first if it lacks it and the request brings it."""
+        for last in (False, True):
+            try:
+                async with aclosing(self._chunks_of(encoder, deadline)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+                return
+            except ImageNotStored:
+                if last or not await self.ranking.restore(encoder, self.wanted.digest, deadline):
+                    raise
 
     async def _chunks_of(self, encoder: RemoteEncoder, deadline: Deadline) -> AsyncGenerator[RowChunk, None]:
         """The chunks that no earlier encoder sent. Raises EncoderChanged if the earlier ones differ."""

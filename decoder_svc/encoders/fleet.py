@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
 import xxhash
 
-from decoder_svc.encoders.broadcast import Broadcast
+from decoder_svc.encoders.broadcast import Broadcast, as_stream
 from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.failover import Candidate, FailoverFetch, first_answer
 from decoder_svc.encoders.known import Known
@@ -81,9 +81,10 @@ class Fleet:
     """The encoders by address, the model that they must serve, and the setting that names them.
 
     `cache` holds rows of all encoders, across joins and leaves. `same_host` reads rows of encoders on this
-    host from shared memory. `known` substitutes for encoders that do not answer. For `grace_s` after the last
-    of several encoders has failed, calls wait for one that is back: it may serve again before its probe has
-    noticed. Later they fail at once.
+    host from shared memory. `known` substitutes for encoders that do not answer. `inline` are the files that
+    the request brings, by id: an encoder that takes over without a file gets it from here. For `grace_s`
+    after the last of several encoders has failed, calls wait for one that is back: it may serve again before
+    its probe has noticed. Later they fail at once.
     """
 
     encoders: Mapping[str, RemoteEncoder]
@@ -92,8 +93,13 @@ class Fleet:
     cache: RowCache = field(default_factory=RowCache)
     same_host: SharedMemoryReader = field(default_factory=SharedMemoryReader)
     known: Known = field(default_factory=Known)
+    inline: Mapping[str, bytes] = field(default_factory=dict)
     copies: int = 2
     grace_s: float = GRACE_S
+
+    def bringing(self, inline: Mapping[str, bytes]) -> Fleet:
+        """The fleet of a request that brings these files."""
+        return replace(self, inline=inline)
 
     def ranked(self, digest: str) -> list[RemoteEncoder]:
         """All encoders in the image's rank order. Raises EncoderUnavailable if the DNS name has never been
@@ -284,13 +290,35 @@ class Fleet:
         try:
             placed = await first_answer(
                 self.candidates(wanted.digest, deadline, waits=known is None),
-                lambda encoder, allowed: encoder.place(wanted, allowed, stored_only),
+                lambda encoder, allowed: self._place(encoder, wanted, allowed, stored_only),
             )
         except EncoderUnavailable:
             if known is None:
                 raise
             return known
         return self.known.note_placed(wanted, placed)
+
+    async def _place(
+        self, encoder: RemoteEncoder, wanted: RowRequest, deadline: Deadline, stored_only: bool
+    ) -> RowPlacement:
+        try:
+            return await encoder.place(wanted, deadline, stored_only)
+        except ImageNotStored:
+            if not await self.restore(encoder, wanted.digest, deadline):
+                raise
+            return await encoder.place(wanted, deadline, stored_only)
+
+    async def restore(self, encoder: RemoteEncoder, digest: str, deadline: Deadline) -> bool:
+        """Store an inline image with an encoder that lacks it. False if the request does not bring the file,
+        or the encoder does not take it.
+        """
+        if (data := self.inline.get(digest)) is None:
+            return False
+        try:
+            await encoder.put(digest, as_stream(data), deadline)
+        except FoveaError:
+            return False
+        return True
 
     def fetch(self, wanted: RowRequest, deadline: Deadline) -> RowFetch:
         return self.cache.over(FailoverFetch(self, self.same_host.fetch, wanted, deadline), wanted)

@@ -42,7 +42,7 @@ class _MergedDelta:
         return len(self.parallel[0]) >= MAX_TOKENS
 
     def merged(self) -> Delta:
-        values = dict(zip(PARALLEL, map(tuple, self.parallel), strict=True))
+        values: dict[str, Any] = dict(zip(PARALLEL, map(tuple, self.parallel), strict=True))
         return replace(self.last, text="".join(self.text), **values)
 
 

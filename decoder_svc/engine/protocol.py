@@ -32,7 +32,8 @@ from fovea.server.identity import DEFAULT_TENANT
 
 FinishReason = Literal["stop", "length", "abort"]
 Quantization = Literal["none", "int8"]  # of the native engine
-Reasoning = Literal["none", "optional", "opened"]  # whether an answer may begin with it; the prompt may open it
+Reasoning = Literal["none", "optional", "opened"]
+"""Whether an answer has no reasoning, may open it, or begins within it, because the prompt has opened it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +75,9 @@ class Prompt:
 
 @dataclass(frozen=True)
 class CallableTool:
-    """A tool that an answer may call. `schema` is the JSON schema of its arguments, from `field` of the request;
-    empty for any object.
+    """A tool that an answer may call.
+
+    `schema` is the JSON schema of its arguments, from `field` of the request; empty for any object.
     """
 
     name: str

@@ -8,14 +8,16 @@ counted, and kept in memory until the ledger has stored them. Nothing is refused
 from __future__ import annotations
 
 import time
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
 import structlog
 
-from decoder_svc.ledger.drift import LevelDrift, RateDrift
+from decoder_svc.ledger.cost_drift import Cost, CostDrift
+from decoder_svc.ledger.drift import REPEATED, RateDrift
+from decoder_svc.ledger.known_images import KnownImages, Sent
 from fovea.contract.receipt import ImageReceipt
 from fovea.contract.rows import RowOrigin
 from fovea.contract.usage import Anomaly, AnomalyKind, Outcome, UsageRecord
@@ -25,10 +27,12 @@ MAX_IMAGES = 16_384
 """Image ids that are remembered, of all tenants."""
 KEPT = 1000
 HITS = (RowOrigin.STORE, RowOrigin.PREFIX)
-LEAST_RUNS = {AnomalyKind.NEW_IMAGES: 18, AnomalyKind.MISSES: 10, AnomalyKind.LENGTH: 10}
-"""Requests or images in a row below which nothing is an anomaly. Tenants send folders of new images."""
-Series = LevelDrift | RateDrift
-S = TypeVar("S", LevelDrift, RateDrift)
+LEAST_RUNS = {AnomalyKind.NEW_IMAGES: 12, AnomalyKind.MISSES: 8, AnomalyKind.LENGTH: 6}
+"""Independent events in a row below which nothing is an anomaly. Tenants send folders of new images."""
+CONVERSATION = 0.5
+"""The weight of an answer that may belong to the conversation of the answer before."""
+Series = CostDrift | RateDrift
+S = TypeVar("S", CostDrift, RateDrift)
 log = structlog.get_logger()
 
 
@@ -53,34 +57,43 @@ class AnomalyWatch:
 
     def watch(self, record: UsageRecord) -> None:
         """Only answers and images that were prepared say something about a tenant's use."""
-        distinct = [image for image in record.receipt.images if image.repeat_of is None]
         # Images without tokens were answered without a model.
-        are_new = [self._watch_image(record, image) for image in distinct if image.tokens]
-        if are_new:
-            self._push_event(AnomalyKind.NEW_IMAGES, record, any(are_new))
+        own = (each for each in record.receipt.images if each.repeat_of is None and each.tokens)
+        images = list({image.digest: image for image in own}.values())
+        weight = CONVERSATION
+        if images:
+            sent = self._images.add(record.tenant, images)
+            weight = CONVERSATION if sent.asks_again or sent.is_page else 1.0
+            self._watch_images(record, images, sent)
         if record.outcome in (Outcome.OK, Outcome.LENGTH):
-            self._push_event(AnomalyKind.LENGTH, record, record.outcome is Outcome.LENGTH)
+            self._push_event(AnomalyKind.LENGTH, record, record.outcome is Outcome.LENGTH, weight)
 
-    def _watch_image(self, record: UsageRecord, image: ImageReceipt) -> bool:
-        """Whether the image is new."""
-        kind, before = image.kind.value, self._images.add(record.tenant, image.digest, image.tokens)
-        cost = self._of(AnomalyKind.COST, record.tenant, LevelDrift)
-        if cost.push(image.tokens, kind, before):
-            self._note(AnomalyKind.COST, record, kind, cost.usual, image.tokens)
-        if before is not None and image.source is not RowOrigin.NONE:
+    def _watch_images(self, record: UsageRecord, images: Sequence[ImageReceipt], sent: Sent) -> None:
+        costs = [Cost(image.kind.value, image.tokens, sent.seen[image.digest]) for image in images]
+        rise = self._of(AnomalyKind.COST, record.tenant, CostDrift).push(costs)
+        if rise is not None:
+            self._note(AnomalyKind.COST, record, rise.kind, rise.usual, rise.tokens)
+        weight = REPEATED if sent.is_page else 1.0
+        self._push_event(AnomalyKind.NEW_IMAGES, record, None in sent.seen.values(), weight)
+        for image in images:
             # A new image has no rows that could be hit.
-            self._push_event(AnomalyKind.MISSES, record, image.source not in HITS)
-        return before is None
+            if sent.seen[image.digest] is not None and image.source is not RowOrigin.NONE:
+                self._push_event(AnomalyKind.MISSES, record, image.source not in HITS)
 
-    def _push_event(self, kind: AnomalyKind, record: UsageRecord, event: bool) -> None:
+    def _push_event(self, kind: AnomalyKind, record: UsageRecord, event: bool, weight: float = 1.0) -> None:
         series = self._of(kind, record.tenant, partial(RateDrift, LEAST_RUNS[kind]))
-        if series.push(event):
+        if series.push(event, weight):
             self._note(kind, record, "", series.usual, float(event))
 
     def _of(self, kind: AnomalyKind, tenant: str, make: Callable[[], S]) -> S:
+        """The series, as the latest used. Above MAX_SERIES, the series unused for longest is forgotten."""
         key = kind, tenant
-        series = self._series.setdefault(key, make())
-        _touch(self._series, key, MAX_SERIES)
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = make()
+            if len(self._series) > MAX_SERIES:
+                self._series.popitem(last=False)
+        self._series.move_to_end(key)
         return series  # type: ignore[return-value]
 
     def _note(
@@ -94,39 +107,3 @@ class AnomalyWatch:
         if anomaly.kind is not None:
             self.counts[anomaly.kind] += 1
         log.warning("anomaly", **anomaly.as_json())
-
-
-class KnownImages:
-    """The image ids that tenants have sent, with their tokens. A flood of images by a tenant makes none of
-    another's new.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._count = 0
-        self._by_tenant: defaultdict[str, OrderedDict[str, int]] = defaultdict(OrderedDict)
-
-    def add(self, tenant: str, digest: str, tokens: int) -> int | None:
-        """The tokens that the image had last, None if it is new. Above the capacity, the tenant with the most
-        images loses its oldest.
-        """
-        own = self._by_tenant[tenant]
-        before = own.get(digest)
-        own[digest] = tokens
-        own.move_to_end(digest)
-        self._count += before is None
-        if self._count > self._capacity:
-            max(self._by_tenant.values(), key=len).popitem(last=False)
-            self._count -= 1
-        return before
-
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-def _touch(ordered: OrderedDict[K, V], key: K, capacity: int) -> None:
-    """Make a key the last; drop the first above the capacity."""
-    ordered.move_to_end(key)
-    if len(ordered) > capacity:
-        ordered.popitem(last=False)

@@ -1,9 +1,16 @@
-"""Tests whether a series has left its level: robust statistics, a warm-up, and a cumulative sum.
+"""Tests whether a series has left its level: likelihood ratios against a learned baseline, added up.
 
-Evidence for a shift adds up over values (Page's CUSUM) and is forgotten when values fit the baseline, so that
-a single outlier means nothing. Traffic comes in bursts, whose values are not independent: no value adds more
-than a bounded part of the evidence that an alarm takes. Values reach the baseline after a delay, which is
-longer than a shift takes to be noticed. After an alarm the series learns its new level.
+Every test is a cumulative sum of log-likelihood ratios (Page, Continuous Inspection Schemes, Biometrika 41,
+1954), never below zero. Its alarm is set by the bound of Lorden (Procedures for Reacting to a Change in
+Distribution, Annals of Mathematical Statistics 42, 1971): in a calm series, a sum with alarm `h` raises an
+alarm no earlier than after `e^h` values on average. See ALARM.
+
+The ratios compare how often an event happens: that a cost exceeds what is usual, or that an answer runs to
+the limit. Frequencies are counted, not derived from a distribution, so the bound holds for any tail, as long
+as values are independent. Traffic comes in bursts, whose values are not: a value that depends on the one
+before weighs less, and no value adds more than a bounded part of the evidence for an alarm. Values reach the
+baseline after a delay, which is longer than a shift takes to be noticed. After an alarm the series learns its
+new level.
 """
 
 from __future__ import annotations
@@ -11,20 +18,25 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from statistics import median
 
 WARM_UP = 64
 BASELINE = 256
 DELAY = 24
-REFRESH = 16
-"""Values between two estimates of a level."""
+REPEATED = 0.25
+"""The weight of a value that depends on the one before."""
+SUMS, FALSE_ALARMS, REQUESTS = 5, 2, 10_000
+"""Sums to which a request adds: cost within a kind and over all kinds, new images, misses, length. The most
+false alarms, on average, in so many requests.
+"""
+ALARM = math.log(SUMS * REQUESTS / FALSE_ALARMS)
 
 
-class _Baseline:
-    """The values of a series up to DELAY values ago."""
+class Baseline:
+    """The values of a series up to DELAY values ago, and their sum."""
 
     def __init__(self) -> None:
-        self.values: deque[float] = deque(maxlen=BASELINE)
+        self.values: deque[float] = deque()
+        self.total = 0.0
         self._recent: deque[float] = deque()
 
     @property
@@ -34,14 +46,20 @@ class _Baseline:
     def push(self, value: float) -> None:
         self._recent.append(value)
         if len(self._recent) > DELAY:
-            self.values.append(self._recent.popleft())
+            self._learn(self._recent.popleft())
+
+    def _learn(self, value: float) -> None:
+        self.values.append(value)
+        self.total += value
+        if len(self.values) > BASELINE:
+            self.total -= self.values.popleft()
 
 
 @dataclass
 class Evidence:
     """A cumulative sum that is never negative."""
 
-    alarm: float
+    alarm: float = ALARM
     total: float = 0.0
 
     def add(self, gained: float) -> bool:
@@ -53,79 +71,23 @@ class Evidence:
         return True
 
 
-class Level:
-    """A usual value: median and MAD of logarithms."""
-
-    LEAST_SPREAD = 0.1
-
-    def __init__(self) -> None:
-        self._baseline = _Baseline()
-        self._median, self.spread = 0.0, self.LEAST_SPREAD
-        self._count = 0
-
-    @property
-    def usual(self) -> float:
-        return math.exp(self._median)
-
-    def deviation(self, logarithm: float) -> float | None:
-        """Of a value from the baseline, in spreads; None while the baseline is too short. Notes the value."""
-        deviation = None
-        if self._baseline.is_warm:
-            if self._count % REFRESH == 0:
-                self._estimate()
-            self._count += 1
-            deviation = (logarithm - self._median) / self.spread
-        self._baseline.push(logarithm)
-        return deviation
-
-    def _estimate(self) -> None:
-        values = self._baseline.values
-        self._median = median(values)
-        self.spread = max(self.LEAST_SPREAD, 1.4826 * median(abs(value - self._median) for value in values))
+def log_ratio(event: bool, usual: float, anomalous: float) -> float:
+    """The evidence of an event, or of its absence, by its probability in calm and in anomalous traffic."""
+    return math.log(anomalous / usual) if event else math.log((1 - anomalous) / (1 - usual))
 
 
-class LevelDrift:
-    """Values of several kinds that rise. Each kind has its own level; evidence adds up within a kind, and
-    over all kinds. A value close to the one before, such as that of another page of a document, says little
-    new.
-    """
+def rate(events: float, n: int) -> float:
+    """The probability of the next event after `events` of `n` (Krichevsky and Trofimov, 1981)."""
+    return (events + 0.5) / (n + 1)
 
-    SLACK, CLIP, ALARM = 0.75, 2.5, 9.0
-    NEAR, REPEATED = 0.5, 0.25
-    """Difference of logarithms below which a value repeats the one before, and the weight of a repeat."""
 
-    def __init__(self) -> None:
-        self.usual = 0.0
-        self._levels: dict[str, Level] = {}
-        self._evidence: dict[str, Evidence] = {}
-        self._of_all = Evidence(self.ALARM)
-        self._last: dict[str, float] = {}
+JUMP = 0.9
+"""The share of the way to 1 at which a rate is anomalous."""
 
-    def push(self, value: float, kind: str = "", before: float | None = None) -> bool:
-        """Whether values have risen, of this kind or of all kinds. `before` is what the same thing had: an
-        equal value is no evidence, and another is compared with it rather than with the level.
-        """
-        logarithm = math.log(max(value, 1.0))
-        level = self._levels.setdefault(kind, Level())
-        deviation, self.usual = level.deviation(logarithm), level.usual
-        weight = self.REPEATED if abs(logarithm - self._last.get(kind, math.inf)) < self.NEAR else 1.0
-        self._last[kind] = logarithm
-        if deviation is None or before == value:
-            return False
-        if before is not None:
-            deviation, weight = (logarithm - math.log(max(before, 1.0))) / level.spread, 1.0
-        return self._add(weight * (max(-self.CLIP, min(self.CLIP, deviation)) - self.SLACK), kind)
 
-    def _add(self, gained: float, kind: str) -> bool:
-        of_kind = self._evidence.setdefault(kind, Evidence(self.ALARM)).add(gained)
-        of_all = self._of_all.add(gained)
-        if of_all:
-            self._levels.clear()
-            self._evidence.clear()
-        elif of_kind:
-            del self._levels[kind]
-            self._of_all.total = 0.0
-        return of_all or of_kind
+def raised(usual: float) -> float:
+    """The probability of an event from which on its frequency is anomalous."""
+    return usual + JUMP * (1 - usual)
 
 
 class RateDrift:
@@ -134,27 +96,22 @@ class RateDrift:
     `least_run` events in a row are the fewest that raise an alarm, however rare they were.
     """
 
-    ALARM = 13.0
     LEAST, MOST = 0.02, 0.9
-    JUMP = 0.8
-    """The share of the way to 1 at which a rate is anomalous."""
 
     def __init__(self, least_run: int = 10) -> None:
         self.usual = 0.0
-        self._most_gained = self.ALARM / (least_run - 0.5)
-        self._baseline = _Baseline()
-        self._evidence = Evidence(self.ALARM)
+        self._most_gained = ALARM / (least_run - 0.5)
+        self._baseline = Baseline()
+        self._evidence = Evidence()
 
-    def push(self, event: bool) -> bool:
+    def push(self, event: bool, weight: float = 1.0) -> bool:
         alarms = False
         if self._baseline.is_warm:
-            values = self._baseline.values
-            self.usual = sum(values) / len(values)
+            self.usual = self._baseline.total / len(self._baseline.values)
             usual = min(self.MOST, max(self.LEAST, self.usual))
-            high = usual + self.JUMP * (1 - usual)
-            gained = math.log(high / usual) if event else math.log((1 - high) / (1 - usual))
-            alarms = self._evidence.add(min(self._most_gained, gained))
+            gained = min(self._most_gained, log_ratio(event, usual, raised(usual)))
+            alarms = self._evidence.add(weight * gained)
         self._baseline.push(event)
         if alarms:
-            self._baseline = _Baseline()
+            self._baseline = Baseline()
         return alarms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class JsonEnd:
-    """`in_string`: the text so far ends within a string. `broken`: a string has a line feed, which JSON forbids."""
+    """`in_string`: the text so far ends within a string. `broken`: a string has a line feed: no JSON."""
 
     def __init__(self) -> None:
         self.in_string = False

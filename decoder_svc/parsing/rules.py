@@ -16,13 +16,17 @@ def wanted_of(request: ChatRequest, reasoning: Reasoning) -> Wanted | None:
     use, format = request.tool_use, request.sampling.response_format
     tools = use.callable
     if use.forced and format is not None:
-        raise InvalidArgument.of_field("response_format", "cannot hold an answer that tool_choice makes a call")
+        raise InvalidArgument.of_field(
+            "response_format", "cannot hold an answer that tool_choice makes a call"
+        )
     strict = any(tool.strict for _, tool in tools)
     holds_calls = bool(tools) and (use.forced or strict or not use.parallel or format is not None)
     if not holds_calls and (format is None or reasoning == "none"):
         return format
     rules = tuple(
-        CallableTool(tool.name, _schema(tool.parameters, use.forced or tool.strict), f"tools[{at}].parameters")
+        CallableTool(
+            tool.name, _schema(tool.parameters, use.forced or tool.strict), f"tools[{at}].parameters"
+        )
         for at, tool in tools
     )
     return AnswerRules(reasoning, rules if holds_calls else (), use.forced, use.parallel, format)

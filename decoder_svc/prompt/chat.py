@@ -85,7 +85,9 @@ class ChatEncoder:
         self._check_options(messages, options)
         nonce = secrets.token_hex(16)  # drawn after the text arrived, so no text contains it
         markers = _markers(self.tokenizer, nonce)
-        hiding = _Rewrite(lambda text: self.tokenizer.hide(text, markers), lambda key, _: self.tokenizer.hide(key, markers))
+        hiding = _Rewrite(
+            lambda text: self.tokenizer.hide(text, markers), lambda key, _: self.tokenizer.hide(key, markers)
+        )
         rendered = self._render(messages, options, hiding, nonce)
         harmless = self._render(messages, options, _HARMLESS, nonce)
         if self.tokenizer.controls_in(rendered) != self.tokenizer.controls_in(harmless):
@@ -104,14 +106,17 @@ class ChatEncoder:
             if (message.tool_calls or message.role == "tool") and not template.takes_calls:
                 field = "tool_calls" if message.tool_calls else "role"
                 raise NotInTemplate(
-                    f"messages[{at}].{field}", "is not in the checkpoint's chat template: it has no tool calls"
+                    f"messages[{at}].{field}",
+                    "is not in the checkpoint's chat template: it has no tool calls",
                 )
         if options.thinking is None or template.takes_thinking:
             return
         if self._always_reasons if options.thinking else not template.reasons:
             return  # what the checkpoint does in any case
         switch = "on" if options.thinking else "off"
-        raise NotInTemplate("thinking", f"cannot be {switch}: the checkpoint's chat template has no enable_thinking")
+        raise NotInTemplate(
+            "thinking", f"cannot be {switch}: the checkpoint's chat template has no enable_thinking"
+        )
 
     def _opens_reasoning(self) -> bool:
         """Whether the generation prompt opens the reasoning."""
@@ -121,16 +126,16 @@ class ChatEncoder:
             return False
         return _unclosed(rendered)
 
-    def _reasoning(
-        self, rendered: str, messages: Sequence[ChatMessage], options: ChatOptions
-    ) -> Reasoning:
+    def _reasoning(self, rendered: str, messages: Sequence[ChatMessage], options: ChatOptions) -> Reasoning:
         """Whether the answer begins within reasoning, or may open it."""
         if not self._template.reasons:
             return "none"
         turn = self.tokenizer.after_controls(rendered)
         if _unclosed(turn):
             return "opened"
-        begun = options.continue_final and any(p.text.strip() for p in messages[-1].parts if isinstance(p, TextPart))
+        begun = options.continue_final and any(
+            p.text.strip() for p in messages[-1].parts if isinstance(p, TextPart)
+        )
         return "none" if CLOSING in turn or begun else "optional"
 
     def _render(

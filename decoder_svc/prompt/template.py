@@ -30,8 +30,8 @@ Chat = Sequence[Mapping[str, Any]]
 class ChatTemplate:
     """A compiled template and the special token strings that it may use, such as `eos_token`.
 
-    What a checkpoint can do follows from its template: whether it `takes_tools`, `takes_thinking` (the variable
-    `enable_thinking`), `takes_calls` of tools in the history, and `reasons` between `<think>` and `</think>`.
+    What a checkpoint can do follows from its template: whether it `takes_tools`, `takes_calls` of tools in
+    earlier turns, `takes_thinking` (the variable `enable_thinking`), and `reasons` (mentions `<think>`).
     """
 
     def __init__(self, source: str, variables: Mapping[str, str] | None = None) -> None:

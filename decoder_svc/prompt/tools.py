@@ -29,6 +29,9 @@ class ToolLimits:
     max_tool_bytes: int = 128 << 10
 
 
+DEFAULT_LIMITS = ToolLimits()
+
+
 def check_tools(use: ToolUse, limits: ToolLimits) -> None:
     """Raises TooManyTools, ToolsTooLarge or ToolsInvalid, which names the field."""
     if len(use.tools) > limits.max_tools:

@@ -1,7 +1,7 @@
 """The rules of an answer as a grammar: reasoning, then calls of tools or a format.
 
-A single Lark grammar with schemas inline, because both engines take it. A call is written as the chat template
-of Qwen3 writes earlier calls. Independent of what schemas and formats may hold.
+A single Lark grammar with schemas inline, because both engines take it. A call is written as the template of
+Qwen3 writes earlier calls. Independent of what schemas and formats may hold.
 """
 
 from __future__ import annotations

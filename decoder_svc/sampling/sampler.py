@@ -93,11 +93,9 @@ def _add(logits: Tensor, additions: Sequence[Additions | CountPenalties | None])
     some = [(row, addition) for row, addition in enumerate(additions) if addition is not None]
     if not some:
         return
-    rows = np.repeat([row for row, _ in some], [len(addition.ids) for _, addition in some])
-    ids = np.concatenate([addition.ids for _, addition in some])
-    values = np.concatenate([addition.values for _, addition in some])
-    at = torch.from_numpy(np.stack([rows, ids])).to(logits.device)
-    logits[at[0], at[1]] += torch.from_numpy(values).to(logits.device)
+    places = torch.from_numpy(np.concatenate([row * logits.shape[-1] + each.ids for row, each in some]))
+    values = torch.from_numpy(np.concatenate([each.values for _, each in some]))
+    logits.view(-1).index_add_(0, places.to(logits.device), values.to(logits.device))
 
 
 def _mask(logits: Tensor, states: Sequence[SamplerState]) -> Tensor:

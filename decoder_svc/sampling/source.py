@@ -48,7 +48,8 @@ def _expression(kind: str, source: Sequence[str]) -> str:
 
 
 def _json(schema: Mapping[str, Any]) -> str:
-    return LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=JSON_RULES)  # type: ignore[arg-type]
+    text = json.dumps(schema)
+    return LLMatcher.grammar_from_json_schema(text, overrides=JSON_RULES)  # type: ignore[arg-type]
 
 
 def parts(kind: str, source: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -94,7 +95,7 @@ def _of_field(field: str) -> Iterator[None]:
 def _inline(source: str) -> str:
     """A grammar as an expression of a Lark grammar."""
     (grammar,) = json.loads(source)["grammars"]
-    if "json_schema" in grammar:
+    expression: str | None = grammar.get("lark_grammar")
+    if expression is None:
         return f"%json {json.dumps(grammar['json_schema'])}"
-    expression: str = grammar["lark_grammar"]
     return expression.strip().removeprefix(START)

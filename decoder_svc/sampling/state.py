@@ -57,8 +57,8 @@ class CountPenalties:
 class SamplerState:
     """`step` counts the sampled tokens. `report` is the last token's, if requested.
 
-    `seen`, `biases` and `penalties` are None unless the request has a repetition penalty, biases, or a presence
-    or frequency penalty.
+    `seen`, `biases` and `penalties` are None unless the request has a repetition penalty, biases, or a
+    presence or frequency penalty.
     """
 
     report: TokenReport | None = None

@@ -36,8 +36,8 @@ class BlankSettings:
 
 
 class BlankTier(Tier):
-    """Passes requests on whose answer has a format, log-probabilities, stop strings or tool calls, or continues a
-    text: its text has none.
+    """Passes requests on whose answer has a format, log-probabilities, stop strings or tool calls, or whose
+    answer has begun.
     """
 
     def __init__(self, name: str, settings: BlankSettings = BlankSettings()) -> None:

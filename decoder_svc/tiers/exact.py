@@ -30,8 +30,9 @@ from fovea.deadline import Deadline
 NOT_OF_THE_KEY = frozenset({"id", "tier"})
 """Fields of a request that change no answer that this tier may give."""
 ENTRY_BYTES, TOKEN_BYTES, IMAGE_BYTES, OTHER_TOKENS = 1024, 40, 2048, 5
-"""Estimates of what an entry, a token of its answer and an image of its receipt take in memory. An alternative
-with its log-probability takes as much as OTHER_TOKENS.
+"""Estimates of what an entry, a token of its answer and an image of its receipt take in memory.
+
+An alternative with its log-probability takes as much as OTHER_TOKENS tokens.
 """
 
 

@@ -188,7 +188,9 @@ class ModelTier(Tier):
         if request.tier == self.name:
             answers = self._own(request, encoders, deadline, used)
         elif self._calibration is None or not request.is_plain:
-            hop = Hop(self.name, "not calibrated" if self._calibration is None else "not calibrated for tools")
+            hop = Hop(
+                self.name, "not calibrated" if self._calibration is None else "not calibrated for tools"
+            )
             answers = pass_on(hop, request, encoders, deadline, used, following)
         else:
             answers = self._weighed(self._calibration, request, encoders, deadline, used, following)

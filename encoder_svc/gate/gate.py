@@ -1,7 +1,7 @@
-"""Judges the kind of an image: a MobileNetV3-Small on a thumbnail, run by onnxruntime on one thread.
+"""Judges the kind of an image: a MobileNetV3-Small on a view, run by onnxruntime on one thread.
 
-A judgement below the least confidence leaves the kind that the rules have found. BLANK is left to the rules
-alone: they see every pixel. A network that cannot be loaded raises GateUnavailable.
+A judgement below the least confidence leaves the kind of the rules. BLANK is left to the rules alone: they
+see every pixel. A network that cannot be loaded raises GateUnavailable.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from encoder_svc.gate.thumbnail import SIDE, thumbnail
+from encoder_svc.gate.view import HEIGHT, WIDTH, view
 from fovea.contract.image import ImageFacts, ImageKind
+from fovea.planning.detail import GRAPHICS
 
 WEIGHTS = Path(__file__).with_name("model.onnx")
 MAX_BYTES = 4 * 1024 * 1024
@@ -25,6 +26,10 @@ KINDS_KEY = "kinds"
 """The metadata of the model that names the kind of each output, separated by commas."""
 DIGITS = 2
 """Decimals of a confidence: more would differ between processors."""
+DOUBTED = 0.8
+"""The least confidence of a chart or drawing where rules see a photo, which loses detail if it is planned as
+a graphic.
+"""
 _REFUSALS = "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException"
 """The exceptions of onnxruntime for a model that it does not load. Their only common base is Exception."""
 _QUIET = 4  # only fatal errors; the reason of a failure is in its exception
@@ -38,7 +43,7 @@ class GateUnavailable(Exception):
 class GateSettings:
     """The confidence below which rules decide, the model's file, and how its failure is logged."""
 
-    least_confidence: float = 0.7
+    least_confidence: float = 0.5
     path: str = str(WEIGHTS)
     log_form: str = "console"
     log_level: str = "info"
@@ -65,12 +70,12 @@ class Gate:
         """Load the network and run it once. Raises GateUnavailable."""
         session = _session(_read(Path(settings.path)))
         gate = cls(session, _kinds(session), settings.least_confidence)
-        gate.judge(np.zeros((SIDE, SIDE, 3), np.uint8))
+        gate.judge(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
         return gate
 
     def judge(self, rgb: npt.NDArray[np.uint8]) -> Judgement:
         """`rgb` is an image of any size."""
-        (shares,) = self._session.run(None, {self._session.get_inputs()[0].name: thumbnail(rgb)[None]})
+        (shares,) = self._session.run(None, {self._session.get_inputs()[0].name: view(rgb)[None]})
         best = int(shares[0].argmax())
         return Judgement(self._kinds[best], round(float(shares[0, best]), DIGITS))
 
@@ -79,7 +84,9 @@ class Gate:
         if facts.kind == ImageKind.BLANK:
             return facts
         seen = self.judge(rgb)
-        if seen.kind == ImageKind.BLANK or seen.confidence < self._least_confidence:
+        doubted = facts.kind == ImageKind.PHOTO and seen.kind in GRAPHICS
+        least = max(DOUBTED, self._least_confidence) if doubted else self._least_confidence
+        if seen.kind == ImageKind.BLANK or seen.confidence < least:
             return facts
         return replace(facts, kind=seen.kind, kind_confidence=seen.confidence)
 
@@ -115,10 +122,10 @@ def _session(data: bytes) -> Any:
 
 
 def _kinds(session: Any) -> list[ImageKind]:
-    """The kind of each output. Raises GateUnavailable unless the model maps a thumbnail to their shares."""
+    """The kind of each output. Raises GateUnavailable unless the model maps a view to their shares."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     names = session.get_modelmeta().custom_metadata_map.get(KINDS_KEY, "").split(",")
-    expected = [[1, SIDE, SIDE, 3], "tensor(uint8)"], [[1, len(names)], "tensor(float)"]
+    expected = [[1, HEIGHT, WIDTH, 3], "tensor(uint8)"], [[1, len(names)], "tensor(float)"]
     given = [[end.shape, end.type] for end in (*inputs, *outputs)]
     if given != list(expected) or not set(names) <= set(ImageKind):
         raise GateUnavailable(f"the model maps {given} and names {names}, which is no gate")

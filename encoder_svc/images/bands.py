@@ -34,6 +34,8 @@ ALIGNED = (0.12, 0.4)
 """Tolerances for the nearer and the farther end of a band in the adjacent window, as shares of the height and
 at least a pixel. Tall and short letters share a baseline; a slanted line misses at both ends.
 """
+STRAIGHT = 4
+"""Cells of a row that an edge fills if it is straight; the bar of a letter is shorter."""
 _ONES = np.uint64(0x0101010101010101)
 _FAR = 1 << 32
 
@@ -62,6 +64,19 @@ def find(grey: Bytes, step: int) -> Bands:
         for run_heights, width in zip(heights, WINDOWS, strict=True)
     ]
     return Bands(np.concatenate(heights), np.concatenate(cells), sum(looked))
+
+
+def straight(grey: Bytes, step: int) -> int:
+    """The approximate length of the edges that run along a row over at least STRAIGHT cells, in pixels."""
+    flags = _blank(grey)
+    above, below = grey[:-1], grey[1:]
+    change = np.maximum(above, below)
+    change -= np.minimum(above, below)
+    np.greater_equal(change, step, out=flags[:-1, : grey.shape[1]])
+    run = flags.view(np.uint64) == _ONES
+    for _ in range(STRAIGHT - 1):
+        run = run[:, 1:] & run[:, :-1]
+    return CELL * int(run.sum())
 
 
 def _edges(grey: Bytes, step: int) -> Bytes:

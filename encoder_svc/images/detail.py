@@ -5,8 +5,9 @@ Overestimated text height makes text unreadable, underestimated height costs som
 round down. Independent of image files and the model.
 
 The rules know four kinds. BLANK: in each channel, all pixels lie within BLANK_RANGE levels of each other.
-TEXT: text covers the share COVERED. GRAPHIC: no photo's texture, and at least the share SMOOTH of uniform
-cells. PHOTO: everything else. The gate (`encoder_svc/gate`) refines TEXT, GRAPHIC and PHOTO, never BLANK.
+TEXT: text covers the share COVERED, or less where there is little else. GRAPHIC: no photo's texture, and at
+least the share SMOOTH of uniform cells. PHOTO: everything else. The gate (`encoder_svc/gate`) refines TEXT,
+GRAPHIC and PHOTO, never BLANK.
 """
 
 from __future__ import annotations
@@ -44,6 +45,13 @@ BLANK_RANGE = 2
 """Levels of 255. A uniform JPEG differs by less, a lossy WebP of a vivid colour by more."""
 COVERED = 0.1
 """Share of a page's pixels that text covers."""
+LEAST_COVERED, FILLED = 0.01, 0.15
+"""Text that covers less of an image still makes it TEXT if it covers FILLED of what uniform cells leave, as
+on a screen with a few paragraphs. Lines of text cover half of their cells, a chart's labels a tenth of what
+is drawn.
+"""
+RULED = 0.25
+"""Straight edges beside such text may be as long as this share of it. Axes, boxes and grids are longer."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +118,10 @@ def measure(image: Image.Image, rgb: npt.NDArray[np.uint8]) -> DetailMeasures:
     text = _text(grey, ground) or _text(_on_its_side(grey), ground)
     covered = _covered(text) / grey.size if text else 0.0
     drawn = ground is _PAPER and uniform >= SMOOTH
-    kind = ImageKind.TEXT if covered >= COVERED else ImageKind.GRAPHIC if drawn else ImageKind.PHOTO
+    graphic = ImageKind.GRAPHIC if drawn else ImageKind.PHOTO
+    filled = drawn and covered >= max(LEAST_COVERED, FILLED * (1 - uniform))
+    plain = covered >= COVERED or (filled and _straight(grey, changes.step(ground)) <= RULED * _length(text))
+    kind = ImageKind.TEXT if plain else graphic
     return DetailMeasures(
         _smallest_common(text) if text else 0.0,
         changes.sharp,
@@ -177,6 +188,16 @@ def _smallest_common(text: Bands) -> float:
 def _covered(text: Bands) -> float:
     """Approximate count of text pixels: windows overlap by half, and two window sizes see each letter."""
     return float((text.heights * text.cells).sum()) * CELL / 4
+
+
+def _length(text: Bands | None) -> float:
+    """Approximate length of the lines of text, in pixels."""
+    return float(text.cells.sum()) * CELL / 4 if text else 0.0
+
+
+def _straight(grey: Bytes, step: int) -> int:
+    """The length of straight edges along rows and columns, in pixels."""
+    return bands.straight(grey, step) + bands.straight(np.ascontiguousarray(grey.T), step)
 
 
 def _uniform_share(rgb: npt.NDArray[np.uint8]) -> float:

@@ -77,11 +77,13 @@ def ask(
             **vars(route),
             on_text=_silent if as_json else _live,
         )
+    if not as_json:
+        _print_receipt(answer, [name for name, _ in sources])
     notice = _notice(Client(decoder, access.token, timeout_s=NOTICE_S, tls=access.tls()))
     if as_json:
         _emit(answer, notice)
-    else:
-        _print_receipt(answer, [name for name, _ in sources], notice)
+    elif notice:
+        console(stderr=True).print(f"note    {clean(notice)}")
 
 
 def _silent(text: str) -> None:
@@ -113,7 +115,7 @@ def _emit(answer: Answer, notice: str) -> None:
     )
 
 
-def _print_receipt(answer: Answer, names: list[str], notice: str) -> None:
+def _print_receipt(answer: Answer, names: list[str]) -> None:
     from fovea.cli.receipts import lines
 
     sys.stdout.write("\n")
@@ -124,8 +126,6 @@ def _print_receipt(answer: Answer, names: list[str], notice: str) -> None:
     for line in lines(answer.receipt, names):
         out.print(line, style="dim")
     out.print(f"model   {answer.model}{_ended(answer)}, request {answer.request_id}", style="dim")
-    if notice:
-        out.print(f"note    {clean(notice)}")
 
 
 def _ended(answer: Answer) -> str:

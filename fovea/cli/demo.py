@@ -172,7 +172,9 @@ def _summary(view: View, tally: DemoTally) -> None:
     for problem in tally.problems:
         view.line(f"  PROBLEM  {problem}", style="bold red")
     view.line("\nNext: `fovea serve --gateway`, then open http://127.0.0.1:8080 in a browser: the page shows")
-    view.line("what a picture costs before you ask. Or `fovea ask IMAGE -q 'What is the title?'` in a terminal,")
+    view.line(
+        "what a picture costs before you ask. In a terminal: `fovea ask IMAGE -q 'What is the title?'`,"
+    )
     view.line("and `fovea count IMAGE`, which needs no service.")
 
 

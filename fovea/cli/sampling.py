@@ -55,20 +55,18 @@ class SamplingFlags:
     ] = None
     logit_bias: Annotated[
         list[str] | None,
-        _option(
-            "--logit-bias", metavar="ID:BIAS", help="Add this to the logit of a token; may be repeated."
-        ),
+        _option("--logit-bias", metavar="ID:BIAS", help="Add this to the logit of a token; may be repeated."),
     ] = None
     checkpoint_defaults: Annotated[
         bool,
         _option("--checkpoint-defaults", help="Take what is not given from the checkpoint's own defaults."),
     ] = False
-    seed: Annotated[
-        int | None, _option("--seed", min=0, max=UINT32, help="Makes sampling repeatable.")
-    ] = None
-    stop: Annotated[
-        list[str] | None, _option("--stop", help="Stop before this text; may be repeated.")
-    ] = None
+    seed: Annotated[int | None, _option("--seed", min=0, max=UINT32, help="Makes sampling repeatable.")] = (
+        None
+    )
+    stop: Annotated[list[str] | None, _option("--stop", help="Stop before this text; may be repeated.")] = (
+        None
+    )
 
     def sampling(self) -> Sampling:
         """Raises BadParameter for a bias that is not ID:BIAS."""

@@ -14,8 +14,8 @@ from fovea.client.fitting import fit
 from fovea.client.sources import ACCEPTED, File, is_source, name_of
 from fovea.client.upload import FileUpload
 from fovea.contract import budget as budget_codec
-from fovea.contract.budget import UNDECIDED, Budget
 from fovea.contract.answer import Answer
+from fovea.contract.budget import UNDECIDED, Budget
 from fovea.contract.count import Quote
 from fovea.contract.ids import is_digest
 from fovea.contract.sampling import (
@@ -96,10 +96,11 @@ class Options(TypedDict, total=False):
     most that many pixels (server default 1310720). `fit` shrinks files before upload, as far as the budget
     allows for their size. `request_id` names the request in the servers' logs. `response_format` constrains
     the answer (structured output). `logprobs` requests the log-probability of every token, and `top_logprobs`
-    of as many of the most likely tokens at its position. Retries with the same `idempotency_key` and the same request are charged once. With the `quote` of a count the request
-    costs no more than that, or is refused. `tier` names the tier that must answer; `hop_limit` is the most
-    tiers that may run a model, 0 for any number. `parent_request_id` is recorded with the request.
-    `allow_text_substitution` lets text read from an image replace its pixels where that is cheaper.
+    of as many of the most likely tokens at its position. Retries with the same `idempotency_key` and the same
+    request are charged once. With the `quote` of a count the request costs no more than that, or is refused.
+    `tier` names the tier that must answer; `hop_limit` is the most tiers that may run a model, 0 for any
+    number. `parent_request_id` is recorded with the request. `allow_text_substitution` lets text read from an
+    image replace its pixels where that is cheaper.
 
     `tools` are the tools that the model may call; `tool_choice` is `auto`, `none`, `required` or the name of
     the tool to call; `parallel_tool_calls` False allows a single call. `thinking` switches reasoning where
@@ -178,7 +179,7 @@ def draft_request(
     parent_request_id: str = "",
     allow_text_substitution: bool = False,
     tools: Sequence[Tool] = (),
-    tool_choice: ToolChoice | str = ToolChoice(),
+    tool_choice: ToolChoice | str = "auto",
     parallel_tool_calls: bool = True,
     thinking: bool | None = None,
     continue_final_message: bool = False,

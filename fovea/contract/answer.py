@@ -23,8 +23,8 @@ from fovea.decoder.v1 import decoder_pb2
 
 
 class FinishReason(StrEnum):
-    """Why an answer ended. With STOP it is complete, with TOOL_CALLS it waits for the results of its tool calls;
-    with LENGTH it was cut at `max_new_tokens`.
+    """Why an answer ended. With STOP it is complete; with TOOL_CALLS it is complete and calls tools; with
+    LENGTH it was cut at `max_new_tokens`.
     """
 
     STOP = "stop"
@@ -80,12 +80,12 @@ _APPENDED = ("text", "reasoning")
 
 def joined(texts: Sequence[Text]) -> Text:
     """All these deltas as a single delta."""
-    parallel = {
+    parallel: dict[str, Any] = {
         field.name: tuple(chain.from_iterable(getattr(text, field.name) for text in texts))
         for field in fields(Text)
         if field.name not in _APPENDED
     }
-    appended = {name: "".join(getattr(text, name) for text in texts) for name in _APPENDED}
+    appended: dict[str, Any] = {name: "".join(getattr(text, name) for text in texts) for name in _APPENDED}
     calls = merge_calls(parallel.pop("tool_calls"))
     return Text(**appended, **parallel, tool_calls=calls)
 

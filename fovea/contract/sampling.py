@@ -61,10 +61,10 @@ class ResponseFormat:
 class Sampling:
     """Sampling parameters of a request; the defaults are greedy. Zero disables an optional parameter.
 
-    `max_new_tokens` None takes the server's default. `logit_bias` is added to the logits of tokens, by id. With
-    `checkpoint_defaults`, parameters that have their default value here take the checkpoint's, except those
-    that `explicit` names. The request carries `response_format`, `logprobs` and `top_logprobs` in fields of
-    its own. `ignore_eos` is only for direct callers of an engine.
+    `max_new_tokens` None takes the server's default. `logit_bias` is added to the logits of tokens, by id.
+    With `checkpoint_defaults`, parameters that have their default value here take the checkpoint's, except
+    those that `explicit` names. The request carries `response_format`, `logprobs` and `top_logprobs` in
+    fields of its own. `ignore_eos` is only for direct callers of an engine.
     """
 
     temperature: float = 0.0
@@ -94,7 +94,7 @@ class Sampling:
     def over(self, defaults: Mapping[str, float]) -> Sampling:
         """With the checkpoint's `defaults` for what is unset, if the caller asks for them."""
         unset = {name: value for name, value in defaults.items() if not self._is_set(name)}
-        taken = unset if self.checkpoint_defaults else {}
+        taken: dict[str, Any] = unset if self.checkpoint_defaults else {}
         return replace(self, **taken, checkpoint_defaults=False, explicit=frozenset())
 
     def _is_set(self, name: str) -> bool:

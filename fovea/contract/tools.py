@@ -27,7 +27,11 @@ class Tool:
 
     @classmethod
     def of(
-        cls, name: str, description: str = "", parameters: Mapping[str, Any] | None = None, strict: bool = False
+        cls,
+        name: str,
+        description: str = "",
+        parameters: Mapping[str, Any] | None = None,
+        strict: bool = False,
     ) -> Tool:
         """A tool whose schema is a dict."""
         return cls(name, description, json.dumps(parameters) if parameters else "", strict)
@@ -155,7 +159,9 @@ def _read_choice(message: decoder_pb2.ToolChoice) -> ToolChoice:
             raise InvalidArgument.of_field("tool_choice.name", "must name a tool of the request")
         return ToolChoice.named(message.name)
     if not _MODE.knows(message.mode):
-        raise InvalidArgument.of_field("tool_choice.mode", f"{message.mode} is not known", actual=message.mode)
+        raise InvalidArgument.of_field(
+            "tool_choice.mode", f"{message.mode} is not known", actual=message.mode
+        )
     return ToolChoice(_MODE.from_proto(message.mode) or ToolMode.AUTO)
 
 

@@ -15,13 +15,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from standin.draw import draw_bar, draw_line, draw_pie
-from standin.gate.sheet import Fonts, any_size, words
+from standin.gate.sheet import Means, any_size, words
 
-STYLES = (
-    "default", "default", "ggplot", "bmh", "seaborn-v0_8", "seaborn-v0_8-whitegrid", "seaborn-v0_8-ticks", "dark_background",
-    "fivethirtyeight", "grayscale", "classic", "Solarize_Light2", "tableau-colorblind10", "fast",
-)  # fmt: skip
-MAPS = ("viridis", "plasma", "coolwarm", "Greys", "Blues", "RdYlGn", "inferno", "magma", "tab20c")
 FAMILIES = {
     "DejaVuSans": "DejaVu Sans", "DejaVuSerif": "DejaVu Serif", "DejaVuSansMono": "DejaVu Sans Mono", "STIXGeneral": "STIXGeneral",
     "cmss10": "cmss10", "cmtt10": "cmtt10",
@@ -31,20 +26,21 @@ FAMILIES = {
 Draw = Callable[[Any, np.random.Generator, random.Random], object]
 
 
-def draw_chart(rng: random.Random, fonts: Fonts) -> Image.Image:
+def draw_chart(rng: random.Random, means: Means) -> Image.Image:
     if rng.random() < 0.35:
         return _of_the_stand_in(rng)
     values = np.random.default_rng(rng.getrandbits(32))
     width, height = any_size(rng, 260, 1000, 1.8)
     settings = {
-        "font.family": rng.choice([family for name, family in FAMILIES.items() if name in fonts]),
+        "font.family": rng.choice([family for name, family in FAMILIES.items() if name in means.fonts]),
         "font.size": rng.uniform(5, 13),
         "lines.linewidth": rng.uniform(0.6, 3),
         "axes.unicode_minus": False,
+        "image.cmap": rng.choice(means.maps),
     }
     with (
         warnings.catch_warnings(),
-        matplotlib.style.context(rng.choice(STYLES)),
+        matplotlib.style.context(rng.choice(means.styles)),
         matplotlib.rc_context(settings),
     ):
         warnings.simplefilter("ignore")  # labels that do not fit
@@ -171,9 +167,9 @@ def _grid(axes: Any, values: np.random.Generator, rng: random.Random) -> None:
     rows, columns = rng.randint(4, 24), rng.randint(4, 24)
     field = values.normal(0, 1, (rows, columns)).cumsum(axis=rng.randint(0, 1))
     if rng.random() < 0.3:
-        shown = (axes.contourf if rng.random() < 0.5 else axes.contour)(field, cmap=rng.choice(MAPS))
+        shown = (axes.contourf if rng.random() < 0.5 else axes.contour)(field)
     else:
-        shown = axes.imshow(field, cmap=rng.choice(MAPS), aspect="auto", interpolation="nearest")
+        shown = axes.imshow(field, aspect="auto", interpolation="nearest")
     axes.figure.colorbar(shown, ax=axes)
     if rows * columns < 80 and rng.random() < 0.5:
         for row in range(rows):

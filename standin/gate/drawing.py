@@ -11,21 +11,26 @@ import random
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from standin.gate.sheet import Colour, Fonts, Sheet, any_size, vivid, words
+from standin.gate.sheet import Colour, Means, Sheet, any_size, vivid, words
 
 Point = tuple[float, float]
 FINE = 2
 """Curves are drawn larger by this and shrunk, which smooths their edges."""
 
 
-def draw_drawing(rng: random.Random, fonts: Fonts) -> Image.Image:
+def draw_drawing(rng: random.Random, means: Means) -> Image.Image:
     draw = rng.choices(tuple(DRAWS), tuple(DRAWS.values()))[0]
-    sheet = Sheet(rng, fonts, any_size(rng, 128, 800, 1.6), 0.25)
+    sheet = Sheet(rng, means, any_size(rng, 128, 800, 1.6), 0.25)
     if rng.random() < 0.2:
         sheet.paper = vivid(rng)
         sheet.image.paste(sheet.paper, (0, 0, *sheet.image.size))
     draw(sheet)
-    return sheet.image
+    return _icon(sheet.image, rng) if rng.random() < 0.12 else sheet.image
+
+
+def _icon(image: Image.Image, rng: random.Random) -> Image.Image:
+    side = rng.randint(24, 96)
+    return image.resize((side, side), Image.Resampling.BOX)
 
 
 def blob(rng: random.Random, x: float, y: float, radius: float, corners: int = 0) -> list[Point]:

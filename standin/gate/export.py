@@ -1,4 +1,4 @@
-"""Writes the trained gate as ONNX: bytes of a thumbnail in, a share for each kind out.
+"""Writes the trained gate as ONNX: bytes of a view in, a share for each kind out.
 
 Normalisations are folded into the convolutions before them. Weights are stored in fp16 and computed in fp32,
 so the file is half as large and a judgement is the same on every processor.
@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from encoder_svc.gate.gate import KINDS_KEY
-from encoder_svc.gate.thumbnail import SIDE
+from encoder_svc.gate.view import HEIGHT, WIDTH
 from standin.gate.network import MEAN, SPREAD, Convolution, Excitation, GateNetwork, Residual
 from standin.gate.pictures import KINDS
 
@@ -98,7 +98,7 @@ def _values(tensor: Tensor) -> np.ndarray:
     return tensor.detach().double().numpy()
 
 
-def write_onnx(network: GateNetwork, path: Path, side: int = SIDE) -> None:
+def write_onnx(network: GateNetwork, path: Path) -> None:
     """Write the network, in evaluation mode, with the names of its kinds."""
     graph = Graph()
     rows = graph.node("Cast", "pictures", to=TensorProto.FLOAT)
@@ -113,7 +113,7 @@ def write_onnx(network: GateNetwork, path: Path, side: int = SIDE) -> None:
         helper.make_graph(
             graph.nodes,
             "gate",
-            [helper.make_tensor_value_info("pictures", TensorProto.UINT8, [1, side, side, 3])],
+            [helper.make_tensor_value_info("pictures", TensorProto.UINT8, [1, HEIGHT, WIDTH, 3])],
             [helper.make_tensor_value_info("shares", TensorProto.FLOAT, [1, len(KINDS)])],
             graph.weights,
         ),

@@ -137,9 +137,6 @@ def _start(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def normalised(pictures: Tensor, shrunk: int = 1) -> Tensor:
-    """Bytes (N, height, width, 3) as the network reads them, with sides divided by `shrunk`."""
-    pixels = ((pictures.float() - MEAN) / SPREAD).permute(0, 3, 1, 2)
-    if shrunk > 1:
-        pixels = nn.functional.avg_pool2d(pixels, shrunk)
-    return pixels.contiguous(memory_format=torch.channels_last)
+def normalised(pixels: Tensor) -> Tensor:
+    """Pixels (N, 3, height, width), 0 to 255, as the network reads them."""
+    return ((pixels - MEAN) / SPREAD).contiguous(memory_format=torch.channels_last)

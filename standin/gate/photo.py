@@ -13,13 +13,13 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from standin.draw import draw_scene
 from standin.gate.drawing import blob
-from standin.gate.sheet import Fonts, any_size
+from standin.gate.sheet import Means, any_size
 
 Floats = np.ndarray
 
 
-def draw_photo(rng: random.Random, fonts: Fonts) -> Image.Image:
-    """`fonts` are not used."""
+def draw_photo(rng: random.Random, means: Means) -> Image.Image:
+    """`means` are not used."""
     if rng.random() < 0.1:
         scene = draw_scene(rng, *any_size(rng, 240, 420, 1.4)).canvas.image
         scale = rng.choice((1, 1, 2))
@@ -151,10 +151,7 @@ def _night(rng: random.Random, values: np.random.Generator, size: tuple[int, int
 
 def _portrait(rng: random.Random, values: np.random.Generator, size: tuple[int, int]) -> Floats:
     """A body in focus before a blurred ground."""
-    ground = Image.fromarray(_bytes(_leaves(rng, values, size))).filter(
-        ImageFilter.GaussianBlur(max(size) / 25)
-    )
-    picture = np.asarray(ground, np.float64) / 255
+    picture = _ground(rng, values, size)
     for _ in range(rng.randint(1, 4)):
         x, y = size[0] * rng.uniform(0.3, 0.7), size[1] * rng.uniform(0.3, 0.8)
         mask = Image.new("L", size, 0)
@@ -165,19 +162,31 @@ def _portrait(rng: random.Random, values: np.random.Generator, size: tuple[int, 
     return picture
 
 
+def _ground(rng: random.Random, values: np.random.Generator, size: tuple[int, int]) -> Floats:
+    """Leaves out of focus, or as in a studio: white, black or a tone with light from a side."""
+    if rng.random() < 0.65:
+        leaves = Image.fromarray(_bytes(_leaves(rng, values, size)))
+        return np.asarray(leaves.filter(ImageFilter.GaussianBlur(max(size) / 25)), np.float64) / 255
+    light = rng.choice((0.0, 0.03, 1.0, *_tones(rng)))
+    return light * (1 - rng.uniform(0, 0.5) * (1 - _ramp(rng, size)))
+
+
 def _bytes(picture: Floats) -> np.ndarray:
     return (np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
 def _camera(rng: random.Random, picture: Floats) -> Image.Image:
-    """Exposure, vignette, blur and sensor noise."""
+    """Exposure, vignette, blur, size and sensor noise."""
     height, width, _ = picture.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     picture = np.clip(picture, 0, 1) ** rng.uniform(0.6, 1.6)
     picture = picture * (1 - rng.uniform(0, 0.4) * (x**2 + y**2)[..., None] / 2)
     image = Image.fromarray(_bytes(picture)).filter(ImageFilter.GaussianBlur(rng.choice((0, 0, 0.7, 1.5))))
+    if rng.random() < 0.5:
+        scale = rng.uniform(1, 2.5)
+        image = image.resize((round(scale * width), round(scale * height)), Image.Resampling.BICUBIC)
     values = np.random.default_rng(rng.getrandbits(32))
-    noise = values.normal(0, rng.uniform(0, 9), (height, width, 1))
+    noise = values.normal(0, rng.uniform(0, 9), (image.height, image.width, 1))
     return Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
 
 

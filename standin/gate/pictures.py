@@ -1,31 +1,37 @@
 """A picture of a kind from a seed, as a file may hold it: compressed, scanned, grey, with a margin.
 
-Splits share neither seeds nor fonts, so nothing of the held-out pictures is trained on.
+The splits share no seeds. "heldout" has fonts, papers, styles and colour maps that "train" never has; the
+pictures of "unseen" are made by other generators as well.
 """
 
 from __future__ import annotations
 
 import io
 import random
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
+from standin.gate import unseen
 from standin.gate.chart import draw_chart
 from standin.gate.drawing import draw_drawing
 from standin.gate.photo import draw_photo
-from standin.gate.sheet import HELD_OUT, TRAINED, Fonts, any_size, vivid
+from standin.gate.sheet import HELD_OUT, TRAINED, Means, any_size, vivid
 from standin.gate.table import draw_table
 from standin.gate.text import draw_text
 
+Draw = Callable[[random.Random, Means], Image.Image]
 
-def draw_blank(rng: random.Random, fonts: Fonts) -> Image.Image:
-    """A picture of a single colour; `fonts` are not used."""
+
+def draw_blank(rng: random.Random, means: Means) -> Image.Image:
+    """A picture of a single colour; `means` are not used."""
     grey = rng.choice((255, 255, 0, rng.randrange(256)))
     return Image.new("RGB", any_size(rng, 32, 800), (grey,) * 3 if rng.random() < 0.6 else vivid(rng))
 
 
-DRAWERS = {
+DRAWERS: dict[str, Draw] = {
     "TEXT": draw_text,
     "TABLE": draw_table,
     "CHART": draw_chart,
@@ -39,10 +45,25 @@ PAPER = ("TEXT", "TABLE", "DRAWING")
 """What is printed and scanned."""
 
 
+@dataclass(frozen=True)
+class Split:
+    """How the pictures of a split are drawn."""
+
+    means: Means
+    drawers: dict[str, Draw]
+
+
+SPLITS = {
+    "train": Split(TRAINED, DRAWERS),
+    "heldout": Split(HELD_OUT, DRAWERS),
+    "unseen": Split(HELD_OUT, DRAWERS | unseen.DRAWERS),
+}
+
+
 def draw(split: str, kind: str, seed: int) -> Image.Image:
-    """`split` is "train" or "heldout"."""
+    """`split` is a name of SPLITS."""
     rng = random.Random(f"gate-{split}/{kind}/{seed}")
-    image = DRAWERS[kind](rng, HELD_OUT if split == "heldout" else TRAINED)
+    image = SPLITS[split].drawers[kind](rng, SPLITS[split].means)
     if kind == "BLANK":
         return image
     if kind in PAPER and rng.random() < 0.15:
@@ -56,6 +77,16 @@ def draw(split: str, kind: str, seed: int) -> Image.Image:
     if kind in PAPER and rng.random() < 0.04:
         image = image.transpose(Image.Transpose.ROTATE_90)
     return _compressed(image, rng) if rng.random() < 0.4 else image
+
+
+def cut(image: Image.Image, seed: int) -> Image.Image:
+    """A part of at least three quarters of each side, at another scale: it still shows the kind."""
+    rng = random.Random(f"gate-cut/{seed}")
+    width, height = (max(1, round(side * rng.uniform(0.75, 1))) for side in image.size)
+    left, top = rng.randint(0, image.width - width), rng.randint(0, image.height - height)
+    scale = rng.uniform(0.6, 1.5)
+    size = max(16, round(width * scale)), max(16, round(height * scale))
+    return image.resize(size, Image.Resampling.BICUBIC, (left, top, left + width, top + height))
 
 
 def _scanned(image: Image.Image, rng: random.Random) -> Image.Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,16 +17,48 @@ from standin.lexicon import WORDS
 Colour = tuple[int, int, int]
 Fonts = tuple[str, ...]
 
-TRAINED: Fonts = (
-    "", "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSansMono",
-    "STIXGeneral", "STIXGeneralBol", "cmr10", "cmti10",
-)  # fmt: skip
-HELD_OUT: Fonts = (
-    "DejaVuSerif-Italic", "DejaVuSansMono-Bold", "DejaVuSans-BoldOblique", "STIXGeneralItalic", "cmss10", "cmtt10",
-)  # fmt: skip
-"""Fonts that training never sees. The empty name is Pillow's own font."""
+PLAIN = (255, 255, 255)
 MONO = {"DejaVuSansMono", "DejaVuSansMono-Bold", "cmtt10"}
 ENDINGS = ("", "", "", "", "", ",", ".", ";", ":", "!", "?")
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the pictures of a split are drawn with: fonts, papers, dark papers, styles and maps of matplotlib.
+
+    The empty font is Pillow's own. A paper that is named often is common.
+    """
+
+    fonts: Fonts
+    papers: tuple[Colour, ...]
+    darks: tuple[Colour, ...]
+    styles: tuple[str, ...]
+    maps: tuple[str, ...]
+
+
+TRAINED = Means(
+    fonts=(
+        "", "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSansMono",
+        "STIXGeneral", "STIXGeneralBol", "cmr10", "cmti10",
+    ),
+    papers=(PLAIN, PLAIN, PLAIN, (248, 246, 240), (240, 240, 244), (230, 224, 205)),
+    darks=((18, 20, 26), (40, 44, 52), (0, 0, 0), (8, 32, 60)),
+    styles=(
+        "default", "default", "ggplot", "bmh", "seaborn-v0_8", "seaborn-v0_8-whitegrid", "seaborn-v0_8-ticks",
+        "dark_background", "fivethirtyeight", "grayscale", "classic", "Solarize_Light2",
+    ),
+    maps=("viridis", "plasma", "coolwarm", "Greys", "Blues", "RdYlGn", "inferno", "tab20c", "hot", "Spectral"),
+)  # fmt: skip
+HELD_OUT = Means(
+    fonts=(
+        "DejaVuSerif-Italic", "DejaVuSansMono-Bold", "DejaVuSans-BoldOblique", "STIXGeneralItalic", "cmss10", "cmtt10",
+    ),
+    papers=(PLAIN, PLAIN, (236, 242, 248), (252, 250, 224), (226, 234, 226)),
+    darks=((28, 24, 38), (12, 40, 30), (52, 24, 24)),
+    styles=("tableau-colorblind10", "seaborn-v0_8-darkgrid", "seaborn-v0_8-pastel", "petroff10"),
+    maps=("magma", "cividis", "YlGnBu", "PuOr", "cubehelix", "Set3"),
+)  # fmt: skip
+"""But for plain white and the stand-in's pictures, training never sees any of these."""
 
 
 @lru_cache(maxsize=512)
@@ -43,14 +76,14 @@ def any_size(rng: random.Random, low: int = 220, high: int = 1100, tallest: floa
     return max(96, round(width)), max(96, round(height))
 
 
-def light_or_dark(rng: random.Random, dark_share: float = 0.25) -> tuple[Colour, Colour]:
+def light_or_dark(rng: random.Random, means: Means, dark_share: float = 0.25) -> tuple[Colour, Colour]:
     """A paper and an ink that stand apart."""
     if rng.random() < dark_share:
-        return jitter(rng, rng.choice(((18, 20, 26), (40, 44, 52), (0, 0, 0), (8, 32, 60))), 10), jitter(
-            rng, rng.choice(((235, 235, 235), (170, 220, 170), (200, 205, 215))), 15
-        )
-    base = rng.choice(((255, 255, 255), (255, 255, 255), (248, 246, 240), (240, 240, 244), (230, 224, 205)))
-    return jitter(rng, base, 6), jitter(rng, rng.choice(((15, 15, 18), (50, 50, 60), (20, 30, 80))), 15)
+        ink = rng.choice(((235, 235, 235), (170, 220, 170), (200, 205, 215)))
+        return jitter(rng, rng.choice(means.darks), 10), jitter(rng, ink, 15)
+    base = rng.choice(means.papers)
+    paper = base if base == PLAIN and rng.random() < 0.5 else jitter(rng, base, 6)
+    return paper, jitter(rng, rng.choice(((15, 15, 18), (50, 50, 60), (20, 30, 80))), 15)
 
 
 def vivid(rng: random.Random) -> Colour:
@@ -76,16 +109,16 @@ def words(rng: random.Random, count: int) -> str:
 
 
 class Sheet:
-    """An RGB picture in the making. `fonts` are those that its split may use."""
+    """An RGB picture in the making, drawn with the means of its split."""
 
     def __init__(
-        self, rng: random.Random, fonts: Fonts, size: tuple[int, int], dark_share: float = 0.25
+        self, rng: random.Random, means: Means, size: tuple[int, int], dark_share: float = 0.25
     ) -> None:
         self.rng = rng
-        self.fonts = fonts
+        self.means = means
         self.width, self.height = size
-        self.paper, self.ink = light_or_dark(rng, dark_share)
-        self.font = rng.choice(fonts)
+        self.paper, self.ink = light_or_dark(rng, means, dark_share)
+        self.font = rng.choice(means.fonts)
         self.image = Image.new("RGB", size, self.paper)
         self.pen = ImageDraw.Draw(self.image)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from standin.draw.table import draw_table as draw_standin_table
-from standin.gate.sheet import Colour, Fonts, Sheet, any_size, vivid, word, words
+from standin.gate.sheet import Colour, Means, Sheet, any_size, vivid, word, words
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Layout:
         return self.top + self.row * self.rows
 
 
-def draw_table(rng: random.Random, fonts: Fonts) -> Image.Image:
+def draw_table(rng: random.Random, means: Means) -> Image.Image:
     if rng.random() < 0.15:
         picture = draw_standin_table(rng, *any_size(rng, 240, 420, 1.5)).canvas.image
         scale = rng.choice((1, 1, 2))
         return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.BICUBIC)
-    sheet = Sheet(rng, fonts, any_size(rng, 280, 1200, 1.8), 0.15)
+    sheet = Sheet(rng, means, any_size(rng, 280, 1200, 1.8), 0.15)
     layout = _layout(sheet)
     _surroundings(sheet, layout)
     _fills(sheet, layout)

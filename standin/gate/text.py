@@ -6,17 +6,17 @@ import random
 
 from PIL import Image
 
-from standin.gate.sheet import MONO, Fonts, Sheet, any_size, vivid, word, words
+from standin.gate.sheet import MONO, Means, Sheet, any_size, vivid, word, words
 
 
-def draw_text(rng: random.Random, fonts: Fonts) -> Image.Image:
+def draw_text(rng: random.Random, means: Means) -> Image.Image:
     draw = rng.choices((_page, _code, _chat, _slide, _sign, _letters), (5, 2, 1, 1, 1, 1))[0]
-    return draw(rng, fonts)
+    return draw(rng, means)
 
 
-def _page(rng: random.Random, fonts: Fonts) -> Image.Image:
+def _page(rng: random.Random, means: Means) -> Image.Image:
     """Paragraphs in one to three columns, with headings."""
-    sheet = Sheet(rng, fonts, any_size(rng, 260, 1200, 1.7), 0.15)
+    sheet = Sheet(rng, means, any_size(rng, 260, 1200, 1.7), 0.15)
     size = max(8, round(min(sheet.width, sheet.height) * rng.uniform(0.012, 0.05)))
     columns = rng.choices((1, 2, 3), (6, 3, 1))[0] if sheet.width > 40 * size else 1
     margin, gap = sheet.width * rng.uniform(0.01, 0.12), size * 2
@@ -44,10 +44,10 @@ def _column(sheet: Sheet, x: float, y: float, room: float, size: int) -> None:
         y += pitch
 
 
-def _code(rng: random.Random, fonts: Fonts) -> Image.Image:
+def _code(rng: random.Random, means: Means) -> Image.Image:
     """Indented lines of several colours, as editors and terminals show them."""
-    sheet = Sheet(rng, fonts, any_size(rng, 260, 1200, 1.8), 0.6)
-    sheet.font = rng.choice([name for name in fonts if name in MONO])
+    sheet = Sheet(rng, means, any_size(rng, 260, 1200, 1.8), 0.6)
+    sheet.font = rng.choice([name for name in means.fonts if name in MONO])
     size = rng.randint(9, 20)
     colours = [sheet.ink, sheet.ink, *(vivid(rng) for _ in range(rng.randint(0, 4)))]
     indent, numbered, y = 0, rng.random() < 0.4, size * 0.7
@@ -70,9 +70,9 @@ def _code(rng: random.Random, fonts: Fonts) -> Image.Image:
     return sheet.image
 
 
-def _chat(rng: random.Random, fonts: Fonts) -> Image.Image:
+def _chat(rng: random.Random, means: Means) -> Image.Image:
     """Bubbles of text, and a bar above."""
-    sheet = Sheet(rng, fonts, any_size(rng, 260, 1000, 2.0))
+    sheet = Sheet(rng, means, any_size(rng, 260, 1000, 2.0))
     size = rng.randint(10, 22)
     mine, theirs = sheet.tint(0.08), vivid(rng)
     sheet.pen.rectangle((0, 0, sheet.width, size * 2.4), fill=sheet.tint(rng.uniform(0.05, 0.8)))
@@ -90,9 +90,9 @@ def _chat(rng: random.Random, fonts: Fonts) -> Image.Image:
     return sheet.image
 
 
-def _slide(rng: random.Random, fonts: Fonts) -> Image.Image:
+def _slide(rng: random.Random, means: Means) -> Image.Image:
     """A title and a few points in large letters."""
-    sheet = Sheet(rng, fonts, any_size(rng, 300, 1200, 1.8), 0.35)
+    sheet = Sheet(rng, means, any_size(rng, 300, 1200, 1.8), 0.35)
     size = round(sheet.height * rng.uniform(0.05, 0.1))
     x, y = sheet.width * rng.uniform(0.03, 0.12), sheet.height * rng.uniform(0.04, 0.2)
     sheet.text(x, y, sheet.line_of(sheet.width - 2 * x, round(size * 1.4)), round(size * 1.4))
@@ -106,9 +106,9 @@ def _slide(rng: random.Random, fonts: Fonts) -> Image.Image:
     return sheet.image
 
 
-def _sign(rng: random.Random, fonts: Fonts) -> Image.Image:
+def _sign(rng: random.Random, means: Means) -> Image.Image:
     """A few large words that fill the picture."""
-    sheet = Sheet(rng, fonts, any_size(rng, 220, 900, 3.0), 0.4)
+    sheet = Sheet(rng, means, any_size(rng, 220, 900, 3.0), 0.4)
     lines = rng.randint(1, 5)
     size = max(9, round(sheet.height / lines * rng.uniform(0.45, 0.8)))
     for place in range(lines):
@@ -119,9 +119,9 @@ def _sign(rng: random.Random, fonts: Fonts) -> Image.Image:
     return sheet.image
 
 
-def _letters(rng: random.Random, fonts: Fonts) -> Image.Image:
+def _letters(rng: random.Random, means: Means) -> Image.Image:
     """Lines that lean and vary in size, as a hand writes or a camera sees them."""
-    sheet = Sheet(rng, fonts, any_size(rng, 240, 900, 2.5), 0.1)
+    sheet = Sheet(rng, means, any_size(rng, 240, 900, 2.5), 0.1)
     size, y = rng.randint(12, 40), 6.0
     while y < sheet.height - size:
         x = rng.uniform(0, size * 2)

@@ -16,9 +16,9 @@ from standin.checkpoint import load_state, save_state
 from standin.gate.export import write_onnx
 from standin.gate.network import GateNetwork, normalised
 from standin.gate.pictures import KINDS
-from standin.gate.pool import Pool
+from standin.gate.pool import Pool, as_pixels
 
-SHARDS = {"TEXT": 7, "TABLE": 6, "CHART": 5, "DRAWING": 7, "PHOTO": 6, "BLANK": 1}
+SHARDS = {"TEXT": 4, "TABLE": 4, "CHART": 5, "DRAWING": 5, "PHOTO": 4, "BLANK": 1}
 """Of 250 pictures each."""
 SETTLING = 40
 HELD_OUT = dict.fromkeys(KINDS, 1)
@@ -26,16 +26,17 @@ HELD_OUT = dict.fromkeys(KINDS, 1)
 
 @dataclass(frozen=True)
 class GateStage:
-    """How long and how fast. The learning rate rises over `warm_up` steps, then falls as a cosine. The first
-    `half_size` steps see thumbnails of half the size, which cost a quarter.
+    """How long and how fast. The learning rate rises over `warm_up` steps and falls to zero over the last
+    `falling`. The first `half_size` steps see views of half the size, which cost a quarter.
     """
 
-    steps: int = 800
-    half_size: int = 450
-    batch: int = 64
-    rate: float = 2.5e-3
+    steps: int = 2400
+    half_size: int = 1600
+    falling: int = 600
+    batch: int = 32
+    rate: float = 2e-3
     decay: float = 0.02
-    warm_up: int = 60
+    warm_up: int = 100
     smoothing: float = 0.05
     seed: int = 11
     shards: dict[str, int] = field(default_factory=lambda: SHARDS)
@@ -43,8 +44,12 @@ class GateStage:
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step."""
-        falling = 0.5 + 0.5 * torch.cos(torch.tensor(torch.pi * step / self.steps)).item()
-        return self.rate * min(1.0, (step + 1) / self.warm_up) * falling
+        rising, falling = (step + 1) / self.warm_up, (self.steps - step) / self.falling
+        return self.rate * min(1.0, rising, falling)
+
+    def shrunk(self, step: int) -> int:
+        """What the sides of views are divided by."""
+        return 2 if step < self.half_size else 1
 
 
 class Adam(torch.optim.AdamW):
@@ -63,20 +68,26 @@ def train_gate(out: Path, processes: int, stage: GateStage | None = None) -> Pat
     pool = Pool.drawn(folder / "pool", "train", stage.shards, processes)
     _train(network, optimiser, pool, stage, checkpoint)
     settle(network, pool, stage)
-    _report(network, Pool.drawn(folder / "pool", "heldout", stage.held_out, processes))
+    network.eval()
     write_onnx(network, folder / "model.onnx")
+    for split in ("heldout", "unseen"):
+        _report(network, split, Pool.drawn(folder / "pool", split, stage.held_out, processes))
     return folder / "model.onnx"
 
 
 def _train(network: GateNetwork, optimiser: Adam, pool: Pool, stage: GateStage, checkpoint: Path) -> None:
     first = load_state(checkpoint, network, optimiser) if checkpoint.exists() else 0
     network.train()
-    batches, started, right = pool.batches(stage.batch, stage.seed, first), time.time(), 0
+    started, right, shrunk = time.time(), 0, stage.shrunk(first)
+    batches = pool.batches(stage.batch, stage.seed, first, shrunk)
     for step in range(first, stage.steps):
-        pictures, kinds = next(batches)
+        if shrunk != stage.shrunk(step):
+            shrunk = stage.shrunk(step)
+            batches = pool.batches(stage.batch, stage.seed, step, shrunk)
+        pixels, kinds = next(batches)
         for group in optimiser.param_groups:
             group["lr"] = stage.rate_at(step)
-        logits = network(normalised(pictures, 2 if step < stage.half_size else 1))
+        logits = network(normalised(pixels))
         loss = torch.nn.functional.cross_entropy(logits, kinds, label_smoothing=stage.smoothing)
         optimiser.zero_grad()
         loss.backward()
@@ -88,7 +99,7 @@ def _train(network: GateNetwork, optimiser: Adam, pool: Pool, stage: GateStage, 
                 f"gate {time.time() - started:6.0f}s step {step + 1} loss {loss.item():.3f} right {share:.3f}",
                 flush=True,
             )
-        if step % 200 == 199 or step == stage.steps - 1:
+        if step % 100 == 99 or step == stage.steps - 1:
             save_state(checkpoint, network, optimiser, step + 1)
 
 
@@ -96,7 +107,7 @@ def _train(network: GateNetwork, optimiser: Adam, pool: Pool, stage: GateStage, 
 def settle(network: GateNetwork, pool: Pool, stage: GateStage) -> None:
     """Average the statistics of all normalisations anew over SETTLING batches, with the weights as they are now.
 
-    The running averages still remember thumbnails of half the size.
+    The running averages still remember views of half the size.
     """
     norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     for norm in norms:
@@ -109,18 +120,18 @@ def settle(network: GateNetwork, pool: Pool, stage: GateStage) -> None:
 
 
 @torch.no_grad()
-def judged(network: GateNetwork, pictures: Tensor) -> Tensor:
-    """The place in KINDS of each picture's kind."""
+def judged(network: GateNetwork, views: Tensor) -> Tensor:
+    """The place in KINDS of each view's kind."""
     network.eval()
-    return torch.cat([network(normalised(part)).argmax(1) for part in pictures.split(64)])
+    return torch.cat([network(normalised(as_pixels(part))).argmax(1) for part in views.split(64)])
 
 
-def _report(network: GateNetwork, pool: Pool) -> None:
-    """Print the confusion of held-out pictures: a row for each kind."""
-    seen = judged(network, pool.pictures)
+def _report(network: GateNetwork, split: str, pool: Pool) -> None:
+    """Print the confusion of a split: a row for each kind."""
+    seen = judged(network, pool.views)
     for place, kind in enumerate(KINDS):
         counts = torch.bincount(seen[pool.kinds == place], minlength=len(KINDS)).tolist()
         print(
-            f"gate held out {kind:8}", *(f"{name} {count}" for name, count in zip(KINDS, counts, strict=True))
+            f"gate {split} {kind:8}", *(f"{name} {count}" for name, count in zip(KINDS, counts, strict=True))
         )
-    print(f"gate held out {(seen == pool.kinds).float().mean().item():.3f}", flush=True)
+    print(f"gate {split} {(seen == pool.kinds).float().mean().item():.3f}", flush=True)

@@ -48,6 +48,7 @@ WHOLE = {
     encoder_pb2.CountTokensRequest: {"width", "height", "max_pixels"},
 }  # fmt: skip
 
+
 @pytest.mark.parametrize("message", WHOLE, ids=lambda message: message.DESCRIPTOR.full_name)
 def test_messages_that_are_served_whole_have_no_other_field(message: type[Message]) -> None:
     assert {field.name for field in message.DESCRIPTOR.fields} == WHOLE[message]

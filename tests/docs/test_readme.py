@@ -1,4 +1,4 @@
-"""The README's commands and programs run as written and print the output shown.
+"""The commands and programs of the README, and the programs of docs/tools.md, run as written.
 
 Each Python block runs in its own process, so that it needs no import that is not shown.
 """
@@ -24,7 +24,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHOWN = re.findall(r"^\$ fovea (.*)\n((?:(?!\$|```).*\n)*)", README, re.M)
 TYPED = re.findall(r"^\.venv/bin/fovea ((?!serve).*)\n", README, re.M)
 COMMANDS = [*SHOWN, *((arguments, "") for arguments in TYPED)]
-PYTHON = re.findall(r"^```python\n(.*?)^```$", README, re.M | re.S)
+TOOLS = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"^```python\n(.*?)^```$", README + TOOLS, re.M | re.S)
 SAMPLES = model_dir().parent / "samples"
 
 
@@ -65,6 +66,6 @@ def test_python_runs_with_the_imports_that_are_shown(addresses: Addresses, folde
 
 def test_the_readme_shows_every_kind_of_block() -> None:
     assert [output for _, output in SHOWN if output]
-    assert len(PYTHON) == README.count("```python")
+    assert len(PYTHON) == (README + TOOLS).count("```python")
     assert len(PYTHON) > 1
     assert len(TYPED) > 1

@@ -36,6 +36,8 @@ from tests.made_up_tools import made_up_tools
 
 pytestmark = pytest.mark.timeout(900)
 THINKING = Path(__file__).parents[1] / "decoder" / "prompt" / "thinking_template.jinja"
+ADDED = {"<think>": 1013, "</think>": 1014, "<tool_call>": 1015, "</tool_call>": 1016}
+"""As in Qwen's tokenizer, where they are no special tokens. The stand-in has rows for them."""
 WILD = Sampling(temperature=1.5, seed=3, max_new_tokens=512)
 LOOK = Tool.of(
     "look",
@@ -63,10 +65,14 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Asyn
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def thinker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AsyncClient]:
-    """The stand-in with the template of a Thinking checkpoint."""
+    """The stand-in with the template and the added tokens of a Thinking checkpoint."""
     folder = tmp_path_factory.mktemp("thinking") / "model"
     shutil.copytree(model_dir(), folder)
     shutil.copy(THINKING, folder / "chat_template.jinja")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    plain = {"special": False, "normalized": False, "single_word": False, "lstrip": False, "rstrip": False}
+    tokenizer["added_tokens"] += [{"id": id, "content": text} | plain for text, id in ADDED.items()]
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     async with (
         running(folder, tmp_path_factory.mktemp("store")) as house,
         AsyncClient(house.decoder_side.address, timeout_s=CALL_S) as made,
@@ -79,7 +85,8 @@ def valid(tool: Tool, call: ToolCall) -> bool:
     return call.name == tool.name and validator.is_valid(json.loads(call.arguments))
 
 
-async def test_the_arguments_of_200_forced_calls_are_valid(client: AsyncClient) -> None:
+@pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.long)])
+async def test_the_arguments_of_forced_calls_are_valid(client: AsyncClient, count: int) -> None:
     """Of every tool alone, by name, at a temperature at which the model says anything."""
     slots = asyncio.Semaphore(8)
 
@@ -89,9 +96,9 @@ async def test_the_arguments_of_200_forced_calls_are_valid(client: AsyncClient) 
             answer = await client.ask("Go on.", tools=[tool, OTHER], tool_choice=tool.name, sampling=sampling)
             return tool, answer
 
-    made = list(made_up_tools(200, seed=15))
+    made = list(made_up_tools(count, seed=15))
     answers = await asyncio.gather(*(call(number, tool) for number, tool in enumerate(made)))
-    assert [a.finish_reason for _, a in answers] == [FinishReason.TOOL_CALLS] * 200
+    assert [a.finish_reason for _, a in answers] == [FinishReason.TOOL_CALLS] * count
     wrong = [(t.parameters, a.tool_calls) for t, a in answers if not all(valid(t, c) for c in a.tool_calls)]
     assert wrong == []
     assert all(a.tool_calls and a.text == "" for _, a in answers)
@@ -136,7 +143,7 @@ async def test_a_call_that_max_new_tokens_cuts_says_so(client: AsyncClient) -> N
 async def test_a_free_answer_with_tools_stays_text(client: AsyncClient) -> None:
     answer = await client.ask("?", tools=[LOOK])
     assert answer.tool_calls == ()
-    assert answer.finish_reason is FinishReason.STOP
+    assert answer.finish_reason is not FinishReason.TOOL_CALLS
 
 
 async def test_tools_that_may_not_be_called_are_not_in_the_prompt(client: AsyncClient) -> None:
@@ -158,7 +165,6 @@ async def test_the_count_of_a_conversation_with_calls_is_that_of_its_answer(clie
     answer = await client.ask(turns, tools=[LOOK])
     totals = answer.receipt.totals
     assert counted.prompt_tokens == totals.text_tokens + totals.visual_tokens
-    assert answer.finish_reason is FinishReason.STOP
 
 
 async def test_strict_tools_and_a_format_hold_the_answer_to_either(client: AsyncClient) -> None:
@@ -180,7 +186,9 @@ async def test_an_answer_continues_a_prefilled_turn(client: AsyncClient) -> None
     counted = await client.count(turns, continue_final_message=True)
     closed = await client.count([Message("user", "?")])
     assert counted.prompt_tokens > closed.prompt_tokens
-    answer = await client.ask(turns, continue_final_message=True, response_format=Format.choice(" red", " blue"))
+    answer = await client.ask(
+        turns, continue_final_message=True, response_format=Format.choice(" red", " blue")
+    )
     assert answer.text in (" red", " blue")
 
 
@@ -213,21 +221,51 @@ async def test_what_cannot_be_served_is_refused_by_field(
     assert [violation.field for violation in caught.value.violations] == [field]
 
 
-async def test_reasoning_comes_apart_from_the_text_it_leads_to(thinker: AsyncClient) -> None:
-    """The template opens the reasoning; the format makes the model close it and holds what follows."""
-    answer = None
-    for seed in range(12):  # a seed with which the stand-in closes its reasoning in time
-        sampling = Sampling(temperature=1.0, seed=seed, max_new_tokens=200, logit_bias=CLOSES)
-        events = [
-            e
-            async for e in thinker.stream("?", response_format=Format.choice("red", "blue"), sampling=sampling)
-        ]
-        texts = [e for e in events if isinstance(e, Text)]
-        answer = "".join(e.text for e in texts)
-        reasoning = "".join(e.reasoning for e in texts)
-        if events[-1].finish_reason is FinishReason.STOP:  # type: ignore[union-attr]
-            assert answer in ("red", "blue")
-            assert "think>" not in reasoning
-            return
-        assert answer == ""
-    pytest.fail(f"no seed closed the reasoning: {answer!r}")
+BIASES = (10.0, 12.0, 14.0, 16.0, 18.0, 20.0, 24.0, 100.0)
+"""With the last the reasoning ends at once; one of the others ends it after some tokens."""
+ENDS = 999, 1001
+
+
+async def thought(client: AsyncClient, seed: int, **options: Any) -> tuple[Answer, str]:
+    """An answer at a temperature at which the model says anything, with a bias to close its reasoning."""
+    bias = {ADDED["</think>"]: BIASES[seed]}
+    sampling = Sampling(temperature=1.0, seed=seed, max_new_tokens=300, logit_bias=bias)
+    answer = await client.ask("?", sampling=sampling, **options)
+    return answer, answer.reasoning
+
+
+async def test_a_format_holds_what_follows_the_reasoning(thinker: AsyncClient) -> None:
+    """The template opens the reasoning, the model closes it, the format holds the text."""
+    wanted = Format.choice("red", "blue")
+    answers = [await thought(thinker, seed, response_format=wanted) for seed in range(len(BIASES))]
+    ended = [
+        (answer, reasoning) for answer, reasoning in answers if answer.finish_reason is FinishReason.STOP
+    ]
+    assert ended
+    assert {answer.text for answer, _ in ended} <= {"red", "blue"}
+    assert any(reasoning for _, reasoning in ended)
+    assert all("think>" not in reasoning for _, reasoning in answers)
+    assert all(answer.text == "" for answer, _ in answers if answer.finish_reason is FinishReason.LENGTH)
+
+
+async def test_a_forced_call_follows_the_reasoning(thinker: AsyncClient) -> None:
+    answers = [await thought(thinker, seed, tools=[LOOK], tool_choice="look") for seed in range(len(BIASES))]
+    called = [answer for answer, _ in answers if answer.finish_reason is FinishReason.TOOL_CALLS]
+    assert called
+    assert all(valid(LOOK, call) for answer in called for call in answer.tool_calls)
+    assert all(answer.text == "" for answer in called)
+
+
+async def test_reasoning_streams_apart_from_the_text(thinker: AsyncClient) -> None:
+    never = dict.fromkeys((*ENDS, ADDED["</think>"]), -100.0)
+    sampling = Sampling(temperature=2.0, seed=1, max_new_tokens=40, logit_bias=never)
+    events = [e async for e in thinker.stream("?", sampling=sampling)]
+    texts = [e for e in events if isinstance(e, Text)]
+    assert sum(bool(e.reasoning) for e in texts) > 1
+    assert not any(e.text for e in texts)
+    assert sum(len(e.token_ids) for e in texts) == 40
+
+
+async def test_a_checkpoint_that_always_reasons_cannot_be_stopped(thinker: AsyncClient) -> None:
+    with pytest.raises(errors.InvalidArgument, match="thinking cannot be off"):
+        await thinker.ask("?", thinking=False)

@@ -175,7 +175,8 @@ class _File:
 
     def messages(self) -> Iterator[Message]:
         for i, message in enumerate(self._proto.message_type):
-            if message.enum_type or not all(each.options.map_entry for each in message.nested_type):
+            nested = [each for each in message.nested_type if not each.options.map_entry]
+            if nested or message.enum_type:
                 raise ValueError(f"{message.name}: this page has no place for nested types")
             fields = tuple(
                 self._field(message, field, (_MESSAGE, i, _FIELD, j)) for j, field in enumerate(message.field)
@@ -213,9 +214,9 @@ class _File:
 
 
 def _map_type(message: DescriptorProto, field: FieldDescriptorProto) -> Type | None:
-    """The type of a map, which the descriptor writes as a list of entries; None for any other field."""
+    """The type of a map, which is written as a repeated message of keys and values. None for other fields."""
     for entry in message.nested_type:
-        if field.type_name.endswith(f".{message.name}.{entry.name}"):
+        if entry.options.map_entry and field.type_name.endswith(f".{message.name}.{entry.name}"):
             return Type(f"map<{', '.join(map(_type_name, entry.field))}>")
     return None
 

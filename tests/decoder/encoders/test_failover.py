@@ -193,6 +193,53 @@ async def test_an_image_that_only_a_lost_encoder_may_hold_is_unavailable_and_not
             await fleet.lookup(WANTED.digest, DEADLINE)
 
 
+class Lacking(Encoder):
+    """Serves rows of what it stores only."""
+
+    async def Encode(self, request, context) -> AsyncIterator[encoder_pb2.EncodeResponse]:
+        if WANTED.digest not in self.stored:
+            await abort(context, ImageNotStored(WANTED.digest), "")
+        async for message in super().Encode(request, context):
+            yield message
+
+    async def PlaceRows(self, request, context):
+        if WANTED.digest not in self.stored:
+            await abort(context, ImageNotStored(WANTED.digest), "")
+        return encoder_pb2.PlaceRowsResponse(known=True, header=good()[0].header)
+
+
+async def test_an_encoder_that_takes_over_gets_the_image_that_the_request_brings() -> None:
+    """The only encoder that was up stored the image, and died before it sent rows."""
+    first, second = Dying("a"), Lacking("b")
+    async with fleet_of(first, second) as fleet:
+        assert await rows_of(fleet.bringing({WANTED.digest: b"x"})) == DATA[:SIZE]
+    assert second.stored == {WANTED.digest: b"x"}
+
+
+async def test_an_encoder_that_locates_rows_gets_the_image_that_the_request_brings() -> None:
+    encoder = Lacking("a")
+    async with fleet_of(encoder) as fleet:
+        with pytest.raises(ImageNotStored):
+            await fleet.place(WANTED, DEADLINE)
+        placed = await fleet.bringing({WANTED.digest: b"x"}).place(WANTED, DEADLINE)
+    assert placed.header.rows
+    assert encoder.stored == {WANTED.digest: b"x"}
+
+
+@pytest.mark.parametrize("brings", [{}, {"sha256:" + "0" * 64: b"x"}, {WANTED.digest: b"x"}])
+async def test_an_image_that_cannot_be_restored_is_unavailable(brings: dict[str, bytes]) -> None:
+    """The request does not bring it, or the encoder has no room for it."""
+
+    class Neither(Lacking, Full):
+        pass
+
+    first, second = Dying("a"), Neither("b")
+    async with fleet_of(first, second) as fleet:
+        with pytest.raises(EncoderUnavailable):
+            await rows_of(fleet.bringing(brings))
+    assert not second.stored
+
+
 async def test_an_image_that_nobody_holds_is_not_stored() -> None:
     async with fleet_of(Encoder("a"), Encoder("b")) as fleet:
         with pytest.raises(ImageNotStored):

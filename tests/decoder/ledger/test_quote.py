@@ -92,11 +92,13 @@ def test_the_fingerprint_is_that_of_the_content() -> None:
 )
 def test_the_fingerprint_covers_how_tokens_are_sampled(changed: dict[str, Any]) -> None:
     same = fingerprint(decoder_pb2.GenerateRequest(sampling={}, logprobs={}), "acme")
-    assert fingerprint(decoder_pb2.GenerateRequest(**{"sampling": {}, "logprobs": {}} | changed), "acme") != same
+    assert (
+        fingerprint(decoder_pb2.GenerateRequest(**{"sampling": {}, "logprobs": {}} | changed), "acme") != same
+    )
 
 
 def test_the_order_of_biases_is_not_part_of_the_fingerprint() -> None:
-    biases = {token: 1.0 for token in range(20)}
+    biases = dict.fromkeys(range(20), 1.0)
     backwards = dict(reversed(biases.items()))
     assert len({fingerprint(_biased(each), "acme") for each in (biases, backwards)}) == 1
 

@@ -222,7 +222,8 @@ def sample_dry(vocabulary: int = 2000) -> None:
     prompt = np.arange(3, dtype=np.int32)
     states = [SamplerState(s, vocabulary, prompt) for s in SAMPLED]
     states += [SamplerState(s, vocabulary, prompt, Held()) for s in SAMPLED[:2]]  # type: ignore[arg-type]
-    states[-3].saw(4)
+    for token in (4, 5):  # a tensor of a single value would keep it
+        states[-3].saw(token)
     tokens = sampler.sample(torch.empty(len(states), vocabulary, device=CUDA), states)
     assert len(tokens) == len(states)
 

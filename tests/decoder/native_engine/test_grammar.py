@@ -15,8 +15,8 @@ from decoder_svc.errors import FormatTooLarge
 from decoder_svc.sampling.detokenizer import Vocabulary
 from decoder_svc.sampling.formats import Grammars
 from decoder_svc.sampling.grammar import Grammar, allowed
-from decoder_svc.sampling.source import grammar_source
 from decoder_svc.sampling.keywords import Unenforceable
+from decoder_svc.sampling.source import grammar_source
 from decoder_svc.sampling.trie import TokenSet
 from fovea.contract.errors import InvalidArgument
 from standin import model_dir

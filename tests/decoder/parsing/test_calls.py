@@ -84,7 +84,9 @@ def test_the_closing_tag_may_stand_in_an_argument() -> None:
 
 
 def test_arguments_may_come_first_or_be_missing() -> None:
-    turned = '<tool_call>{"arguments": {"é": 1}, "name": "look"}</tool_call><tool_call>{"name": "add"}</tool_call>'
+    turned = (
+        '<tool_call>{"arguments": {"é": 1}, "name": "look"}</tool_call><tool_call>{"name": "add"}</tool_call>'
+    )
     assert read(turned) == ("", [("look", '{"é": 1}'), ("add", "{}")], True)
 
 

@@ -10,7 +10,10 @@ from decoder_svc.engine.protocol import Reasoning
 from decoder_svc.parsing.reasoning import ReasoningSplitter
 
 WRITTEN = st.lists(
-    st.sampled_from(("<think>", "</think>", "<thi", "nk>", "</", "\n", " ", "a", "Well.", "<tool_call>", "<")), max_size=8
+    st.sampled_from(
+        ("<think>", "</think>", "<thi", "nk>", "</", "\n", " ", "a", "Well.", "<tool_call>", "<")
+    ),
+    max_size=8,
 ).map("".join)
 
 
@@ -42,7 +45,9 @@ def split(answer: str, reasoning: Reasoning, pieces: int = 1) -> tuple[str, str]
         ("<think>A</think>Red\n", "none", ("", "<think>A</think>Red\n")),
     ],
 )
-def test_reasoning_is_split(answer: str, reasoning: Reasoning, expected: tuple[str, str], pieces: int) -> None:
+def test_reasoning_is_split(
+    answer: str, reasoning: Reasoning, expected: tuple[str, str], pieces: int
+) -> None:
     assert split(answer, reasoning, pieces) == expected
 
 

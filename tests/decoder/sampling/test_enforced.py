@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from llguidance import LLMatcher, LLTokenizer
 
 from decoder_svc.sampling.grammar import compiled
-from decoder_svc.sampling.source import grammar_source
 from decoder_svc.sampling.keywords import TooCostly, Unenforceable
+from decoder_svc.sampling.source import grammar_source
 from tests.decoder.sampling.schemas import numbers, schemas, why_invalid
 
 BYTES = LLTokenizer("byte")

@@ -191,5 +191,3 @@ async def test_rules_are_compiled_within_the_limits_of_formats(formats: MAKE_FOR
             await tried.check(AnswerRules(tools=tools, forced=True), "acme")
         assert caught.value.metadata["limit"] == "0.01"
         assert [violation.field for violation in caught.value.violations] == ["tools"]
-
-

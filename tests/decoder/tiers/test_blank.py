@@ -59,7 +59,9 @@ async def test_other_requests_are_passed_on(images: tuple[str, ...], sampling: A
 
 
 @pytest.mark.parametrize("change", [{"tool_use": ToolUse((Tool("a"),))}, {"continue_final": True}])
-async def test_a_request_with_tools_or_the_beginning_of_an_answer_is_passed_on(change: dict[str, Any]) -> None:
+async def test_a_request_with_tools_or_the_beginning_of_an_answer_is_passed_on(
+    change: dict[str, Any],
+) -> None:
     chain = router(BlankTier("blank"), Scripted("large"))
     text, finished = await answered(chain, replace(ask("white"), **change), images=IMAGES)
     assert (text, finished.receipt.tier.reasons[0]) == ("the large", "the answer needs a model")

@@ -218,12 +218,18 @@ def test_the_parts_of_a_turn_with_tool_calls_are_of_the_key() -> None:
 
 
 async def test_a_repeated_answer_has_its_reasoning_and_its_whole_tool_calls() -> None:
-    calls = (ToolCallDelta(0, "id", "a", '{"x": '), ToolCallDelta(0, arguments="1}"), ToolCallDelta(1, "ie", "b", "{}"))
+    calls = (
+        ToolCallDelta(0, "id", "a", '{"x": '),
+        ToolCallDelta(0, arguments="1}"),
+        ToolCallDelta(1, "ie", "b", "{}"),
+    )
     tiers = ExactTier("cache"), Calling("large", calls=calls)
     await events_of(router(*tiers), ask("a"), images=IMAGES)
     events = await events_of(router(*tiers), ask("a"), images=IMAGES)
     assert events[1] == Text(
-        "said", reasoning="r", tool_calls=(ToolCallDelta(0, "id", "a", '{"x": 1}'), ToolCallDelta(1, "ie", "b", "{}"))
+        "said",
+        reasoning="r",
+        tool_calls=(ToolCallDelta(0, "id", "a", '{"x": 1}'), ToolCallDelta(1, "ie", "b", "{}")),
     )
     assert events[-1].finish_reason is FinishReason.TOOL_CALLS  # type: ignore[union-attr]
 

@@ -36,14 +36,19 @@ def sampling_params(monkeypatch: pytest.MonkeyPatch) -> Any:
         (Sampling(temperature=0.7), 0.7),
     ],
 )
+def test_greedy_sampling_is_greedy_in_vllm(sampling_params: Any, sampling: Sampling, expected: float) -> None:
+    assert sampling_params(sampling, frozenset({2})).temperature == expected
+
+
 def test_penalties_biases_and_alternatives_are_passed_on(sampling_params: Any) -> None:
     plain = sampling_params(Sampling(), frozenset({2}))
-    assert (plain.presence_penalty, plain.frequency_penalty, plain.logit_bias, plain.logprobs) == (0, 0, None, 0)
+    assert (plain.presence_penalty, plain.frequency_penalty, plain.logit_bias, plain.logprobs) == (
+        0,
+        0,
+        None,
+        0,
+    )
     bent = Sampling(presence_penalty=1.5, frequency_penalty=-0.5, logit_bias={7: -100.0}, top_logprobs=5)
     params = sampling_params(bent, frozenset({2}))
     assert (params.presence_penalty, params.frequency_penalty) == (1.5, -0.5)
     assert (params.logit_bias, params.logprobs) == ({7: -100.0}, 5)
-
-
-def test_greedy_sampling_is_greedy_in_vllm(sampling_params: Any, sampling: Sampling, expected: float) -> None:
-    assert sampling_params(sampling, frozenset({2})).temperature == expected

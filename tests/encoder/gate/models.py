@@ -9,7 +9,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from encoder_svc.gate.gate import KINDS_KEY
-from encoder_svc.gate.thumbnail import SIDE
+from encoder_svc.gate.view import HEIGHT, WIDTH
 
 SIX = "TEXT,TABLE,CHART,DRAWING,PHOTO,BLANK"
 
@@ -18,7 +18,7 @@ def gate_file(
     path: Path,
     shares: Sequence[float],
     kinds: str | None = SIX,
-    shape: Sequence[int] = (1, SIDE, SIDE, 3),
+    shape: Sequence[int] = (1, HEIGHT, WIDTH, 3),
     pixel: int = TensorProto.UINT8,
 ) -> str:
     """Write a model that gives `shares` to every image. `kinds` None leaves its metadata out."""

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from bench.parts.photo import photo
+from bench.parts.screens import draw_screens
 from encoder_svc.images.detail import BLANK_RANGE, DetailMeasures, measure
 from standin import canvas
 from standin.draw import DRAWERS
@@ -114,12 +115,16 @@ def test_the_smallest_common_text_counts_not_the_heading_and_not_the_most() -> N
 
 
 def bench_photo(seed: int) -> Image.Image:
-    return Image.open(io.BytesIO(photo(seed, 700))).convert("RGB")
+    return opened(photo(seed, 700))
 
 
 def noise(seed: int, coarse: int) -> Image.Image:
     values = np.random.default_rng(seed).integers(0, 256, (coarse, coarse, 3), dtype=np.uint8)
     return Image.fromarray(values).resize((700, 700), Image.Resampling.BICUBIC)
+
+
+def opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data)).convert("RGB")
 
 
 def gradient() -> Image.Image:
@@ -144,6 +149,41 @@ def test_a_page_is_text_a_chart_is_a_graphic() -> None:
     rng = random.Random(1)
     assert measured_detail(page(rng, "plain", 16, (800, 600))).kind == "TEXT"
     assert measured_detail(DRAWERS[0](rng, 448, 320).canvas.image).kind == "GRAPHIC"
+
+
+def test_a_screen_with_a_few_paragraphs_is_text() -> None:
+    """Their text covers less than a page's."""
+    kinds = [measured_detail(opened(screen.data)).kind for screen in draw_screens(12, 3)]
+    assert kinds == ["TEXT"] * len(kinds)
+
+
+def test_a_short_note_on_an_empty_screen_is_text() -> None:
+    image = Image.new("RGB", (1024, 768), (30, 30, 30))
+    pen = ImageDraw.Draw(image)
+    for row in range(5):
+        line = " ".join(WORDS[10 * row : 10 * row + 10])
+        pen.text((40, 300 + 28 * row), line, (230, 230, 230), ImageFont.load_default(18))
+    assert measured_detail(image).kind == "TEXT"
+
+
+def test_labels_beside_what_is_drawn_make_no_text() -> None:
+    """Of charts, maps and diagrams; nearly all stay graphics."""
+    rng = random.Random(8)
+    graphics = [DRAWERS[number % 3](rng, 448, 320).canvas.image for number in range(30)]
+    kinds = [measured_detail(image).kind for image in graphics]
+    assert kinds.count("TEXT") <= 1, kinds
+
+
+def test_a_note_beside_a_picture_is_no_text() -> None:
+    image = Image.new("RGB", (1024, 768), (255, 255, 255))
+    pen = ImageDraw.Draw(image)
+    for row in range(5):
+        line = " ".join(WORDS[10 * row : 10 * row + 10])
+        pen.text((40, 40 + 28 * row), line, (20, 20, 20), ImageFont.load_default(18))
+    assert measured_detail(image).kind == "TEXT"
+    for ring in range(60):
+        pen.arc((300 - 4 * ring, 460 - 4 * ring, 600 + 4 * ring, 500 + 4 * ring), 0, 180, (200, 30, 30), 2)
+    assert measured_detail(image).kind == "GRAPHIC"
 
 
 @pytest.mark.parametrize("size", [(640, 480), (33, 17), (5, 3), (1, 1)])

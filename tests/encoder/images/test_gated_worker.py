@@ -56,8 +56,8 @@ async def test_a_worker_returns_what_the_gate_sees_in_the_pixels() -> None:
 
 
 async def test_the_threshold_of_the_settings_reaches_the_workers(tmp_path: Path) -> None:
-    model = gate_file(tmp_path / "model.onnx", [0.1, 0.1, 0.5, 0.1, 0.1, 0.1])
-    assert {each.kind for each in await facts_of(GateSettings(0.5, model))} == {"CHART"}
+    model = gate_file(tmp_path / "model.onnx", [0.1, 0.5, 0.1, 0.1, 0.1, 0.1])
+    assert {each.kind for each in await facts_of(GateSettings(0.5, model))} == {"TABLE"}
     assert await facts_of(GateSettings(0.51, model)) == by_rules()
 
 

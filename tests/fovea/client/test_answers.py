@@ -128,7 +128,10 @@ def test_the_likeliest_tokens_come_where_they_are_asked_for(client, decoder):
         (Sampling(temperature=0.5, explicit=frozenset({"top_p"})), ""),
         (Sampling.of(checkpoint_defaults=True, temperature=0.0), "temperature"),
         (Sampling.of(checkpoint_defaults=True, top_k=0, min_p=0.0), "top_k min_p"),
-        (Sampling.of(checkpoint_defaults=True, top_p=1.0, repetition_penalty=1.0), "top_p repetition_penalty"),
+        (
+            Sampling.of(checkpoint_defaults=True, top_p=1.0, repetition_penalty=1.0),
+            "top_p repetition_penalty",
+        ),
         (Sampling.of(checkpoint_defaults=True, presence_penalty=0.0), "presence_penalty"),
     ],
 )
@@ -147,6 +150,13 @@ def test_explicit_parameters_win_over_the_checkpoints(client, decoder, sampling,
     assert taken == defaults.keys() - set(sent.split())
     assert resolved.is_greedy is ("temperature" in sent)
     assert (resolved.presence_penalty == 1.5) is ("presence_penalty" not in sent)
+
+
+def test_a_parameter_that_differs_from_its_default_is_set():
+    defaults = {"temperature": 0.7, "top_k": 20}
+    given = Sampling(temperature=0.5, checkpoint_defaults=True)
+    assert given.over(defaults) == Sampling(temperature=0.5, top_k=20)
+    assert Sampling(temperature=0.5).over(defaults) == Sampling(temperature=0.5)
 
 
 def test_an_evicted_image_is_uploaded_again(client, decoder, picture):
