@@ -35,8 +35,12 @@ def _rows(case: str, measures: Mapping[str, Measure]) -> list[str]:
     return [_row(case, name, measure, run) for name, measure in measures.items()]
 
 
+def _shown(value: float) -> str:
+    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
+
+
 def _row(case: str, name: str, measure: Measure, run: str) -> str:
-    value = "not measured" if measure.value is None else f"{measure.value:.4g}"
+    value = "not measured" if measure.value is None else _shown(measure.value)
     target = "" if measure.target is None else f"{measure.sense} {measure.target:g}"
     met = {None: "", True: "yes", False: "**no**"}[measure.met]
     cells = (f"`{case}`", f"`{name}`", value, measure.unit, str(measure.n), target, met, run)

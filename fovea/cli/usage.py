@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
@@ -70,6 +70,10 @@ def usage(
     """Print what requests have used: sums over the ledger, its records, or anomalies."""
     from fovea.client import Client
 
+    _check_options(
+        {"--request": request, "--records": records, "--anomalies": anomalies},
+        {"--by": by, "--plot": plot, "--hours": hours, "--tenant": tenant},
+    )
     with reported(as_json, DECODER_HINT), Client(decoder, access.token, tls=access.tls()) as client:
         start = None if hours is None else time.time() - hours * HOUR_S
         if request or records:
@@ -85,6 +89,23 @@ def usage(
 
             draw(sums, by.value if by else "", plot)
     _print_sums(sums, export, as_json)
+
+
+UNUSED = {
+    "--request": ("--records", "--anomalies", "--by", "--plot", "--hours", "--tenant"),
+    "--records": ("--anomalies", "--by", "--plot"),
+    "--anomalies": ("--by", "--plot", "--hours"),
+}
+"""Options that have no effect beside another."""
+
+
+def _check_options(kinds: Mapping[str, object], others: Mapping[str, object]) -> None:
+    """Raises BadParameter for an option that would be ignored."""
+    chosen = {**kinds, **others}
+    given = {name for name, value in chosen.items() if value not in ("", None) and value is not False}
+    for name, unused in UNUSED.items():
+        if name in given and (wrong := [other for other in unused if other in given]):
+            raise typer.BadParameter(f"{wrong[0]} has no effect beside {name}")
 
 
 def _listed(client: Client, tenant: str, start: float | None, limit: int) -> list[UsageRecord]:

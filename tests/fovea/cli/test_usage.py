@@ -103,3 +103,18 @@ def test_a_server_without_a_usage_service_is_an_error(fovea, decoder_address, wh
     result = fovea("usage", *what, "--json", "--decoder", decoder_address)
     assert result.exit_code == 1
     assert json.loads(result.stdout)["error"]["code"] == "UNIMPLEMENTED"
+
+
+@pytest.mark.parametrize(
+    ("options", "unused"),
+    [
+        (["--records", "--by", "tenant"], "--by"),
+        (["--anomalies", "--hours", "0"], "--hours"),
+        (["--request", "r", "--plot", "x.png"], "--plot"),
+        (["--records", "--anomalies"], "--anomalies"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(fovea, options: list[str], unused: str) -> None:
+    result = fovea("usage", *options)
+    assert result.exit_code == 2
+    assert f"{unused} has no effect beside {options[0]}" in result.output
