@@ -6,7 +6,7 @@ UV     := $(BIN)/uv
 STAMP  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto check-generated baseline lock demo lint test test-long test-clients test-vllm test-page test-faults soak bench eval train sbom audit clean
+.PHONY: help setup proto baseline lock demo lint test test-long test-clients test-vllm test-page test-faults soak bench eval train sbom audit clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -32,12 +32,6 @@ proto: $(STAMP) ## check the contract, generate the Python, Go and Java code and
 	$(PROTOC) --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc --grpc_python_out=. --mypy_grpc_out=quiet:. $(SERVICES)
 	$(BIN)/python -m tools.apidoc
 	tools/clients generate
-
-GENERATED := $(wildcard fovea/*/v1) clients/go/fovea clients/java/src/generated docs/api.md
-# Not in the help: CI runs it.
-check-generated: proto
-	git diff --exit-code -- $(GENERATED)
-	@new=$$(git ls-files --others --exclude-standard -- $(GENERATED)); [ -z "$$new" ] || { echo "not committed: $$new"; exit 1; }
 
 BASELINE := $(wildcard protos/baseline/*.binpb)
 baseline: $(STAMP) ## keep the contract as of a tag, to be held to it from then on; TAG=v1.2.3

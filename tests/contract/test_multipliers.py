@@ -50,6 +50,8 @@ TESTED = {
     "max_queue": "encoder/vision/test_batcher.py::test_a_full_queue_is_refused_with_a_retry_delay",
     "max_batch_patches": "encoder/vision/test_batcher.py::test_no_batch_exceeds_its_patches",
     "max_format_bytes": "decoder/native_engine/test_grammar.py::test_a_format_above_the_limit_names_both_sizes",
+    "max_tools": "decoder/prompt/test_tool_chats.py::test_limits_of_tools_are_named",
+    "max_tool_bytes": "decoder/prompt/test_tool_chats.py::test_limits_of_tools_are_named",
     "max_format_s": "decoder/sampling/test_formats.py::test_time_has_a_limit_that_is_named",
     "max_format_memory_bytes": "decoder/sampling/test_formats.py::test_memory_has_a_limit_that_is_named",
     "format_workers": "decoder/sampling/test_formats.py::test_callers_beyond_the_queue_limit_get_a_retry_delay",

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from fovea.cli.samples import Sample
 from tests.gateway.conftest import MODEL, Served
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 
 @tool

@@ -124,6 +124,9 @@ async def test_malformed_messages_are_refused_and_counted(kit: Kit, method: str)
     error = await kit.failure(method, GARBAGE)
     assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
     assert error.metadata == {"method": f"/test.Kit/{method}"}
+    async with asyncio.timeout(30):  # a call is counted after its status is sent
+        while not kit.counted("grpc_server_handled_total", method, grpc_code="INVALID_ARGUMENT"):
+            await asyncio.sleep(0.01)
     assert kit.counted("grpc_server_handled_total", method, grpc_code="INVALID_ARGUMENT") == 1
 
 
