@@ -140,13 +140,18 @@ def _is_open(field: FieldDescriptor, depth: int) -> bool:
 
 
 def _value(field: FieldDescriptor, known: Known, depth: int) -> st.SearchStrategy[Any]:
+    kind = field.message_type
+    if kind is not None and kind.GetOptions().map_entry:
+        key, value = (_single(kind.fields_by_name[name], known, depth) for name in ("key", "value"))
+        return st.dictionaries(key, value, max_size=LONGEST)
     one = _single(field, known, depth)
     return st.lists(one, max_size=LONGEST) if field.is_repeated else one
 
 
 def _single(field: FieldDescriptor, known: Known, depth: int) -> st.SearchStrategy[Any]:
-    if field.message_type is not None:
-        return st.deferred(lambda: _drawn(field.message_type, known, depth - 1))
+    kind = field.message_type
+    if kind is not None:
+        return st.deferred(lambda: _drawn(kind, known, depth - 1))
     if field.enum_type is not None:
         return st.sampled_from([*(value.number for value in field.enum_type.values), 99, 2**31 - 1])
     if "digest" in field.name:
