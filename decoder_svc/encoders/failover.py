@@ -124,6 +124,7 @@ class FailoverFetch:
 
     async def _chunks_of(self, encoder: RemoteEncoder, deadline: Deadline) -> AsyncGenerator[RowChunk, None]:
         """The chunks that no earlier encoder sent. Raises EncoderChanged if the earlier ones differ."""
+        encoder.check_selects(self.wanted)
         fetch = self.fetch_from(encoder, self.wanted, deadline)
         self.report = fetch.report
         at = 0

@@ -30,6 +30,7 @@ from decoder_svc.encoders.checks import (
 from decoder_svc.encoders.link import PROBE_TIMEOUT_S, RETRY_AFTER_S, Link
 from decoder_svc.encoders.source import FetchReport, LeasedRows, RowRequest
 from decoder_svc.engine.protocol import RowChunk
+from decoder_svc.errors import EncoderOutdated
 from fovea.access.channel import ClientCredentials
 from fovea.contract.cache import Deleted, deleted_from_proto
 from fovea.contract.errors import EncoderMismatch, EncoderUnavailable, FoveaError
@@ -108,6 +109,7 @@ class RemoteEncoder:
         self.link = Link(address, limit_s, self._completed, self._serves, self.forget, access, replaceable)
         self.known: EncoderInfo | None = None
         self._info: EncoderInfo | None = None
+        self._lacks_placement = False
         self._released: defaultdict[str, list[str]] = defaultdict(list)
         self._releasing: asyncio.Task[None] | None = None
 
@@ -187,6 +189,7 @@ class RemoteEncoder:
     def forget(self) -> None:
         """Make the next handshake query again: another process may have taken over the address."""
         self._info = None
+        self._lacks_placement = False
 
     async def describe(self, digest: str, deadline: Deadline) -> StoredImage:
         """Raises ImageNotStored if the encoder does not hold the image."""
@@ -224,6 +227,13 @@ class RemoteEncoder:
             await self.link.call("PurgeTenant", request, parse, deadline, tenant=tenant)
         )
 
+    def check_selects(self, wanted: RowRequest) -> None:
+        """Raises EncoderOutdated if the encoder lacks PlaceRows and the pixels decide which rows are wanted:
+        it would not know all of the plan, and select others.
+        """
+        if self._lacks_placement and wanted.plan.by_content:
+            raise EncoderOutdated
+
     def fetch(self, wanted: RowRequest, deadline: Deadline) -> WireFetch:
         return WireFetch(self, wanted, deadline)
 
@@ -235,7 +245,13 @@ class RemoteEncoder:
         both = wanted.plan.flat_tolerance is not None and not wanted.plan.rows.all
         request = pb.PlaceRowsRequest(encode=_request(wanted), stored_only=stored_only, order=both)
         parse, began = pb.PlaceRowsResponse.FromString, time.monotonic()
-        reply = await self.link.call("PlaceRows", request, parse, deadline, works=True, tenant=wanted.tenant)
+        try:
+            reply = await self.link.call(
+                "PlaceRows", request, parse, deadline, works=True, tenant=wanted.tenant
+            )
+        except EncoderOutdated:
+            self._lacks_placement = True
+            raise
         placement = placement_from_proto(reply)
         check_placement(self, wanted, placement)
         if not placement.known and not stored_only:

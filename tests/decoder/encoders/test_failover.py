@@ -226,6 +226,19 @@ async def test_an_encoder_that_locates_rows_gets_the_image_that_the_request_brin
     assert encoder.stored == {WANTED.digest: b"x"}
 
 
+async def test_an_encoder_that_cannot_locate_rows_does_not_select_them_either() -> None:
+    """An older version reads less of the plan: its rows would be others than those that were located."""
+    old, new = Encoder("a"), Lacking("b")
+    new.stored[WANTED.digest] = b"x"
+    by_pixels = replace(WANTED, plan=replace(WANTED.plan, flat_tolerance=0))
+    async with fleet_of(old, new) as fleet:
+        await fleet.place(by_pixels, DEADLINE)
+        assert [part async for part in fleet.fetch(by_pixels, DEADLINE).chunks()]
+        assert (old.encodes, new.encodes) == (0, 1)
+        assert await rows_of(fleet) == DATA[:SIZE]
+    assert (old.encodes, new.encodes) == (1, 1)
+
+
 @pytest.mark.parametrize("brings", [{}, {"sha256:" + "0" * 64: b"x"}, {WANTED.digest: b"x"}])
 async def test_an_image_that_cannot_be_restored_is_unavailable(brings: dict[str, bytes]) -> None:
     """The request does not bring it, or the encoder has no room for it."""
