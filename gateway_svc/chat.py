@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
-from fovea.client import Finished, Message, Started, Text
+from fovea.client import Finished, Message, ServerInfo, Started, Text
 from fovea.contract.answer import Event
 from fovea.contract.budget import UNDECIDED
-from fovea.contract.errors import AnswerIncomplete
+from fovea.contract.errors import AnswerIncomplete, TooManyImages
 from gateway_svc import gateway, images
 from gateway_svc.completion import Completion
 from gateway_svc.conversation import Conversation
@@ -72,8 +72,11 @@ def with_detail(options: dict[str, Any], conversation: Conversation) -> dict[str
     return options | {"budget": replace(budget, detail=detail)}
 
 
-async def messages_of(request: Request, conversation: Conversation) -> list[Message]:
-    """The messages for the client, with their images."""
+async def messages_of(request: Request, conversation: Conversation, info: ServerInfo) -> list[Message]:
+    """The messages for the client, with their images. Raises TooManyImages before any is read or fetched."""
+    most, count = info.limits["max_images"], len(conversation.pictures)
+    if count > most:
+        raise TooManyImages(limit=most, images=count)
     return conversation.messages(await images.load(request, conversation.pictures))
 
 
@@ -84,7 +87,7 @@ async def complete(request: Request, body: Fields) -> Response:
     headers = notice_headers(info)
     notice = headers.get(NOTICE, "")
     decoder = gateway.of(request).calling(request)
-    messages = await messages_of(request, chat.conversation)
+    messages = await messages_of(request, chat.conversation, info)
     if not chat.stream:
         answer = await decoder.ask(messages, **chat.options)
         completion = Completion(answer.request_id, answer.model, notice)

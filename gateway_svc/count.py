@@ -101,8 +101,8 @@ def _thinking(fields: Fields) -> bool:
 
 
 async def _count(request: Request, model: str, conversation: Conversation, options: dict[str, Any]) -> Count:
-    await check_model(request, model)
-    messages = await messages_of(request, conversation)
+    info = await check_model(request, model)
+    messages = await messages_of(request, conversation, info)
     return await gateway.of(request).calling(request).count(messages, **with_detail(options, conversation))
 
 

@@ -6,6 +6,8 @@ from decoder_svc.engine.protocol import AnswerRules, CallableTool, Reasoning, Wa
 from decoder_svc.request import ChatRequest
 from fovea.contract.errors import InvalidArgument
 
+NO_ARGUMENTS = '{"type": "object", "additionalProperties": false}'
+
 
 def wanted_of(request: ChatRequest, reasoning: Reasoning) -> Wanted | None:
     """The format alone where nothing else has to be held; None for free text.
@@ -30,9 +32,6 @@ def wanted_of(request: ChatRequest, reasoning: Reasoning) -> Wanted | None:
         for at, tool in tools
     )
     return AnswerRules(reasoning, rules if holds_calls else (), use.forced, use.parallel, format)
-
-
-NO_ARGUMENTS = '{"type": "object", "additionalProperties": false}'
 
 
 def _schema(parameters: str, held: bool) -> str:

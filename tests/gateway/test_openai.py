@@ -398,3 +398,13 @@ async def test_the_blocking_client_works_too(served: Served, picture_uri: str) -
             return "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
 
     assert (await asyncio.to_thread(run)).strip()
+
+
+async def test_too_many_pictures_are_refused_before_any_is_fetched(
+    served: Served, client: AsyncOpenAI
+) -> None:
+    """Otherwise a short request would make the gateway load thousands of files. No URL is fetched here."""
+    most = (await served.house.info()).limits.max_images
+    with pytest.raises(openai.BadRequestError) as refused:
+        await ask(client, user(*[image("http://images.example/a.png")] * (most + 1)))
+    assert refused.value.code == "TOO_MANY_IMAGES"
