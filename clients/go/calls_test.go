@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -277,7 +278,7 @@ func TestCallsAreSpreadOverAllAddressesOfAName(t *testing.T) {
 	names.InitialState(resolver.State{Addresses: addresses})
 	client := dialDouble(t, "two:///decoders", WithDialOptions(grpc.WithResolvers(names)))
 	for calls := 0; calls < 500 && (heard[0].Load() == 0 || heard[1].Load() == 0); calls++ { // the second may connect late
-		if _, err := client.Ask(context.Background(), Question("?")); err != nil {
+		if _, err := client.Ask(context.Background(), Question(fmt.Sprint(calls))); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Millisecond)

@@ -18,9 +18,10 @@ type Client struct {
 	usage decoderv1.UsageServiceClient
 }
 
-// Dial returns a client of the decoder at address: `host:port`, or `dns:///name:port` to spread calls over all
-// addresses of a name. It connects with the first call and reconnects after a loss, so it cannot fail. With an
-// invalid address, calls fail.
+// Dial returns a client of the decoder at address: `host:port`, several of them separated by commas, or
+// `dns:///name:port`, where all addresses of the name are decoders. Requests about the same image go to the same
+// decoder while it answers, so that its cached prefix is used. It connects with the first call and reconnects after a
+// loss, so it cannot fail. With an invalid address, calls fail.
 func Dial(address string, options ...Option) *Client {
 	l := dial(address, options)
 	return &Client{l, decoderv1.NewDecoderServiceClient(l.channel), decoderv1.NewUsageServiceClient(l.channel)}
@@ -60,7 +61,7 @@ type EncoderDeletion struct {
 func (c *Client) Delete(ctx context.Context, id string) ([]EncoderDeletion, error) {
 	ctx, cancel := c.link.bound(ctx)
 	defer cancel()
-	reply, err := c.stub.DeleteImage(ctx, &decoderv1.DeleteImageRequest{Digest: id})
+	reply, err := c.stub.DeleteImage(withKey(ctx, id), &decoderv1.DeleteImageRequest{Digest: id})
 	if err != nil {
 		return nil, errorOf(err)
 	}
@@ -93,7 +94,7 @@ func (c *Client) Ask(ctx context.Context, request Request) (*Answer, error) {
 	ctx, cancel := c.link.bound(ctx)
 	defer cancel()
 	var reply *decoderv1.CompleteResponse
-	err := c.stored(ctx, request, func(sent *decoderv1.GenerateRequest) (err error) {
+	err := c.stored(ctx, request, func(ctx context.Context, sent *decoderv1.GenerateRequest) (err error) {
 		reply, err = c.stub.Complete(ctx, &decoderv1.CompleteRequest{Request: sent})
 		return errorOf(err)
 	})
@@ -136,7 +137,7 @@ func (c *Client) CountTokens(ctx context.Context, request Request) (Count, error
 	ctx, cancel := c.link.bound(ctx)
 	defer cancel()
 	var reply *decoderv1.CountTokensResponse
-	err := c.stored(ctx, request, func(sent *decoderv1.GenerateRequest) (err error) {
+	err := c.stored(ctx, request, func(ctx context.Context, sent *decoderv1.GenerateRequest) (err error) {
 		reply, err = c.stub.CountTokens(ctx, &decoderv1.CountTokensRequest{Request: sent})
 		return errorOf(err)
 	})
@@ -157,9 +158,11 @@ func (c *Client) Info(ctx context.Context) (*ServerInfo, error) {
 	return serverInfoOf(reply), nil
 }
 
-// stored makes a call whose files are stored. If the service has evicted an image meanwhile, stored uploads it
-// once more and repeats the call.
-func (c *Client) stored(ctx context.Context, request Request, call func(*decoderv1.GenerateRequest) error) error {
+// stored makes a call whose files are stored, with a context that has the key of the request. If the service has
+// evicted an image meanwhile, stored uploads it once more and repeats the call.
+func (c *Client) stored(
+	ctx context.Context, request Request, call func(context.Context, *decoderv1.GenerateRequest) error,
+) error {
 	draft, err := newDraft(request)
 	if err != nil {
 		return err
@@ -170,7 +173,7 @@ func (c *Client) stored(ctx context.Context, request Request, call func(*decoder
 				return aboutImage(err, u.source.file())
 			}
 		}
-		err := call(draft.request)
+		err := call(withKey(ctx, keyOf(draft.request)), draft.request)
 		failed, ok := errors.AsType[*Error](err)
 		if !ok || failed.Reason != ReasonImageNotStored || again || draft.uploads[failed.Metadata["digest"]] == nil {
 			return draft.named(err)
@@ -182,7 +185,7 @@ func (c *Client) stored(ctx context.Context, request Request, call func(*decoder
 func (c *Client) open(ctx context.Context, request Request) (
 	stream grpc.ServerStreamingClient[decoderv1.GenerateResponse], first *decoderv1.GenerateResponse, err error,
 ) {
-	err = c.stored(ctx, request, func(sent *decoderv1.GenerateRequest) (err error) {
+	err = c.stored(ctx, request, func(ctx context.Context, sent *decoderv1.GenerateRequest) (err error) {
 		if stream, err = c.stub.Generate(ctx, sent); err == nil {
 			first, err = stream.Recv()
 		}
@@ -206,7 +209,7 @@ func ended(stream grpc.ServerStreamingClient[decoderv1.GenerateResponse]) error 
 }
 
 func (c *Client) describe(ctx context.Context, id string) (Stored, error) {
-	reply, err := c.stub.DescribeImage(ctx, &decoderv1.DescribeImageRequest{Digest: id})
+	reply, err := c.stub.DescribeImage(withKey(ctx, id), &decoderv1.DescribeImageRequest{Digest: id})
 	if err != nil {
 		return Stored{}, errorOf(err)
 	}
@@ -214,7 +217,7 @@ func (c *Client) describe(ctx context.Context, id string) (Stored, error) {
 }
 
 func (c *Client) send(ctx context.Context, u *upload, whole bool) (Stored, error) {
-	stream, err := c.stub.PutImage(ctx)
+	stream, err := c.stub.PutImage(withKey(ctx, u.id))
 	if err != nil {
 		return Stored{}, errorOf(err)
 	}

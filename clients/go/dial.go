@@ -22,11 +22,11 @@ const DefaultTimeout = 2 * time.Minute
 // 256 KiB, larger requests would not be retried.
 const retryBytes = 33 << 20
 
-// serviceConfig spreads calls over all addresses of a name and retries UNAVAILABLE, after the delay that the
-// service asks for or after a backoff. The backoffs together outlast maxReconnect, so a call during a restart
+// serviceConfig chooses one of several servers for each attempt of a call and retries UNAVAILABLE, after the delay that
+// the service asks for or after a backoff. The backoffs together outlast maxReconnect, so a call during a restart
 // succeeds. Retries stop on a channel on which most calls fail.
 const serviceConfig = `{
-	"loadBalancingConfig": [{"round_robin": {}}],
+	"loadBalancingConfig": [{"` + affinityPolicy + `": {}}],
 	"retryThrottling": {"maxTokens": 20, "tokenRatio": 0.5},
 	"methodConfig": [{
 		"name": [{}],
@@ -103,8 +103,11 @@ func (b bearer) check() error {
 	return nil
 }
 
-// isLoopback reports whether a target of gRPC is on this machine. Names other than localhost count as remote.
+// isLoopback reports whether all servers of a target are on this machine. Names other than localhost count as remote.
 func isLoopback(target string) bool {
+	if first, rest, several := strings.Cut(target, ","); several {
+		return isLoopback(strings.TrimSpace(first)) && isLoopback(strings.TrimSpace(rest))
+	}
 	if strings.HasPrefix(target, "unix:") || strings.HasPrefix(target, "unix-abstract:") {
 		return true
 	}
@@ -158,7 +161,15 @@ func (d dialing) open(address string) (*grpc.ClientConn, error) {
 	if d.token.text != "" {
 		all = append(all, grpc.WithPerRPCCredentials(d.token))
 	}
-	channel, err := grpc.NewClient(address, append(all, d.options...)...)
+	target := address
+	if strings.Contains(address, ",") {
+		list, listTarget, err := listed(address)
+		if err != nil {
+			return nil, invalid("address", err.Error())
+		}
+		target, all = listTarget, append(all, grpc.WithResolvers(list))
+	}
+	channel, err := grpc.NewClient(target, append(all, d.options...)...)
 	if err == nil {
 		return channel, nil
 	}

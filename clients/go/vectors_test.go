@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	decoderv1 "fovea.dev/go/fovea/decoder/v1"
 	encoderv1 "fovea.dev/go/fovea/encoder/v1"
 	visionv1 "fovea.dev/go/fovea/vision/v1"
 	spb "google.golang.org/genproto/googleapis/rpc/status"
@@ -52,6 +53,47 @@ func TestIDsOfTheVectors(t *testing.T) {
 		u, err := newUpload(Bytes(v.Bytes))
 		if err != nil || u.id != v.ID || u.size != int64(len(v.Bytes)) {
 			t.Errorf("an upload of %d bytes has id %s and size %d (%v)", len(v.Bytes), u.id, u.size, err)
+		}
+	}
+}
+
+func TestDecodersOfTheVectors(t *testing.T) {
+	var vectors struct {
+		Orders []struct {
+			Key               string
+			Addresses, Ranked []string
+		}
+		Choices []struct {
+			Key    string
+			Calls  map[string]int
+			Chosen string
+		}
+		Requests []struct {
+			Request []byte
+			Key     string
+		}
+	}
+	readVectors(t, "decoders.json", &vectors)
+	if len(vectors.Orders) == 0 || len(vectors.Choices) == 0 || len(vectors.Requests) == 0 {
+		t.Fatal("no vectors")
+	}
+	for _, v := range vectors.Orders {
+		if got := ranked(v.Key, v.Addresses); !slices.Equal(got, v.Ranked) {
+			t.Errorf("the order of %q is %v, not %v", v.Key, got, v.Ranked)
+		}
+	}
+	for _, v := range vectors.Choices {
+		if got := boundedOwner(v.Key, v.Calls); got != v.Chosen {
+			t.Errorf("of %v, %q has %s, not %s", v.Calls, v.Key, got, v.Chosen)
+		}
+	}
+	for _, v := range vectors.Requests {
+		request := &decoderv1.GenerateRequest{}
+		if err := proto.Unmarshal(v.Request, request); err != nil {
+			t.Fatal(err)
+		}
+		if got := keyOf(request); got != v.Key {
+			t.Errorf("the key of %v is %q, not %q", request, got, v.Key)
 		}
 	}
 }

@@ -90,9 +90,9 @@ public final class ClientBuilder<C> {
     }
   }
 
-  /** Whether a target of gRPC is on this machine. Names other than localhost count as remote. */
+  /** Whether all servers are on this machine. Names other than localhost count as remote. */
   static boolean isLoopback(String target) {
-    return LOOPBACK.matcher(target).matches();
+    return ListedServers.parts(target).stream().allMatch(LOOPBACK.asMatchPredicate());
   }
 
   private static FoveaException invalid(String message) {

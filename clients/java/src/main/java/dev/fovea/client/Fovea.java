@@ -43,7 +43,11 @@ public final class Fovea implements AutoCloseable {
             this::describe);
   }
 
-  /** A client of the decoder at {@code host:port}, in plaintext. */
+  /**
+   * A client of the decoder at {@code host:port}, in plaintext. Several addresses are separated by
+   * commas; of {@code dns:///name:port} all addresses are decoders. Requests about the same image go
+   * to the same decoder while it answers, so that its cached prefix is used.
+   */
   public static Fovea connect(String address) {
     return builder(address).build();
   }
@@ -99,7 +103,8 @@ public final class Fovea implements AutoCloseable {
     store(draft);
     var request = CountTokensRequest.newBuilder().setRequest(draft.request()).build();
     try {
-      return Convert.count(link.one(DecoderServiceGrpc.getCountTokensMethod(), request));
+      var method = DecoderServiceGrpc.getCountTokensMethod();
+      return Convert.count(link.one(method, request, Rendezvous.keyOf(draft.request())));
     } catch (FoveaException failure) {
       throw draft.named(failure);
     }
@@ -118,7 +123,7 @@ public final class Fovea implements AutoCloseable {
   /** The facts of a stored image. Fails with IMAGE_NOT_STORED if it is not stored. */
   public Stored describe(String digest) {
     var request = DescribeImageRequest.newBuilder().setDigest(digest).build();
-    var reply = link.one(DecoderServiceGrpc.getDescribeImageMethod(), request);
+    var reply = link.one(DecoderServiceGrpc.getDescribeImageMethod(), request, digest);
     return new Stored(
         Convert.facts(reply.getFacts()),
         true,
@@ -133,7 +138,7 @@ public final class Fovea implements AutoCloseable {
   public List<EncoderDeletion> delete(String digest) {
     var request = DeleteImageRequest.newBuilder().setDigest(digest).build();
     return Convert.deletions(
-        link.one(DecoderServiceGrpc.getDeleteImageMethod(), request).getEncodersList());
+        link.one(DecoderServiceGrpc.getDeleteImageMethod(), request, digest).getEncodersList());
   }
 
   /**
@@ -229,7 +234,9 @@ public final class Fovea implements AutoCloseable {
   private AnswerStream generate(GenerateRequest request, Question question) {
     Call<GenerateRequest, GenerateResponse> call =
         link.open(
-            DecoderServiceGrpc.getGenerateMethod(), question.timeout().orElse(link.timeout()));
+            DecoderServiceGrpc.getGenerateMethod(),
+            Rendezvous.keyOf(request),
+            question.timeout().orElse(link.timeout()));
     call.ask(request);
     return new AnswerStream(call);
   }

@@ -61,7 +61,7 @@ public final class FoveaEncoder implements AutoCloseable {
   /** The facts of a stored image. Fails with IMAGE_NOT_STORED if it is not stored here. */
   public Stored describe(String digest) {
     var request = DescribeImageRequest.newBuilder().setDigest(digest).build();
-    var reply = link.one(EncoderServiceGrpc.getDescribeImageMethod(), request);
+    var reply = link.one(EncoderServiceGrpc.getDescribeImageMethod(), request, digest);
     return new Stored(
         Convert.facts(reply.getFacts()), true, Convert.instant(reply.getExpireTime()), "");
   }
@@ -100,7 +100,7 @@ public final class FoveaEncoder implements AutoCloseable {
     var request = Convert.encodeRequest(digest, plan, fingerprint);
     RowAssembly assembly = new RowAssembly();
     try (Call<EncodeRequest, EncodeResponse> call =
-        link.open(EncoderServiceGrpc.getEncodeMethod())) {
+        link.open(EncoderServiceGrpc.getEncodeMethod(), digest)) {
       call.ask(request);
       for (EncodeResponse message; (message = call.next()) != null; ) {
         assembly.take(message);
@@ -126,7 +126,8 @@ public final class FoveaEncoder implements AutoCloseable {
 
   private Placed placed(PlaceRowsRequest.Builder request, String digest, RowPlan plan) {
     request.setEncode(Convert.encodeRequest(digest, plan, ""));
-    return Convert.placed(link.one(EncoderServiceGrpc.getPlaceRowsMethod(), request.build()));
+    var method = EncoderServiceGrpc.getPlaceRowsMethod();
+    return Convert.placed(link.one(method, request.build(), digest));
   }
 
   /**
@@ -135,7 +136,7 @@ public final class FoveaEncoder implements AutoCloseable {
    */
   public Deleted delete(String digest) {
     var request = DeleteImageRequest.newBuilder().setDigest(digest).build();
-    var reply = link.one(EncoderServiceGrpc.getDeleteImageMethod(), request);
+    var reply = link.one(EncoderServiceGrpc.getDeleteImageMethod(), request, digest);
     return new Deleted(
         Integer.toUnsignedLong(reply.getUploads()),
         Integer.toUnsignedLong(reply.getRecords()),

@@ -4,9 +4,11 @@ import io.grpc.CallOptions;
 import io.grpc.ChannelCredentials;
 import io.grpc.ConnectivityState;
 import io.grpc.Grpc;
+import io.grpc.LoadBalancerRegistry;
 import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
+import io.grpc.NameResolverRegistry;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
@@ -26,13 +28,13 @@ final class Link implements AutoCloseable {
       Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
 
   /**
-   * The service config: calls are spread over all addresses and retried on UNAVAILABLE. gRPC for
-   * Java also retries any status that carries a pushback, whatever its code.
+   * The service config: each attempt of a call chooses one of several servers, and UNAVAILABLE is
+   * retried. gRPC for Java also retries any status that carries a pushback, whatever its code.
    */
   static final Map<String, ?> SERVICE_CONFIG =
       Map.of(
           "loadBalancingConfig",
-          List.of(Map.of("round_robin", Map.of())),
+          List.of(Map.of(Affinity.POLICY, Map.of())),
           "methodConfig",
           List.of(
               Map.of(
@@ -51,6 +53,11 @@ final class Link implements AutoCloseable {
                       "retryableStatusCodes",
                       List.of("UNAVAILABLE")))));
 
+  static {
+    LoadBalancerRegistry.getDefaultRegistry().register(new Affinity.Provider());
+    NameResolverRegistry.getDefaultRegistry().register(new ListedServers.Provider());
+  }
+
   private final String address;
   private final ManagedChannel channel;
   private final String token;
@@ -61,7 +68,7 @@ final class Link implements AutoCloseable {
     this.token = token;
     this.timeout = timeout;
     channel =
-        Grpc.newChannelBuilder(address, credentials)
+        Grpc.newChannelBuilder(ListedServers.target(address), credentials)
             .defaultServiceConfig(SERVICE_CONFIG)
             .disableServiceConfigLookUp()
             .enableRetry()
@@ -74,25 +81,32 @@ final class Link implements AutoCloseable {
 
   /** The response to a request with a single message. */
   <Q, A> A one(MethodDescriptor<Q, A> method, Q request) {
-    try (Call<Q, A> call = open(method)) {
+    return one(method, request, "");
+  }
+
+  /** The response of the server of a key. */
+  <Q, A> A one(MethodDescriptor<Q, A> method, Q request, String key) {
+    try (Call<Q, A> call = open(method, key)) {
       call.ask(request);
       return call.only();
     }
   }
 
   /** A started call with the default deadline. */
-  <Q, A> Call<Q, A> open(MethodDescriptor<Q, A> method) {
-    return open(method, timeout);
+  <Q, A> Call<Q, A> open(MethodDescriptor<Q, A> method, String key) {
+    return open(method, key, timeout);
   }
 
   /** A started call with its own deadline. */
-  <Q, A> Call<Q, A> open(MethodDescriptor<Q, A> method, Duration within) {
+  <Q, A> Call<Q, A> open(MethodDescriptor<Q, A> method, String key, Duration within) {
     if (channel.getState(false) == ConnectivityState.TRANSIENT_FAILURE) {
       // A caller who asks now does not want to wait out the minutes of a connection's backoff.
       channel.resetConnectBackoff();
     }
     CallOptions options =
-        CallOptions.DEFAULT.withDeadlineAfter(within.toNanos(), TimeUnit.NANOSECONDS);
+        CallOptions.DEFAULT
+            .withOption(Affinity.KEY, key)
+            .withDeadlineAfter(within.toNanos(), TimeUnit.NANOSECONDS);
     return new Call<>(channel.newCall(method, options), headers(), address);
   }
 

@@ -54,7 +54,7 @@ record Shelf<Q, A>(
   }
 
   private Stored send(Upload upload, Progress progress) {
-    try (Call<Q, A> call = link.open(put)) {
+    try (Call<Q, A> call = link.open(put, upload.digest())) {
       return stored.apply(upload.send(call, header.apply(upload), piece, progress));
     } catch (FoveaException failure) {
       throw failure.about(upload.file());

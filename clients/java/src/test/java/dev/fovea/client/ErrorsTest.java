@@ -140,7 +140,7 @@ class ErrorsTest {
     Upload upload = Upload.of(file);
     Files.write(file, Pictures.png(40, 40, 32));
     Link link = link(house);
-    try (link; var call = link.open(DecoderServiceGrpc.getPutImageMethod())) {
+    try (link; var call = link.open(DecoderServiceGrpc.getPutImageMethod(), upload.digest())) {
       var header =
           dev.fovea.decoder.v1.PutImageHeader.newBuilder().setDigest(upload.digest());
       var failure =
@@ -380,7 +380,7 @@ class ErrorsTest {
   /** What a third caller gets while one request runs and one waits. */
   private static <T> T whileFull(Fovea narrow, Supplier<T> third) {
     Question question =
-        Question.of(House.LONG_WINDED).withSampling(Sampling.DEFAULT.withMaxNewTokens(480));
+        Question.of(House.LONG_WINDED).withSampling(Sampling.DEFAULT.withMaxNewTokens(240));
     Patience.until(Duration.ofSeconds(60), () -> "free", () -> LeavingTest.isFree(narrow));
     try (AnswerStream running = narrow.stream(question);
         AnswerStream waiting = narrow.stream(question)) {

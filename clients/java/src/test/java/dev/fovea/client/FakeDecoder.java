@@ -50,6 +50,7 @@ final class FakeDecoder extends DecoderServiceGrpc.DecoderServiceImplBase implem
   final FakeUsage usage = new FakeUsage();
 
   private final Server server;
+  private final int port;
 
   FakeDecoder() {
     this(InsecureServerCredentials.create());
@@ -65,6 +66,7 @@ final class FakeDecoder extends DecoderServiceGrpc.DecoderServiceImplBase implem
               .intercept(new Listening())
               .build()
               .start();
+      port = server.getPort();
     } catch (IOException failed) {
       throw new UncheckedIOException(failed);
     }
@@ -72,6 +74,11 @@ final class FakeDecoder extends DecoderServiceGrpc.DecoderServiceImplBase implem
 
   String address() {
     return "localhost:" + server.getPort();
+  }
+
+  /** As it stands in a list of several. */
+  String numericAddress() {
+    return "127.0.0.1:" + port;
   }
 
   @Override

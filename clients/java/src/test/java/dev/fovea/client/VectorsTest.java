@@ -10,6 +10,7 @@ import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.protobuf.InvalidProtocolBufferException;
 import dev.fovea.client.FoveaException.Violation;
+import dev.fovea.decoder.v1.GenerateRequest;
 import dev.fovea.encoder.v1.EncodeResponse;
 import dev.fovea.vision.v1.ErrorReason;
 import io.grpc.Metadata;
@@ -51,6 +52,37 @@ class VectorsTest {
       assertEquals(vector.get("id").getAsString(), upload.digest());
       assertEquals(data.length, upload.size());
     }
+  }
+
+  @Test
+  void decoders() throws InvalidProtocolBufferException {
+    JsonObject vectors = vectors("decoders");
+    List<JsonObject> orders = each(vectors.get("orders")).toList();
+    List<JsonObject> choices = each(vectors.get("choices")).toList();
+    List<JsonObject> requests = each(vectors.get("requests")).toList();
+    assertTrue(Stream.of(orders, choices, requests).noneMatch(List::isEmpty));
+    for (JsonObject vector : orders) {
+      String key = vector.get("key").getAsString();
+      List<String> ranked = Rendezvous.ranked(key, strings(vector.get("addresses")));
+      assertEquals(strings(vector.get("ranked")), ranked, vector::toString);
+    }
+    for (JsonObject vector : choices) {
+      Map<String, Integer> calls =
+          vector.getAsJsonObject("calls").entrySet().stream()
+              .collect(Collectors.toMap(Map.Entry::getKey, entry -> entry.getValue().getAsInt()));
+      String chosen = Rendezvous.boundedOwner(vector.get("key").getAsString(), calls);
+      assertEquals(vector.get("chosen").getAsString(), chosen, vector::toString);
+    }
+    for (JsonObject vector : requests) {
+      GenerateRequest request = GenerateRequest.parseFrom(bytes(vector.get("request")));
+      assertEquals(vector.get("key").getAsString(), Rendezvous.keyOf(request), vector::toString);
+    }
+  }
+
+  private static List<String> strings(JsonElement array) {
+    return StreamSupport.stream(array.getAsJsonArray().spliterator(), false)
+        .map(JsonElement::getAsString)
+        .toList();
   }
 
   @Test
