@@ -32,6 +32,10 @@ PROMISED = {
         "missing", "double", "cpu_share", "requests_over", "quota_used", "still_reserved", "reserved_after_kill",
         "anomalies_found", "false_alarms",
     },
+    "simulate": {
+        "error_2_encoders", "error_3_encoders", "error_2_decoders",
+        *(f"error_{encoders}x{decoders}" for encoders in (1, 2, 3) for decoders in (1, 2)),
+    },
     "scale": {"hit_rate_loss", "encode_slope", "step_slope"},
     "economy": {
         "auto_saved", "auto_loss", "flat_saved", "flat_loss", "economy_loss", "strong_loss", "vs_random",
@@ -45,6 +49,7 @@ PROMISED = {
     "gateway": {
         "ttft_vs_client", "ttft_vs_client_at_8", "tokens_vs_client", "tokens_vs_client_at_8", "cancel_ms", "grid_ms",
     },
+    "affinity": {"prefix_loss", "ttft_vs_round_robin", "shared_encodes", "shared_hit_vs_lmdb"},
     "gpu": {
         "encode_768", "encode_1024", "prefill_share", "decode_floor_1", "decode_floor_64", "vs_generate",
         "ttft_cold_ms", "ttft_rows_ms", "ttft_prefix_ms", "mismatches",

@@ -14,6 +14,7 @@ def test_digests_and_keys_are_pinned() -> None:
     assert keys.digests() == json.loads(keys.PINNED.read_text(encoding="utf-8"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", keys.SEEDS)
 def test_digests_do_not_depend_on_the_hash_seed(seed: str) -> None:
     assert keys._in_a_process(seed) == keys.digests()
