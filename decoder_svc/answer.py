@@ -252,7 +252,7 @@ class Answerer:
             delta = await anext(deltas, None)  # a busy engine refuses here, while the client can still retry
             yield Started(request.id, self._model.name, len(prompt.token_ids), prompt.visual_tokens)
             while delta is not None:
-                used.last = delta
+                used.note(delta)
                 ticket.progressed(delta)
                 parsed = parser.push(delta.text, ends=delta.finish_reason is not None)
                 if parsed or delta.token_ids:

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from decoder_svc.encoders.cache import RowCache
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.pool import EncoderPool
-from decoder_svc.encoders.resolver import Lookup, Resolver, lookup
+from decoder_svc.encoders.resolver import Lookup, Resolver
 from decoder_svc.encoders.shared_memory import SharedMemoryReader
 from decoder_svc.encoders.watch import EncoderWatch
 from decoder_svc.engine.protocol import Engine
@@ -38,6 +38,7 @@ from decoder_svc.usage_service import UsageService
 from fovea import logs, settings
 from fovea.contract.errors import FoveaError
 from fovea.decoder.v1 import decoder_pb2_grpc, usage_pb2_grpc
+from fovea.dns import lookup
 from fovea.server.allocator import keep_freed_memory, keep_loaded_objects
 from fovea.server.entry import run
 from fovea.server.liveness import Liveness, together
@@ -74,7 +75,7 @@ async def serve(chosen: DecoderSettings, lookup: Lookup = lookup) -> None:
         fleet, chosen.encoder_addresses, chosen.encoder_timeout_s, credentials, chosen.check_rows_digest
     )
     registry = CollectorRegistry()
-    metrics = DecoderMetrics(registry)
+    metrics = DecoderMetrics(registry, chosen.metrics_tenants)
     limits, facts = model.limits, model.facts
     budget = chosen.budget(limits.default_max_pixels)
     description = DecoderDescription(facts, chosen.engine, model.dtype.value, limits, budget)
@@ -137,6 +138,7 @@ async def _run(
             chosen.connection_limits(),
             (components.recorder.layer,),
             open_traces(chosen.otel_endpoint, "fovea-decoder"),
+            chosen.health_listen,
         ),
         SERVICE,
         partial(_register, components, quotes),

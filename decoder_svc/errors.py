@@ -86,6 +86,27 @@ class EngineNotInstalled(TemplatedError, EngineUnavailable):
     why: str
 
 
+class ModelNotDivisible(TemplatedError, InvalidArgument):
+    """A number of ranks over which vLLM cannot divide the checkpoint. The decoder does not start."""
+
+    text = "{setting} {ranks} {why}"
+    violation = "{setting}", "{ranks} {why}"
+    info = "setting={setting} actual={ranks}"
+    setting: str
+    ranks: int
+    why: str
+
+
+class BackendNotSupported(TemplatedError, InvalidArgument):
+    """vLLM does not start its processes like this on this kind of device. The decoder does not start."""
+
+    text = "distributed_backend {backend}: vLLM does not support it on the platform {platform}"
+    violation = "distributed_backend", "{backend} is not supported on the platform {platform}"
+    info = "backend={backend} platform={platform}"
+    backend: str
+    platform: str
+
+
 class EncoderChanged(EncoderUnavailable):
     """An encoder sends rows other than announced: it restarted with other settings. Earlier answers of this
     encoder are void, so the handshake and the row placement must be repeated.

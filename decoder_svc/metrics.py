@@ -19,9 +19,19 @@ from decoder_svc.tiers.router import Step
 from decoder_svc.tiers.tier import Tier
 from fovea.contract.receipt import Receipt
 from fovea.contract.usage import AnomalyKind, Outcome, UsageRecord
-from fovea.server.metrics import TotalCollector
+from fovea.server.metrics import LabelledTotals, TotalCollector
 
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96)
+TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5, 10.0)
+STAGES = {
+    "queue": "Wait for a turn, a slot and KV blocks.",
+    "encode": "Encoder's work for the slowest image.",
+    "transfer": "Transfer of the rows of the slowest image.",
+    "prefill": "Slot to first token, without the wait for rows.",
+    "decode": "First token to last.",
+}
+OTHER_TENANTS = "_other"
+"""No tenant has this name."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +66,38 @@ class TierCollector(Collector):
         return families.values()
 
 
-class DecoderMetrics:
-    """All metric names share a prefix; the rest of a name is that of vLLM's dashboards."""
+class TenantNames:
+    """The label of a tenant. The first `most` tenants have their name, all later ones share a label.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    Prometheus keeps every series for as long as its data, so a tenant must not be able to add series.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._named: set[str] = set()
+
+    def label(self, tenant: str) -> str:
+        if len(self._named) < self._most:
+            self._named.add(tenant)
+        return tenant if tenant in self._named else OTHER_TENANTS
+
+
+class DecoderMetrics:
+    """All metric names share a prefix; the rest of a name is vLLM's where the meaning is (docs/metrics.md).
+
+    `max_tenants` bounds the values of the label `tenant`.
+    """
+
+    def __init__(self, registry: CollectorRegistry, max_tenants: int) -> None:
         self._registry = registry
-        self._requests = self._counter("requests", "Requests that have ended, by how.", "outcome")
-        self._tokens = self._counter(
-            "tokens",
-            "Tokens read and written, by kind. Tokens of kind cached count as text or visual too.",
-            "kind",
+        self._tenants = TenantNames(max_tenants)
+        self._requests = self._counter("requests", "Requests that have ended, by how.", "tenant", "outcome")
+        self._prompt = self._counter(
+            "prompt_tokens", "Tokens of prompts, cached ones included.", "tenant", "kind"
         )
+        self._generated = self._counter("generation_tokens", "Tokens of answers.", "tenant")
+        self._queried = self._counter("prefix_cache_queries", "Tokens of prompts that were looked up.")
+        self._cached = self._counter("prefix_cache_hits", "Tokens of prompts that were in the KV cache.")
         self._images = self._counter("images", "Images of requests, by where their rows came from.", "source")
         self._wire = self._counter("row_bytes", "Bytes of rows received.")
         self._visual = self._counter(
@@ -81,19 +112,31 @@ class DecoderMetrics:
         )
         self._degraded = self._counter("degraded", "Requests whose images lost detail to pressure.")
         self._price = self._counter(
-            "price", "By the tariff: what requests cost, and without plan and store.", "plan", "currency"
+            "price",
+            "By the tariff: what requests cost, and without plan and store.",
+            "tenant",
+            "plan",
+            "currency",
         )
         self._ttft = self._histogram("time_to_first_token_seconds", "Call to first token.")
         self._inter_token = self._histogram(
-            "time_per_output_token_seconds", "Mean time between tokens of an answer."
+            "inter_token_latency_seconds", "Time between two tokens.", TOKEN_SECONDS
         )
-        self._seconds = self._histogram("request_seconds", "Call to last token, of complete answers.")
+        self._per_token = self._histogram(
+            "request_time_per_output_token_seconds", "Mean time between tokens of an answer.", TOKEN_SECONDS
+        )
+        self._seconds = self._histogram(
+            "e2e_request_latency_seconds", "Call to last token, of complete answers."
+        )
+        self._stages = {
+            stage: self._histogram(f"request_{stage}_time_seconds", text) for stage, text in STAGES.items()
+        }
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"fovea_decoder_{name}", text, labels, registry=self._registry)
 
-    def _histogram(self, name: str, text: str) -> Histogram:
-        return Histogram(f"fovea_decoder_{name}", text, buckets=SECONDS, registry=self._registry)
+    def _histogram(self, name: str, text: str, buckets: Sequence[float] = SECONDS) -> Histogram:
+        return Histogram(f"fovea_decoder_{name}", text, buckets=buckets, registry=self._registry)
 
     def watch(self, load: Callable[[], EngineLoad | None], limits: DecoderLimits) -> None:
         """Gauges of load and limits. `load` is called at each scrape and is None until the model runs."""
@@ -101,6 +144,7 @@ class DecoderMetrics:
             load,
             ("num_requests_running", "Requests that are being computed.", "running"),
             ("num_requests_waiting", "Requests that wait.", "waiting"),
+            ("kv_cache_usage_perc", "Share of the KV blocks that requests hold, 0 to 1.", "kv_share"),
             ("kv_blocks_used", "KV blocks in use.", "kv_used_blocks"),
             ("kv_blocks", "KV blocks in all.", "kv_total_blocks"),
         )
@@ -132,18 +176,26 @@ class DecoderMetrics:
 
     def watch_ledger(self, ledger: Ledger) -> None:
         """The ledger's writer, quotas, and anomalies by kind."""
-        for kind in AnomalyKind:
-            text = f"Anomalies of kind {kind} in the use of tenants."
-            self._total(f"anomalies_{kind}", text, partial(ledger.anomalies.counts.__getitem__, kind))
+        counts = ledger.anomalies.counts
+        self._registry.register(
+            LabelledTotals(
+                "fovea_decoder_anomalies",
+                "Anomalies in the use of tenants, by kind.",
+                "kind",
+                lambda: {kind.value: counts[kind] for kind in AnomalyKind},
+            )
+        )
         self._totals(
             lambda: ledger.quotas,
             ("quota_refused", "Requests refused because of a quota.", "refused"),
+            ("quota_nearly_used", "Times a tenant came near a quota, once a day for each.", "nearly_used"),
             ("quota_unchecked", "Requests answered without a check of their quota.", "unchecked"),
         )
         self._gauges(
             lambda: ledger.writer,
             ("ledger_up", "1 while the ledger's database takes records, else 0.", "up"),
             ("ledger_waiting", "Records that wait for the ledger's database.", "waiting"),
+            ("limit_ledger_queue", "Records that may wait, the setting ledger_queue.", "capacity"),
         )
         self._totals(
             lambda: ledger.writer,
@@ -175,24 +227,35 @@ class DecoderMetrics:
 
     def count(self, record: UsageRecord) -> None:
         """Count a request, however it ended, with what it has used."""
-        receipt = record.receipt
-        totals, stages = receipt.totals, receipt.stages_ms
-        self._requests.labels(record.outcome).inc()
-        self._tokens.labels("visual").inc(totals.visual_tokens)
-        self._tokens.labels("text").inc(totals.text_tokens)
-        self._tokens.labels("cached").inc(totals.cached_prompt_tokens)
-        self._tokens.labels("output").inc(totals.output_tokens)
+        receipt, tenant = record.receipt, self._tenants.label(record.tenant)
+        totals = receipt.totals
+        self._requests.labels(tenant, record.outcome).inc()
+        self._prompt.labels(tenant, "visual").inc(totals.visual_tokens)
+        self._prompt.labels(tenant, "text").inc(totals.text_tokens)
+        self._generated.labels(tenant).inc(totals.output_tokens)
+        self._queried.inc(totals.text_tokens + totals.visual_tokens)
+        self._cached.inc(totals.cached_prompt_tokens)
         for image in receipt.images:
             self._images.labels(image.source).inc()
         for step, tokens in record.saved.items():
             self._saved.labels(step).inc(tokens)
-        self._count_savings(receipt)
+        self._count_savings(receipt, tenant)
         self._count_tiers(record)
         self._wire.inc(totals.wire_bytes)
+        self._count_times(record)
+
+    def _count_times(self, record: UsageRecord) -> None:
+        """A stage that did not run is not observed; nor are later stages of a request that was cut."""
+        totals, stages = record.receipt.totals, record.receipt.stages_ms
         if stages.ttft:
             self._ttft.observe(stages.ttft / 1000)
+        for stage, histogram in self._stages.items():
+            if ms := getattr(stages, stage):
+                histogram.observe(ms / 1000)
+        for seconds in record.token_gaps_s:
+            self._inter_token.observe(seconds)
         if totals.output_tokens > 1:
-            self._inter_token.observe(stages.decode / 1000 / (totals.output_tokens - 1))
+            self._per_token.observe(stages.decode / 1000 / (totals.output_tokens - 1))
         if record.outcome in (Outcome.OK, Outcome.LENGTH):
             self._seconds.observe(stages.total / 1000)
 
@@ -204,7 +267,7 @@ class DecoderMetrics:
         if last and record.outcome in (Outcome.OK, Outcome.LENGTH):
             self._tiers.labels(last, "answered").inc()
 
-    def _count_savings(self, receipt: Receipt) -> None:
+    def _count_savings(self, receipt: Receipt, tenant: str) -> None:
         totals, price = receipt.totals, receipt.price
         self._visual.labels("planned").inc(totals.visual_tokens)
         self._visual.labels("naive").inc(totals.naive_visual_tokens)
@@ -212,8 +275,8 @@ class DecoderMetrics:
         self._patches.labels("naive").inc(totals.naive_patches)
         self._degraded.inc(receipt.degraded)
         if price.currency:
-            self._price.labels("planned", price.currency).inc(price.amount)
-            self._price.labels("naive", price.currency).inc(price.naive_amount)
+            self._price.labels(tenant, "planned", price.currency).inc(price.amount)
+            self._price.labels(tenant, "naive", price.currency).inc(price.naive_amount)
 
 
 def _read(source: Callable[[], object], field: str) -> float:

@@ -56,9 +56,9 @@ class RequestUsage:
     `answered` are those of the answer: its model, and how it ended.
 
     The other fields are those of the current attempt. `fetches` are in the order of the distinct images.
-    `submitted_ms` counts from the call to the submission to the engine. `last` is the latest delta;
-    `progress` is what the engine computed of an answer that was cut. `receipt` is valid once the attempt has
-    ended.
+    `submitted_ms` counts from the call to the submission to the engine. `last` is the latest delta.
+    `token_gaps_s` are the seconds between tokens; those that come in one delta share their mean. `progress`
+    is what the engine computed of an answer that was cut. `receipt` is valid once the attempt has ended.
     """
 
     began: float = field(default_factory=time.monotonic)
@@ -79,6 +79,7 @@ class RequestUsage:
     fetches: Sequence[RowFetch] = ()
     submitted_ms: float = 0.0
     last: Delta | None = None
+    token_gaps_s: list[float] = field(default_factory=list)
     progress: EngineProgress = field(default_factory=EngineProgress)
     receipt: Receipt = NOTHING_USED
 
@@ -123,7 +124,15 @@ class RequestUsage:
             self.given_up.append(self.receipt)
         self.receipt, self.prepared, self.prompt, self.layout = NOTHING_USED, None, None, None
         self.fetches, self.submitted_ms = (), 0.0
-        self.last, self.progress = None, EngineProgress()
+        self.last, self.token_gaps_s, self.progress = None, [], EngineProgress()
+
+    def note(self, delta: Delta) -> None:
+        """Take the next delta of the answer. A delta with the first token has no gap before it."""
+        before, count = self.timings, len(delta.token_ids)
+        if before.ttft_ms and count:
+            gap_s = (delta.timings.decode_ms - before.decode_ms) / count / 1000
+            self.token_gaps_s += [max(0.0, gap_s)] * count
+        self.last = delta
 
     def total(self) -> Receipt:
         """The receipt of the request: of its last attempt, with the path and the spend of all attempts."""

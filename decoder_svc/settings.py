@@ -12,19 +12,19 @@ from pydantic_settings import SettingsConfigDict
 
 from decoder_svc.budget.budget import ServerBudget
 from decoder_svc.budget.tariff import Tariff
-from decoder_svc.encoders.resolver import SCHEME, DnsName
 from decoder_svc.engine.protocol import EngineLimits, Quantization
 from decoder_svc.ledger_settings import LedgerSettings
 from fovea.access.channel import ClientCredentials
 from fovea.access.tls import TlsFiles
-from fovea.address import called, is_loopback
 from fovea.contract.budget import DEFAULT_REDUCER, Detail, OnOverBudget, ReductionMode, RepeatPolicy
 from fovea.contract.plan import MAX_FLAT_TOLERANCE, Reducer
+from fovea.dns import DnsName
 from fovea.geometry import DEFAULT_MAX_PIXELS, Geometry
 from fovea.machine import named_devices, pick_devices
 from fovea.planning.detail import READABLE_TEXT_PX
 from fovea.server.connections import ConnectionLimits
 from fovea.settings import MAX_MESSAGE_BYTES, MAX_THREADS, ListenAddress, OptionalListenAddress
+from fovea.target import Target, targeted
 
 KIB, MIB = 1024, 1024 * 1024
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
@@ -116,6 +116,9 @@ class DecoderSettings(LedgerSettings):
     )
     metrics_listen: OptionalListenAddress = Field(
         "127.0.0.1:9102", description="Address of the metrics; empty for none"
+    )
+    metrics_tenants: int = Field(
+        100, ge=0, description="Tenants with metrics of their own; later ones share the label _other"
     )
     engine: Literal["native", "vllm"] = Field(
         "native", description="Engine that runs the language model; vllm needs its own environment"
@@ -226,6 +229,9 @@ class DecoderSettings(LedgerSettings):
     )
     tensor_parallel: int = Field(1, ge=1, description="vllm: GPUs that share each layer")
     pipeline_parallel: int = Field(1, ge=1, description="vllm: groups of GPUs that share the layers")
+    distributed_backend: Literal["mp", "ray"] = Field(
+        "mp", description="vllm: starts a process per GPU: mp on this host, ray on a Ray cluster"
+    )
     gpu_memory_utilization: float = Field(
         0.9, gt=0, le=1, description="vllm: share of a GPU's memory for weights and KV cache"
     )
@@ -262,18 +268,7 @@ class DecoderSettings(LedgerSettings):
     @field_validator("encoders")
     @classmethod
     def _some_encoder(cls, value: str) -> str:
-        """Accept addresses or a single DNS name, never both: only a name can be looked up again."""
-        parts = [part.strip() for part in value.split(",")]
-        if not any(parts):
-            raise ValueError("names no encoder")
-        if not all(parts):
-            raise ValueError(f"{value!r} has an empty entry")
-        if any(part.startswith(SCHEME) for part in parts):
-            if len(parts) > 1:
-                raise ValueError("a dns: name stands alone")
-            DnsName.parse(parts[0])
-            return parts[0]
-        return ",".join(called(part) for part in parts)
+        return targeted(value)
 
     @field_validator("fingerprint")
     @classmethod
@@ -340,7 +335,7 @@ class DecoderSettings(LedgerSettings):
         self.require_together("encoder_cert", "encoder_key")
         if self.encoder_cert and not self.encoder_ca:
             raise ValueError(f"{self.named('encoder_cert')} needs {self.named('encoder_ca')}")
-        local = not self.encoder_name and all(map(is_loopback, self.encoder_addresses))
+        local = Target.parse(self.encoders).is_local
         if self.encoder_token_file and not (self.encoder_ca or local or self.insecure):
             raise ValueError(
                 f"{self.named('encoder_token_file')} would be sent unencrypted: it needs"
@@ -384,12 +379,12 @@ class DecoderSettings(LedgerSettings):
     @property
     def encoder_name(self) -> DnsName | None:
         """The DNS name of the encoders; None if addresses are listed."""
-        return DnsName.parse(self.encoders) if self.encoders.startswith(SCHEME) else None
+        return Target.parse(self.encoders).name
 
     @property
     def encoder_addresses(self) -> list[str]:
         """The listed encoders; empty if a DNS name is given."""
-        return [] if self.encoder_name else self.encoders.split(",")
+        return list(Target.parse(self.encoders).addresses)
 
     @property
     def model_title(self) -> str:

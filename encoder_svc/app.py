@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import fields
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
@@ -27,6 +28,7 @@ from encoder_svc.reading.reader import ReaderLimits, TextReader
 from encoder_svc.row_cache import RowCache
 from encoder_svc.service import SERVICE, EncoderService, register
 from encoder_svc.settings import EncoderSettings
+from encoder_svc.shared.level import NOT_SHARED, SecondLevel, SharedLimits
 from encoder_svc.state import EncoderDescription, EncoderLimits, ServiceState
 from encoder_svc.store.maintenance import Upkeep
 from encoder_svc.store.store import LmdbStore
@@ -117,31 +119,27 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
         closing(ImagePreparer(decoder, geometry, threads)) as preparer,
     ):
         permits = WritePermits()
+        shared = _open_shared(config, permits)
         state = ServiceState(description, permits)
         registry = CollectorRegistry()
         metrics = EncoderMetrics(registry, state)
         process = ServerProcess(
-            Binding(
-                config.listen,
-                config.metrics_listen,
-                config.max_message_bytes,
-                config.request_limits(),
-                config.access(),
-                config.connection_limits(),
-                traces=open_traces(config.otel_endpoint, "fovea-encoder"),
-            ),
+            _binding(config),
             SERVICE,
             lambda server: register(EncoderService(state, metrics), server),
             registry,
         )
 
         async def open_store() -> tuple[LmdbStore, Uploads]:
+            await shared.start()
             store = opened.enter_context(await asyncio.to_thread(_open_store, config))
             if record_crash:
                 store.record_crash()
-            uploads = Uploads(store, decoder, UploadPolicy(config.max_image_bytes, config.upload_ttl_s))
+            uploads = Uploads(
+                store, decoder, UploadPolicy(config.max_image_bytes, config.upload_ttl_s), shared
+            )
             reader = await asyncio.to_thread(_reader, config)
-            state.open_store(store, uploads, Texts(store, uploads, reader, permits, metrics.read))
+            state.open_store(store, uploads, Texts(store, uploads, reader, permits, metrics.read), shared)
             return store, uploads
 
         async def load() -> tuple[Encoder, Tower]:
@@ -150,15 +148,51 @@ async def serve(config: EncoderSettings, record_crash: bool = False) -> None:
             identity = await asyncio.to_thread(_identity, config, description, tower)
             batcher = _start_batcher(config, tower, identity)
             jobs = JobBuilder(identity, uploads, permits, config.max_pixels)
-            cache = RowCache(identity, uploads, store, preparer, batcher, permits)
-            return Encoder(jobs, cache, Rankings(store, permits, metrics.ranked)), tower
+            cache = RowCache(identity, uploads, store, preparer, batcher, permits, shared)
+            return Encoder(jobs, cache, Rankings(store, permits, metrics.ranked, shared)), tower
 
-        await _serve(config, state, process, load)
+        try:
+            await _serve(config, state, process, load)
+        finally:
+            await shared.close()
 
 
 def _open_store(config: EncoderSettings) -> LmdbStore:
     upkeep = Upkeep(config.store_check_s, config.compaction_s)
     return LmdbStore(config.cache_dir, config.store_limits, upkeep)
+
+
+def _binding(config: EncoderSettings) -> Binding:
+    return Binding(
+        config.listen,
+        config.metrics_listen,
+        config.max_message_bytes,
+        config.request_limits(),
+        config.access(),
+        config.connection_limits(),
+        traces=open_traces(config.otel_endpoint, "fovea-encoder"),
+        health_listen=config.health_listen,
+    )
+
+
+def _open_shared(config: EncoderSettings, permits: WritePermits) -> SecondLevel:
+    """The second level, not connected. Raises ValueError without the client library, or for no URL."""
+    if not config.shared_cache_urls:
+        return NOT_SHARED
+    if find_spec("valkey") is None:
+        raise ValueError("shared_cache needs valkey: pip install 'fovea[valkey]'")
+    from encoder_svc.shared.cache import SharedCache
+    from encoder_svc.shared.servers import Servers
+
+    limits = SharedLimits(
+        config.shared_cache_timeout_ms / 1000,
+        config.shared_cache_write_timeout_ms / 1000,
+        config.shared_cache_rest_s,
+        config.shared_cache_connections,
+        config.shared_cache_queue_bytes,
+        config.shared_cache_ttl_s,
+    )
+    return SharedCache(Servers(config.shared_cache_urls, limits), limits, permits)
 
 
 def _decoder(config: EncoderSettings) -> Decoder:

@@ -59,6 +59,13 @@ class TextReaderBusy(TemplatedError, code=StatusCode.RESOURCE_EXHAUSTED, reason=
     limit: int
 
 
+class SharedCacheNotCleared(TemplatedError, code=StatusCode.UNAVAILABLE, reason="STORE_FAILED"):
+    """A server of the shared cache did not confirm a deletion. The store of this encoder is cleared."""
+
+    text = "the shared cache did not confirm the deletion, and may still have rows"
+    retry_after_s = 1.0
+
+
 class DigestInvalid(TemplatedError, InvalidArgument):
     """A text that is not an image id; `field` is its place in the request."""
 

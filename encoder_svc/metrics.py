@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from encoder_svc.core import PlacedRows, ServedRows
+from encoder_svc.shared.level import SharedStats
 from encoder_svc.state import ServiceState
 from encoder_svc.store.core import TenantStats
 from encoder_svc.vision.output import Timings
@@ -19,6 +20,7 @@ from fovea.contract.errors import FoveaError
 from fovea.contract.plan import Reducer
 from fovea.contract.rows import RowOrigin
 from fovea.contract.text import ImageText
+from fovea.server.metrics import TotalCollector
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -51,6 +53,39 @@ class StoreCollector(Collector):
                 for partition, stats in partitions.items():
                     metric.add_metric((partition,), getattr(stats, field))
                 yield metric
+
+
+SHARED_EVENTS = {
+    "hits": "Reads of records that the shared cache had.",
+    "misses": "Reads of records that it did not have, or did not deliver in time.",
+    "puts": "Records written to it.",
+    "dropped_puts": "Records not written to it: the queue or the server was full, or no server answered.",
+    "failed_checks": "Records deleted there because a check failed.",
+    "errors": "Calls of servers that failed.",
+}
+
+
+@dataclass(frozen=True)
+class SharedCollector(Collector):
+    """Events of the second level by kind of record: rows, rankings, facts; its servers and its queue."""
+
+    stats: Callable[[], SharedStats]
+
+    def collect(self) -> Iterable[GaugeMetricFamily | CounterMetricFamily]:
+        stats = self.stats()
+        for event, text in SHARED_EVENTS.items():
+            counter = CounterMetricFamily(f"fovea_encoder_shared_cache_{event}", text, labels=("kind",))
+            for (kind, happened), count in stats.events.items():
+                if happened == event:
+                    counter.add_metric((kind,), count)
+            yield counter
+        gauges = {
+            "servers": ("Servers of the shared cache.", stats.servers),
+            "servers_up": ("Servers of the shared cache whose circuit breaker is closed.", stats.servers_up),
+            "queue_bytes": ("Bytes that wait to be written to the shared cache.", stats.queue_bytes),
+        }
+        for name, (text, value) in gauges.items():
+            yield GaugeMetricFamily(f"fovea_encoder_shared_cache_{name}", text, value=value)
 
 
 class EncoderMetrics:
@@ -103,10 +138,16 @@ class EncoderMetrics:
         }
         for name, (text, read) in gauges.items():
             Gauge(f"fovea_encoder_{name}", text, registry=registry).set_function(read)
+        for name, text, read in (
+            ("encodes", "Images that the tower has computed.", lambda: state.load().encodes),
+            ("batches", "Tower calls, of one image or several.", lambda: state.batches),
+        ):
+            registry.register(TotalCollector(f"fovea_encoder_{name}", text, read))
         for name, value in vars(state.description.limits).items():
             text = f"The limit {name} of GetServerInfo."
             Gauge(f"fovea_encoder_limit_{name}", text, registry=registry).set(value)
         registry.register(StoreCollector(state.store_total))
+        registry.register(SharedCollector(state.shared_stats))
 
     def served(self, served: ServedRows) -> None:
         self._images.labels(served.origin).inc()

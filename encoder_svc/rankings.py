@@ -1,4 +1,5 @@
-"""Rankings of rows: read from the store, or computed once for concurrent callers, on a dedicated thread.
+"""Rankings of rows: read from the store or the second level, or computed once for concurrent callers, on a
+dedicated thread.
 
 A new ranking is served from memory until it is written, so a concurrent call does not run the tower for it.
 The latest rankings stay in memory even if the store skipped them: Encode must send what PlaceRows reported,
@@ -24,6 +25,7 @@ from encoder_svc.reduction import rankers
 from encoder_svc.reduction.errors import RankingFailed
 from encoder_svc.reduction.rankers import RankerInput
 from encoder_svc.reduction.ranking import RANKING_REVISION, Ranking
+from encoder_svc.shared.level import NOT_SHARED, SecondLevel
 from encoder_svc.single_flight import SingleFlight
 from encoder_svc.store.keys import RowKey
 from encoder_svc.store.store import LmdbStore
@@ -41,10 +43,17 @@ RankingKey: TypeAlias = tuple[RowKey, Reducer]
 class Rankings:
     """Confined to an event loop. `on_made` is called for each computed ranking."""
 
-    def __init__(self, store: LmdbStore, permits: WritePermits, on_made: Callable[[Reducer], None]) -> None:
+    def __init__(
+        self,
+        store: LmdbStore,
+        permits: WritePermits,
+        on_made: Callable[[Reducer], None],
+        shared: SecondLevel = NOT_SHARED,
+    ) -> None:
         self._store = store
         self._permits = permits
         self._on_made = on_made
+        self._shared = shared
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rank")
         self._unwritten: SingleFlight[RankingKey, Ranking] = SingleFlight()
         self._latest: OrderedDict[RankingKey, Ranking] = OrderedDict()
@@ -93,7 +102,17 @@ class Rankings:
     async def _read_stored(self, job: EncodeJob) -> Ranking | None:
         name = _name(job.selection.reducer)
         data = await asyncio.to_thread(self._store.get_sidecar, job.key, name, job.fields)
+        if data is None:
+            data = await self._shared.sidecar(job.key, name, job.fields)
+            if data is not None:
+                await self._keep(job, name, bytes(data))
         return None if data is None else Ranking.unpack(data)
+
+    async def _keep(self, job: EncodeJob, name: str, data: bytes) -> None:
+        """Store what the second level had."""
+        with self._permits.write(job.permit) as permitted:
+            if permitted:
+                await asyncio.to_thread(self._store.put_sidecar, job.key, name, job.fields, data)
 
     async def _write(self, job: EncodeJob, ranking: Ranking) -> None:
         name, data = _name(job.selection.reducer), ranking.pack()
@@ -104,6 +123,7 @@ class Rankings:
             self._latest[_key(job)] = ranking
             while len(self._latest) > MAX_LATEST:
                 self._latest.popitem(last=False)
+            self._shared.put_sidecar(job.permit, job.key, name, job.fields, data)
             await asyncio.to_thread(self._store.put_sidecar, job.key, name, job.fields, data)
 
 

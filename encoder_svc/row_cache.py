@@ -1,7 +1,9 @@
-"""All encoded rows of an image: read from the store, or computed once for concurrent callers and stored.
+"""All encoded rows of an image: read from the store, from the second level, or computed once for concurrent
+callers and stored in both.
 
-Rows are served from memory until they are written. Uses uploads, store and batcher; independent of rankings
-and of which rows a plan sends.
+Rows are served from memory until they are written. Rows of the second level are stored too, so that the next
+read needs no server. Uses uploads, store, second level and batcher; independent of rankings and of which rows
+a plan sends.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import structlog
 
 from encoder_svc.core import EncodedRows, EncodeJob, RowIdentity
 from encoder_svc.permits import WritePermits
+from encoder_svc.shared.level import NOT_SHARED, SecondLevel
 from encoder_svc.single_flight import SingleFlight
 from encoder_svc.store.core import StoredRows
 from encoder_svc.store.keys import RowKey
@@ -42,6 +45,7 @@ class RowCache:
         preparer: ImagePreparer,
         batcher: Batcher,
         permits: WritePermits,
+        shared: SecondLevel = NOT_SHARED,
     ) -> None:
         self.batcher = batcher
         self._layout = identity.layout
@@ -49,23 +53,27 @@ class RowCache:
         self._store = store
         self._preparer = preparer
         self._permits = permits
+        self._shared = shared
         self._warnings = Repeats()
         # By row key, and whether the computation also yields saliency.
         self._computations: SingleFlight[tuple[RowKey, bool], EncodedRows] = SingleFlight()
         self._queued: dict[tuple[RowKey, bool], QueuedImage] = {}
+        self._fetches: SingleFlight[RowKey, StoredRows | None] = SingleFlight()
 
     async def get(self, job: EncodeJob) -> EncodedRows:
         """Raises EncoderBusy, and what decoding and the tower raise."""
         return await self.find(job) or await self.compute(job, saliency=False)
 
     async def find(self, job: EncodeJob) -> EncodedRows | None:
-        """Rows that are stored or about to be. Looks for unwritten rows again after a miss, because they may
-        have been computed during the read.
+        """Rows that are stored, here or in the second level, or about to be. Looks for unwritten rows again
+        after a miss, because they may have been computed during the read.
         """
         started = time.perf_counter()
         rows = self._unwritten(job.key)
         if rows is None:
-            rows = await asyncio.to_thread(self._store.get, job.key, job.fields) or self._unwritten(job.key)
+            rows = await self._read(job) or self._unwritten(job.key)
+        if rows is None and not self._is_computing(job.key):
+            rows = await self._fetch(job)
         if rows is None:
             return None
         return EncodedRows(rows, RowOrigin.STORE, Timings(store_ms=(time.perf_counter() - started) * 1000))
@@ -100,6 +108,7 @@ class RowCache:
         if job.plan.flat_tolerance is None:
             return None
         facts = await asyncio.to_thread(self._store.facts, job.key, job.fields)
+        facts = facts or await self._shared.row_facts(job.key, job.fields)
         if facts is not None:
             return facts.kept
         key = self._uploads.key(job.tenant, job.image)
@@ -114,10 +123,27 @@ class RowCache:
     async def written(self) -> None:
         """Wait for pending writes."""
         await self._computations.written()
+        await self._fetches.written()
 
     def _unwritten(self, key: RowKey) -> StoredRows | None:
         computed = self._computations.unwritten((key, True)) or self._computations.unwritten((key, False))
-        return computed.rows if computed else None
+        return computed.rows if computed else self._fetches.unwritten(key)
+
+    def _is_computing(self, key: RowKey) -> bool:
+        return (key, True) in self._computations or (key, False) in self._computations
+
+    async def _read(self, job: EncodeJob) -> StoredRows | None:
+        """Rows of the store, which the second level may have missed."""
+        rows = await asyncio.to_thread(self._store.get, job.key, job.fields)
+        if rows is not None:
+            self._shared.offer_rows(job.permit, job.key, job.fields, rows)
+        return rows
+
+    async def _fetch(self, job: EncodeJob) -> StoredRows | None:
+        """Rows of the second level, read once for concurrent callers."""
+        read = partial(self._shared.rows, job.key, job.fields)
+        rows, _ = await self._fetches.join(job.key, read, partial(self._write_fetched, job))
+        return rows
 
     async def _prepare(self, job: EncodeJob, uniform: bool) -> PreparedImage:
         key = self._uploads.key(job.tenant, job.image)
@@ -144,6 +170,17 @@ class RowCache:
         with self._permits.write(job.permit) as permitted:
             if not permitted:
                 return
-            put = await asyncio.to_thread(self._store.put, job.key, job.fields, computed.rows)
+            self._shared.put_rows(job.permit, job.key, job.fields, computed.rows)
+            await self._put(job, computed.rows)
+
+    async def _write_fetched(self, job: EncodeJob, rows: StoredRows | None) -> None:
+        if rows is None:
+            return
+        with self._permits.write(job.permit) as permitted:
+            if permitted:
+                await self._put(job, rows)
+
+    async def _put(self, job: EncodeJob, rows: StoredRows) -> None:
+        put = await asyncio.to_thread(self._store.put, job.key, job.fields, rows)
         if not put.stored and put.skipped != "off" and self._warnings.passes(put.skipped):
-            log.warning("rows_not_stored", why=put.skipped, bytes=computed.rows.data.nbytes)
+            log.warning("rows_not_stored", why=put.skipped, bytes=rows.data.nbytes)

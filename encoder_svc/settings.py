@@ -8,16 +8,16 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from encoder_svc.shared_settings import SharedSettings
 from encoder_svc.store.core import StoreLimits
 from fovea.geometry import DEFAULT_MAX_PIXELS
 from fovea.machine import named_devices, pick_devices
-from fovea.server.settings import AccessSettings
 from fovea.settings import MAX_MESSAGE_BYTES, MAX_THREADS, ListenAddress, OptionalListenAddress
 
 MIB = 1024 * 1024
 
 
-class EncoderSettings(AccessSettings):
+class EncoderSettings(SharedSettings):
     """The encoder's settings."""
 
     model_config = SettingsConfigDict(env_prefix="FOVEA_ENCODER_")

@@ -6,7 +6,7 @@ Independent of protobuf.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -14,8 +14,9 @@ from encoder_svc.encoder import Encoder
 from encoder_svc.errors import ArenaOff
 from encoder_svc.leases import ArenaUse, RowLease, RowLeases
 from encoder_svc.permits import WritePermits
+from encoder_svc.shared.level import NOT_SHARED, SecondLevel, SharedStats
 from encoder_svc.store.amounts import Amount
-from encoder_svc.store.core import TenantStats
+from encoder_svc.store.core import Facts, TenantStats
 from encoder_svc.store.keys import RowKey
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.tenant import Tenant
@@ -105,12 +106,16 @@ class ServiceState:
         self.progress = 0.0
         self.draining = False
         self._opened: tuple[LmdbStore, Uploads, Texts] | None = None
+        self._shared = NOT_SHARED
         self._permits = permits
         self._encoder: Encoder | None = None
         self._leases: RowLeases | None = None
 
-    def open_store(self, store: LmdbStore, uploads: Uploads, texts: Texts) -> None:
+    def open_store(
+        self, store: LmdbStore, uploads: Uploads, texts: Texts, shared: SecondLevel = NOT_SHARED
+    ) -> None:
         self._opened = store, uploads, texts
+        self._shared = shared
 
     def open(self, encoder: Encoder, leases: RowLeases | None) -> None:
         self._encoder = encoder
@@ -188,6 +193,9 @@ class ServiceState:
         """The sums of all tenants. Raises NotReady until `open_store`, and StoreFailed."""
         return self._store.total()
 
+    def shared_stats(self) -> SharedStats:
+        return self._shared.stats()
+
     def arena_use(self) -> ArenaUse:
         return self._leases.use() if self._leases else ArenaUse()
 
@@ -196,6 +204,11 @@ class ServiceState:
         if self._encoder is None:
             return TowerLoad()
         return self._encoder.cache.batcher.load(None if tenant is None else tenant.name)
+
+    @property
+    def batches(self) -> int:
+        """Calls of the tower since the start."""
+        return 0 if self._encoder is None else self._encoder.cache.batcher.batches
 
     async def close_texts(self) -> None:
         if self._opened is not None:
@@ -220,29 +233,58 @@ class ServiceState:
         return self._leases.release(tenant, leases) if self._leases else 0
 
     async def delete(self, tenant: Tenant, digest: str) -> Deleted:
-        """Delete the upload, its text and all rows of its pixels, also those that are being computed. Of an
-        unknown image only text can be left.
+        """Delete the upload, its text and all rows of its pixels, also those that are being computed, here
+        and in the second level. Of an unknown image only text can be left. Raises SharedCacheNotCleared once
+        everything is deleted here.
         """
         upload = rows = Amount()
         pixels = await self.uploads.pixels(tenant, digest)
         if pixels is not None:
             upload = await self.uploads.delete(tenant, digest)
             rows = await self._delete_rows(tenant, pixels)
-        return await self._deleted(upload + await self.texts.delete(tenant, digest), rows)
+        deleted = await self._deleted(upload + await self.texts.delete(tenant, digest), rows)
+        if self._shared is not NOT_SHARED:
+            await self._delete_shared(tenant, digest, pixels)
+        return deleted
+
+    async def _delete_shared(self, tenant: Tenant, digest: str, pixels: bytes | None) -> None:
+        """Facts first: then no new job finds the image. Jobs that found it meanwhile may store no rows."""
+        await self.uploads.delete_shared(tenant, digest)
+        if pixels is not None:
+            await self._delete_rows(tenant, pixels)
+            await self._shared.delete_rows(tenant.rows, pixels)
 
     async def purge(self, tenant: Tenant) -> Deleted:
-        """Delete everything of a tenant. Of shared rows, delete those of the images that it has stored."""
-        shared = (
+        """Delete everything of a tenant, here and in the second level. Of shared rows, delete those of the
+        images that it has stored. Raises SharedCacheNotCleared once everything is deleted here.
+        """
+        facts = (
             await asyncio.to_thread(self._store.upload_facts, tenant.uploads) if tenant.shares_rows else []
         )
+        deleted = await self._purge_store(tenant, facts)
+        if self._shared is not NOT_SHARED:
+            await self._purge_shared(tenant, facts)
+        return deleted
+
+    async def _purge_store(self, tenant: Tenant, pooled: Iterable[Facts]) -> Deleted:
         # Uploads first: a job that is built later finds no image, and earlier jobs have a permit to revoke.
         uploads = await asyncio.to_thread(self._store.delete_uploads, tenant.uploads)
         await self._permits.revoke(lambda permit: permit.tenant == tenant)
         self._forget(lambda key: key.tenant == tenant.uploads)
         rows = await asyncio.to_thread(self._store.delete_tenant, tenant.uploads)
-        for facts in shared:
-            rows += await self._delete_rows(tenant, pixels_of(str(facts["pixel_digest"])))
+        for facts in pooled:
+            rows += await self._delete_rows(tenant, _pixels(facts))
         return await self._deleted(uploads, rows)
+
+    async def _purge_shared(self, tenant: Tenant, pooled: Sequence[Facts]) -> None:
+        """Facts first, as for an image."""
+        if tenant.shares_rows:
+            pooled = [*pooled, *await self._shared.tenant_facts(tenant.uploads)]
+        await self._shared.delete_tenant_facts(tenant.uploads)
+        await self._purge_store(tenant, pooled)
+        await self._shared.delete_tenant_rows(tenant.uploads)
+        for facts in pooled:
+            await self._shared.delete_rows(tenant.rows, _pixels(facts))
 
     async def _deleted(self, uploads: Amount, rows: Amount) -> Deleted:
         erasure = await asyncio.to_thread(self._store.erase)
@@ -278,3 +320,7 @@ class ServiceState:
             failed_checks=rows.failed_checks + uploads.failed_checks,
             skipped_puts=rows.skipped_puts,
         )
+
+
+def _pixels(facts: Facts) -> bytes:
+    return pixels_of(str(facts["pixel_digest"]))

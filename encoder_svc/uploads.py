@@ -1,7 +1,8 @@
 """Uploads: image bytes are received, checked, and stored with their facts under the digest of their content.
 
-A known digest is answered at once. An image that cannot be decoded is never stored. Uses the store and the
-image decoder; independent of rows and RPCs.
+A known digest is answered at once. An image that cannot be decoded is never stored. The second level has the
+facts of images, without their bytes: they suffice to serve rows that are stored, here or there. Uses the
+store, the second level and the image decoder; independent of rows and RPCs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from dataclasses import dataclass, fields, replace
 from encoder_svc.errors import DigestInvalid
 from encoder_svc.images.decode import PIXELS_REVISION
 from encoder_svc.images.decoder import Decoder
+from encoder_svc.shared.level import NOT_SHARED, SecondLevel
 from encoder_svc.store.amounts import Amount
+from encoder_svc.store.core import Facts
 from encoder_svc.store.keys import UploadKey
 from encoder_svc.store.store import LmdbStore
 from encoder_svc.tenant import Tenant
@@ -46,8 +49,11 @@ class UploadPolicy:
 class Uploads:
     """The images of all tenants. Every call names the tenant, and reads and changes nothing of others."""
 
-    def __init__(self, store: LmdbStore, decoder: Decoder, policy: UploadPolicy) -> None:
+    def __init__(
+        self, store: LmdbStore, decoder: Decoder, policy: UploadPolicy, shared: SecondLevel = NOT_SHARED
+    ) -> None:
         self._store = store
+        self._shared = shared
         self._decoder = decoder
         self.policy = policy
 
@@ -59,20 +65,23 @@ class Uploads:
 
     async def find(self, tenant: Tenant, digest: str) -> StoredImage | None:
         """The facts of a stored image that has not expired and whose facts this version measures alike."""
-        facts = await asyncio.to_thread(self._store.describe, self.key(tenant, digest))
-        if facts is None:
-            return None
-        values = _LATER | dict(facts)
-        expires = float(values.pop("expires"))  # type: ignore[arg-type]  # written by `keep`
-        current = values.pop("pixels_revision", None) == PIXELS_REVISION and values.keys() == _FACTS
-        if expires < time.time() or not current:
-            await self.delete(tenant, digest)
-            return None
-        return StoredImage(ImageFacts(**values), already=True, expires=expires)  # type: ignore[arg-type]
+        key = self.key(tenant, digest)
+        facts = await asyncio.to_thread(self._store.describe, key)
+        stored = None if facts is None else _current(facts)
+        if facts is not None and stored is None:
+            await asyncio.to_thread(self._store.delete_upload, key)
+        return stored
+
+    async def find_shared(self, tenant: Tenant, digest: str) -> StoredImage | None:
+        """Like `find`, of an image that another encoder has stored."""
+        facts = await self._shared.facts(self.key(tenant, digest))
+        return None if facts is None else _current(facts)
 
     async def describe(self, tenant: Tenant, digest: str) -> StoredImage:
-        """Like `find`, but raises ImageNotStored."""
-        stored = await self.find(tenant, digest)
+        """The facts of an image that is stored here, or on an encoder that shares them. Raises
+        ImageNotStored.
+        """
+        stored = await self.find(tenant, digest) or await self.find_shared(tenant, digest)
         if stored is None:
             raise ImageNotStored(digest)
         return stored
@@ -103,11 +112,17 @@ class Uploads:
 
     async def pixels(self, tenant: Tenant, digest: str) -> bytes | None:
         """The pixel digest of an upload, even of an expired one; None if it is not stored."""
-        facts = await asyncio.to_thread(self._store.describe, self.key(tenant, digest))
+        key = self.key(tenant, digest)
+        facts = await asyncio.to_thread(self._store.describe, key) or await self._shared.facts(key)
         return None if facts is None else pixels_of(str(facts["pixel_digest"]))
 
     async def delete(self, tenant: Tenant, digest: str) -> Amount:
+        """Delete the image here; its facts in the second level are `delete_shared`'s."""
         return await asyncio.to_thread(self._store.delete_upload, self.key(tenant, digest))
+
+    async def delete_shared(self, tenant: Tenant, digest: str) -> None:
+        """Raises SharedCacheNotCleared."""
+        await self._shared.delete_facts(self.key(tenant, digest))
 
     def _expiry(self) -> float:
         return time.time() + self.policy.ttl_s
@@ -122,6 +137,17 @@ class Uploads:
         put = await asyncio.to_thread(self._store.put_upload, key, data, facts)
         if not put.stored:
             raise StoreFull(str(put.skipped), len(data))
+        self._shared.put_facts(tenant, key, pixels_of(stored.facts.pixel_digest), facts, stored.expires)
+
+
+def _current(facts: Facts) -> StoredImage | None:
+    """The image with these facts; None if it has expired, or another version has measured them."""
+    values = _LATER | dict(facts)
+    expires = float(values.pop("expires"))  # type: ignore[arg-type]  # written by `keep`
+    current = values.pop("pixels_revision", None) == PIXELS_REVISION and values.keys() == _FACTS
+    if expires < time.time() or not current:
+        return None
+    return StoredImage(ImageFacts(**values), already=True, expires=expires)  # type: ignore[arg-type]
 
 
 class UploadBuffer:

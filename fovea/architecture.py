@@ -102,6 +102,11 @@ class TextConfig(CheckpointFields):
             self, full_attention, "sliding_window", "is set; attention over a window is not served"
         )
 
+    @property
+    def theta(self) -> float:
+        """The base of the rotary frequencies, in either place of the file."""
+        return next(theta for theta in (self.rope_parameters.rope_theta, self.rope_theta) if theta)
+
 
 class MoeText(TextConfig):
     """The language model with experts in some or all layers."""
@@ -112,6 +117,10 @@ class MoeText(TextConfig):
     decoder_sparse_step: Count = 1
     mlp_only_layers: list[int] | None = None
     norm_topk_prob: Literal[True] = True
+
+    def mixes(self, layer: int) -> bool:
+        """Whether a layer, counted from 0, has experts."""
+        return layer not in (self.mlp_only_layers or ()) and (layer + 1) % self.decoder_sparse_step == 0
 
     @model_validator(mode="after")
     def _has_enough_experts(self) -> MoeText:

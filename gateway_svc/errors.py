@@ -39,6 +39,21 @@ class BodySlow(TemplatedError, code=StatusCode.ABORTED, reason="CALL_IDLE"):
     limit_s: int
 
 
+class HeaderSlow(TemplatedError, code=StatusCode.ABORTED, reason="CALL_IDLE"):
+    """The client began a request and did not finish its header."""
+
+    text = "the header of the request did not arrive within {limit_s} s"
+    limit_s: int
+
+
+class TooManyConnections(TemplatedError, code=StatusCode.RESOURCE_EXHAUSTED, reason="GATEWAY_BUSY"):
+    """More connections than `max_connections`."""
+
+    text = "{limit} connections are open, the limit of this gateway"
+    retry_after_s = 1.0
+    limit: int
+
+
 class GatewayBusy(TemplatedError, code=StatusCode.RESOURCE_EXHAUSTED, reason="GATEWAY_BUSY"):
     """As many requests as allowed run already."""
 

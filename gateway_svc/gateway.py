@@ -1,4 +1,4 @@
-"""The process as its handlers see it: settings, the decoder, what the decoder reports about itself."""
+"""The process as its handlers see it: settings, the decoders, what a decoder reports about itself."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
 
-import grpc
 from starlette.requests import Request
 
 from fovea.client import AsyncClient, ServerInfo
-from fovea.client.channel import OPTIONS
 from fovea.contract.errors import Unreachable
 from gateway_svc.fetch import Fetcher, FetchLimits
 from gateway_svc.hosts import HostList
@@ -43,15 +41,13 @@ class Gateway:
         async with AsyncExitStack() as opened:
             client = AsyncClient(config.decoder, timeout_s=config.timeout_s, tls=credentials)
             decoder = await opened.enter_async_context(client)
-            channel = credentials.open(grpc.aio, config.decoder, OPTIONS)
-            opened.push_async_callback(channel.close)
             fetcher = _fetcher(config)
             if fetcher is not None:
                 opened.push_async_callback(fetcher.close)
-            yield cls(config, decoder, Readiness(channel), fetcher)
+            yield cls(config, decoder, Readiness(decoder), fetcher)
 
     def calling(self, request: Request) -> AsyncClient:
-        """The decoder, called on behalf of a request: with its token, its id and its deadline."""
+        """The decoders, called on behalf of a request: with its token, its id and its deadline."""
         caller = request.state.caller
         return self.decoder.calling(caller.timeout_s, caller.metadata)
 

@@ -15,6 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from fovea.address import Address
+from gateway_svc.connection import ConnectionConfig
 from gateway_svc.settings import GatewaySettings
 from gateway_svc.tls import server_context
 
@@ -43,9 +44,10 @@ class HttpServer:
         context = server_context(config.tls_files())
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         self._server = _Server(
-            uvicorn.Config(
+            ConnectionConfig(
                 app,
-                http="h11",
+                max_connections=config.max_connections,
+                header_s=config.header_s,
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from fovea.server.metrics import BUCKETS
+from fovea.server.metrics import BUCKETS, describe_process
 
 
 class GatewayMetrics:
     """Counted in a layer, never in a handler."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        ProcessCollector(registry=registry)
-        build = Info("fovea_build", "The service and its version.", registry=registry)
-        build.info({"service": "fovea.gateway", "version": version("fovea")})
+        describe_process(registry, "fovea.gateway")
         labels = ("route", "method")
         self._requests = Counter(
-            "fovea_gateway_requests", "Requests ended, by status.", (*labels, "status"), registry=registry
+            "fovea_gateway_http_requests",
+            "Requests ended, by status.",
+            (*labels, "status"),
+            registry=registry,
         )
         self._seconds = Histogram(
-            "fovea_gateway_request_seconds",
+            "fovea_gateway_http_request_duration_seconds",
             "Seconds from a request's headers to the end of its answer.",
             labels,
             buckets=BUCKETS,
             registry=registry,
         )
-        self._running = Gauge("fovea_gateway_running_requests", "Requests that run.", registry=registry)
+        self._running = Gauge("fovea_gateway_num_requests_running", "Requests that run.", registry=registry)
 
     @contextmanager
     def running(self) -> Iterator[None]:

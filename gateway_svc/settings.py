@@ -10,9 +10,9 @@ from pydantic_settings import SettingsConfigDict
 
 from fovea.access.channel import ClientCredentials
 from fovea.access.tls import TlsFiles
-from fovea.address import called, is_loopback
 from fovea.server.settings import ListenSettings
 from fovea.settings import ListenAddress, OptionalListenAddress
+from fovea.target import Target, targeted
 from gateway_svc.hosts import HostList
 
 MIB = 1024 * 1024
@@ -30,7 +30,10 @@ class GatewaySettings(ListenSettings):
         "127.0.0.1:9103", description="Address of the metrics; empty for none"
     )
     decoder: str = Field(
-        "127.0.0.1:50052", validation_alias="FOVEA_DECODER", description="Address of the decoder"
+        "127.0.0.1:50052",
+        validation_alias="FOVEA_DECODER",
+        description="Comma-separated addresses of decoders, or a dns:///host:port, all of whose IP addresses"
+        " are decoders; requests about the same image go to the same decoder",
     )
     decoder_tls: bool = Field(False, description="Call the decoder with TLS, with the roots that gRPC brings")
     decoder_ca: Path | None = Field(
@@ -53,6 +56,8 @@ class GatewaySettings(ListenSettings):
     idle_s: int = Field(
         60, ge=1, description="Seconds that a request may wait for its client to send or read"
     )
+    header_s: int = Field(10, ge=1, description="Seconds that the header of a request may take to arrive")
+    max_connections: int = Field(8192, ge=1, description="Connections that are open at once")
     max_requests: int = Field(4096, ge=1, description="Requests that run at once")
     max_body_bytes: int = Field(64 * MIB, ge=1024, description="Largest body of a request, in bytes")
     max_in_flight_bytes: int = Field(
@@ -73,7 +78,7 @@ class GatewaySettings(ListenSettings):
     @field_validator("decoder")
     @classmethod
     def _callable(cls, value: str) -> str:
-        return called(value)
+        return targeted(value)
 
     @field_validator("image_hosts", "hosts")
     @classmethod
@@ -85,7 +90,7 @@ class GatewaySettings(ListenSettings):
     def _tokens_stay_secret(self) -> GatewaySettings:
         """The gateway passes its callers' tokens on."""
         self.require_together("decoder_cert", "decoder_key")
-        if not self.secure_decoder and not self.insecure and not is_loopback(self.decoder):
+        if not self.secure_decoder and not self.insecure and not Target.parse(self.decoder).is_local:
             raise ValueError(
                 f"decoder {self.decoder} is on another machine, which needs {self.named('decoder_ca')} or"
                 f" {self.named('decoder_tls')}, or {self.named('insecure')} true"

@@ -15,7 +15,10 @@ def model_dir() -> Path:
 
 
 def control_dir() -> Path:
-    """The same model, trained the same way but never with dropped rows: what tolerance to dropping is told from."""
+    """The same model, trained the same way but never with dropped rows: what tolerance to dropping is told from.
+
+    A checkout has it, the package fovea-standin does not.
+    """
     return Path(__file__).parent / "control"
 
 

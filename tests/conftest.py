@@ -19,6 +19,7 @@ from tests.leaks import watched
 
 if TYPE_CHECKING:
     from bench.postgres import PostgresServer
+    from bench.valkey_server import ValkeyServer
 
 ONE_LOOP = ("e2e", "contract", "server", "gateway")
 UNWATCHED = "leaks"
@@ -81,14 +82,40 @@ async def house(
         yield services
 
 
+def lacking(why: str) -> None:
+    """Skip the test for lack of a program, or fail it if nothing may be skipped."""
+    (pytest.fail if os.environ.get("SKIP_NOTHING") == "1" else pytest.skip)(why)
+
+
+@pytest.fixture
+def valkey_program() -> None:
+    """Valkey or Redis can be started."""
+    from bench.valkey_server import is_installed
+
+    if not is_installed():
+        lacking("Valkey is not installed: apt-get install redis-server")
+
+
+@pytest.fixture
+def valkey_server(valkey_program: None) -> Iterator[ValkeyServer]:
+    """A running Valkey or Redis, empty."""
+    from bench.valkey_server import ValkeyServer
+
+    running = ValkeyServer()
+    try:
+        running.start()
+        yield running
+    finally:
+        running.remove()
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[PostgresServer]:
     """A running PostgreSQL. Without the program the test is skipped, or fails if nothing may be skipped."""
     from bench.postgres import PostgresServer, is_installed
 
     if not is_installed():
-        missing = "PostgreSQL is not installed: apt-get install postgresql"
-        (pytest.fail if os.environ.get("SKIP_NOTHING") == "1" else pytest.skip)(missing)
+        lacking("PostgreSQL is not installed: apt-get install postgresql")
     running = PostgresServer()
     try:
         running.start()

@@ -22,21 +22,21 @@ SERVED = (SHARED, ENCODER, DECODER, GATEWAY)
 OURS = (*SERVED, "standin", "bench")
 MAX_FILE, MAX_FUNCTION, MEDIAN_FUNCTION, MAX_TARGETS = 400, 60, 10, 20
 
-# The modules that run a model, and so may import torch, transformers and safetensors. All others may not.
+# The modules that run a model, and so may import torch and safetensors. All others may not.
 RUN_A_MODEL = {
     "encoder_svc/vision/attention.py", "encoder_svc/vision/block.py", "encoder_svc/vision/checkpoint.py",
-    "encoder_svc/vision/forward.py", "encoder_svc/vision/pack.py", "encoder_svc/vision/positions.py", "encoder_svc/vision/saliency.py",
+    "encoder_svc/vision/forward.py", "encoder_svc/vision/modules.py", "encoder_svc/vision/pack.py", "encoder_svc/vision/positions.py", "encoder_svc/vision/saliency.py",
     "encoder_svc/vision/tower.py",
     "decoder_svc/native_engine/batch.py", "decoder_svc/native_engine/build.py", "decoder_svc/native_engine/worker.py",
     "decoder_svc/native_engine/failures.py",
     "decoder_svc/model/attention.py", "decoder_svc/model/batch.py", "decoder_svc/model/checkpoint.py",
     "decoder_svc/model/experts.py", "decoder_svc/model/finite.py", "decoder_svc/model/graphs.py", "decoder_svc/model/layer.py",
-    "decoder_svc/model/linear.py", "decoder_svc/model/load.py", "decoder_svc/model/pages.py",
+    "decoder_svc/model/linear.py", "decoder_svc/model/load.py", "decoder_svc/model/modules.py", "decoder_svc/model/pages.py",
     "decoder_svc/model/rotary.py",
     "decoder_svc/model/unpack.py", "decoder_svc/model/text.py", "decoder_svc/sampling/noise.py", "decoder_svc/sampling/sampler.py",
     "decoder_svc/vllm_engine/model.py", "decoder_svc/vllm_engine/submission.py",
 }  # fmt: skip
-MODEL_LIBRARIES = {"torch", "transformers", "safetensors"}
+MODEL_LIBRARIES = {"torch", "safetensors"}
 
 # Where messages of the contract may be known. `app.py` only registers the generated servicer.
 KNOW_PROTOBUF = {
@@ -51,8 +51,9 @@ LAYERS = {
     ENCODER: (
         "errors",
         "store slots single_flight",
-        "gate tenant",
+        "gate tenant shared_settings",
         "images permits settings",
+        "shared",
         "reading reduction vision uploads",
         "core",
         "job_builder rankings row_cache texts",
@@ -91,15 +92,15 @@ LAYERS = {
         "chat",
         "count page page_plan page_usage",
         "page_api",
-        "tls",
+        "tls connection",
         "http_server",
         "app",
         "__main__",
     ),
     SHARED: (
         "decoder encoder vision ids",
-        "address arena contract logs rate",
-        "access calibration checkpoint deadline hashing images machine nursery pooled settings",
+        "address arena breaker contract dns logs rate rendezvous",
+        "access calibration checkpoint deadline hashing images machine nursery pooled settings target",
         "image_reader pdf_reader",
         "finite geometry",
         "fingerprint planning server",
@@ -210,6 +211,12 @@ def test_folders_import_only_what_is_below_them(package: str) -> None:
 def test_only_modules_that_run_a_model_import_torch_and_its_kin() -> None:
     paths = {s.path for s in SOURCES if s.package in SERVED and s.roots & MODEL_LIBRARIES}
     assert paths == RUN_A_MODEL
+
+
+def test_transformers_is_for_tests_and_training_only() -> None:
+    """It and what it brings are as large as all else that a service needs beside torch."""
+    paths = {s.path for s in SOURCES if s.package in SERVED and s.roots & {"transformers", "huggingface_hub"}}
+    assert not paths
 
 
 def test_the_shared_package_and_both_services_load_without_torch() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
+from fovea.client.affinity import key_of
 from fovea.client.fitting import TOKENS_APART, fitted_size
 from fovea.client.messages import id_of
 from fovea.client.row_stream import RowStreamReader
@@ -19,9 +20,11 @@ from fovea.client.values import Rows
 from fovea.contract.budget import Budget
 from fovea.contract.errors import BY_REASON, InvalidArgument, RemoteError, RowsMismatch
 from fovea.contract.remote import DETAILS, error_of
+from fovea.decoder.v1 import decoder_pb2
 from fovea.encoder.v1 import encoder_pb2
 from fovea.geometry import DEFAULT_MAX_PIXELS, MAX_ASPECT, Geometry
 from fovea.planning.limit import pixel_limit
+from fovea.rendezvous import bounded_owner, ranked
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,6 +46,17 @@ def test_the_vector_files_match_the_code() -> None:
 def test_vector_ids() -> None:
     cases = vectors("ids")["ids"]
     assert [id_of(base64.b64decode(case["bytes"])) for case in cases] == [case["id"] for case in cases]
+
+
+def test_vector_decoders() -> None:
+    cases = vectors("decoders")
+    for case in cases["orders"]:
+        assert ranked(case["key"], case["addresses"]) == case["ranked"]
+    for case in cases["choices"]:
+        assert bounded_owner(case["key"], case["calls"]) == case["chosen"]
+    for case in cases["requests"]:
+        request = decoder_pb2.GenerateRequest.FromString(base64.b64decode(case["request"]))
+        assert key_of(request) == case["key"]
 
 
 def test_geometry_constants_are_the_published_constants() -> None:

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import Qwen3VLMoeVisionModel
 
 from bench.parts.random_checkpoint import RandomCheckpoint
 from bench.turns import ms_since
 from decoder_svc.engine.protocol import Delta, EngineRequest, ImageSpan, Prompt, RowChunk, Sampling
 from decoder_svc.native_engine.engine import NativeEngine
 from decoder_svc.prompt.positions import mrope_positions
-from encoder_svc.vision.checkpoint import attention
+from encoder_svc.vision.modules import VisionModel
 from encoder_svc.vision.preprocess import Patches, patches
 from encoder_svc.vision.tower import Tower
 from fovea.contract.rows import RowDtype, RowLayout
@@ -35,14 +34,9 @@ _numbers = itertools.count()
 
 def load_tower(checkpoint: RandomCheckpoint) -> Tower:
     """A tower that shares the tensors of the checkpoint."""
-    config = checkpoint.config.vision_config
     with torch.device("meta"):
-        model = Qwen3VLMoeVisionModel._from_config(
-            config, attn_implementation=attention(checkpoint.device, checkpoint.dtype)
-        )
+        model = VisionModel(checkpoint.architecture.vision_config)
     checkpoint.fill(model, "model.visual.")
-    # Frequencies are computed, not read.
-    model.rotary_pos_emb = type(model.rotary_pos_emb)(config).to(checkpoint.device)
     return Tower(model.eval(), GEOMETRY)
 
 

@@ -42,7 +42,7 @@ def measure_encoding(address: str, model: Path, seconds: float, least: int, seed
         for _ in turns(seconds, least):
             file = next(pictures)
             digest = _time_cold(client, file, times)
-            times["hit_ms"].append(_time_encode(client, previous, "rows"))
+            times["hit_ms"].append(time_encode(client, previous, "rows"))
             times["encode_floor_ms"].append(
                 tower_thread.submit(_time_tower, tower, to_patches(file, geometry)).result()
             )
@@ -54,11 +54,11 @@ def _time_cold(client: EncoderClient, file: bytes, times: dict[str, list[float]]
     begin = time.perf_counter()
     digest = client.put(file).facts.digest
     times["put_ms"].append(ms_since(begin))
-    times["encode_ms"].append(times["put_ms"][-1] + _time_encode(client, digest, "encoded"))
+    times["encode_ms"].append(times["put_ms"][-1] + time_encode(client, digest, "encoded"))
     return digest
 
 
-def _time_encode(client: EncoderClient, digest: str, source: str) -> float:
+def time_encode(client: EncoderClient, digest: str, source: str) -> float:
     """Raises RuntimeError if the rows have another source."""
     begin = time.perf_counter()
     rows = client.encode(digest)

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Qwen3VLMoeForConditionalGeneration
+from transformers import Qwen3VLMoeConfig, Qwen3VLMoeForConditionalGeneration
 
 from decoder_svc.model.checkpoint import Checkpoint
 from standin import model_dir
@@ -36,6 +36,11 @@ class RandomCheckpoint(Checkpoint):
         self.dtype = dtype
         self._seed = seed
         self._made: dict[str, Tensor] = {}
+
+    @cached_property
+    def config(self) -> Qwen3VLMoeConfig:
+        """The config object of transformers."""
+        return Qwen3VLMoeConfig.from_pretrained(self.folder)
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:

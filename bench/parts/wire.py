@@ -90,6 +90,18 @@ def measure(
     return WireTimes(wanted.rows, wanted.layout.row_bytes, images, **times)
 
 
+def fetch(address: str, images: int, seed: int) -> int:
+    """Fetch an image from the store of an encoder of `checkpoint`, `images` times. Returns its rows."""
+    keep_freed_memory()
+    with asyncio.Runner() as runner:
+        peer, wanted = runner.run(_prepare(address, seed))
+        buffer = memoryview(bytearray(wanted.rows * wanted.layout.row_bytes))
+        for _ in range(images):
+            runner.run(_fetch(peer.fetch, wanted, buffer))
+        runner.run(peer.close())
+    return wanted.rows
+
+
 async def _prepare(address: str, seed: int) -> tuple[RemoteEncoder, RowRequest]:
     """An image, encoded and in the store, and the peer that reads it."""
     with EncoderClient(address) as client:

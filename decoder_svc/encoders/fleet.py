@@ -15,11 +15,9 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
-import xxhash
-
 from decoder_svc.encoders.broadcast import Broadcast, as_stream
 from decoder_svc.encoders.cache import RowCache
-from decoder_svc.encoders.failover import Candidate, FailoverFetch, first_answer
+from decoder_svc.encoders.failover import Candidate, FailoverFetch, first_answer, replaceable
 from decoder_svc.encoders.known import Known
 from decoder_svc.encoders.link import RETRY_AFTER_S
 from decoder_svc.encoders.remote import EncoderInfo, ExpectedModel, RemoteEncoder
@@ -37,6 +35,7 @@ from fovea.contract.row_stream import RowPlacement
 from fovea.contract.rows import RowLayout
 from fovea.contract.text import ImageText
 from fovea.deadline import Deadline
+from fovea.rendezvous import ranked
 
 GRACE_S = 2.0
 """A probe that times out, and the next."""
@@ -57,23 +56,6 @@ class EncoderStatus:
             return plain
         names = ("name", "fingerprint", *(("waiting", "running", "encodes") if with_load else ()))
         return plain | {name: getattr(self.info, name) for name in names}
-
-
-def ranked(digest: str, addresses: Iterable[str]) -> list[str]:
-    """The addresses by decreasing hash with the digest (rendezvous hashing, Thaler and Ravishankar).
-
-    The address is hashed as configured: a host name keeps its images when the host behind it moves.
-    """
-
-    def weight(address: str) -> tuple[int, str]:
-        return xxhash.xxh3_64_intdigest(f"{address}\n{digest}".encode()), address
-
-    return sorted(addresses, key=weight, reverse=True)
-
-
-def owner(digest: str, addresses: Iterable[str]) -> str:
-    """The address that ranks first."""
-    return ranked(digest, addresses)[0]
 
 
 @dataclass(frozen=True)
@@ -310,13 +292,18 @@ class Fleet:
 
     async def restore(self, encoder: RemoteEncoder, digest: str, deadline: Deadline) -> bool:
         """Store an inline image with an encoder that lacks it. False if the request does not bring the file,
-        or the encoder does not take it.
+        or the encoder refuses it.
+
+        Raises the failure of an encoder that did not answer: "upload it again" is no advice to a caller who
+        has just sent the file.
         """
         if (data := self.inline.get(digest)) is None:
             return False
         try:
             await encoder.put(digest, as_stream(data), deadline)
-        except FoveaError:
+        except FoveaError as error:
+            if replaceable(error):
+                raise
             return False
         return True
 

@@ -17,11 +17,11 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
 
-from decoder_svc.encoders.breaker import Breaker, Probe
 from decoder_svc.encoders.progress import CompletedCount, NoProgress, ProgressTimeout
 from decoder_svc.encoders.refusal import RefusalInvalid, checked_refusal
 from decoder_svc.errors import EncoderOutdated
 from fovea.access.channel import ClientCredentials, RenewedChannel
+from fovea.breaker import Breaker, Probe
 from fovea.contract.errors import (
     DeadlineExceeded,
     EncoderMismatch,
@@ -52,6 +52,8 @@ CHANNEL = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.min_reconnect_backoff_ms", 5_000),
+    # An encoder's pod returns under another address. By default gRPC looks a name up twice a minute at most.
+    ("grpc.dns_min_time_between_resolutions_ms", 2_000),
     # A lost host or a stopped process does not close its connections.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 10_000),

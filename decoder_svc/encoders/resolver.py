@@ -7,51 +7,16 @@ Independent of encoders and gRPC; a callback receives all addresses after each l
 from __future__ import annotations
 
 import asyncio
-import re
-import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 import structlog
 
-log = structlog.get_logger()
+from fovea.dns import DnsName, lookup
 
-SCHEME = "dns:"
-_NAME = re.compile(r"dns:///((?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?):([0-9]{1,5})", re.IGNORECASE)
+log = structlog.get_logger()
 
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 """Maps host and port to addresses. Raises OSError if there are none."""
-
-
-@dataclass(frozen=True)
-class DnsName:
-    """A name whose addresses are all encoders, in gRPC's syntax `dns:///host:port`."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> DnsName:
-        match = _NAME.fullmatch(text)
-        if not match or not 0 < int(match[2]) < 65_536:
-            raise ValueError(f"{text} is not of the form dns:///host:port")
-        return cls(match[1], int(match[2]))
-
-    def __str__(self) -> str:
-        return f"dns:///{self.host}:{self.port}"
-
-
-async def lookup(host: str, port: int) -> list[str]:
-    """Ask the system's resolver, in a thread of the event loop.
-
-    Returns IPv4 addresses if there are any, otherwise IPv6: an encoder with both would count twice.
-    """
-    infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    ipv4 = {str(address[0]) for family, _, _, _, address in infos if family == socket.AF_INET}
-    if ipv4:
-        return sorted(f"{ip}:{port}" for ip in ipv4)
-    ipv6 = {str(address[0]) for family, _, _, _, address in infos if family == socket.AF_INET6}
-    return sorted(f"[{ip}]:{port}" for ip in ipv6)
 
 
 class Resolver:

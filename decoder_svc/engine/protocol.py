@@ -240,6 +240,11 @@ class EngineLoad:
     preemptions: int  # since the start
     steps: int = 0  # since the start; grows as long as the engine computes, also within a long step
 
+    @property
+    def kv_share(self) -> float:
+        """Share of the KV blocks that requests hold, 0 to 1; 0 while their number is not known."""
+        return self.kv_used_blocks / self.kv_total_blocks if self.kv_total_blocks else 0.0
+
 
 RowStreams = Sequence[AsyncIterator[RowChunk]]  # a stream per image, in the order of the prompt
 

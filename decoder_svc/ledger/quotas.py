@@ -41,6 +41,7 @@ class Quotas:
     ) -> None:
         self.unchecked = 0
         self.refused = 0
+        self.nearly_used = 0
         self.open_ids: set[str] = set()
         self._queue = ReservationQueue(database, self.open_ids.__contains__)
         self._quota_of = quota_of
@@ -103,6 +104,7 @@ class Quotas:
             due = limit is not None and actual >= self._warn_share * limit
             if due and self._warned.get((tenant, unit)) != today:
                 self._warned[tenant, unit] = today
+                self.nearly_used += 1
                 log.warning("quota_nearly_used", tenant=tenant, unit=unit, limit=limit, actual=actual)
 
 

@@ -79,6 +79,7 @@ class Recorder:
             reason=call.reason,
             parent_request_id=used.parent_request_id,
             charge_key=used.charge_key,
+            token_gaps_s=tuple(used.token_gaps_s),
         )
         trace_stages(used, record)
         if used.prepared is not None or used.answered or used.given_up:

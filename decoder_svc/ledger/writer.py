@@ -52,7 +52,7 @@ class LedgerWriter:
         self.up = True
         self._database = database
         self._retention = retention
-        self._capacity = capacity
+        self.capacity = capacity
         self._maintain = maintain
         self._queue: deque[UsageRecord] = deque()
         self._added = threading.Event()
@@ -72,7 +72,7 @@ class LedgerWriter:
 
     def add(self, record: UsageRecord) -> None:
         """Queue a record. Drops and counts it if the queue is full or the writer closed."""
-        if self._closed or len(self._queue) >= self._capacity:
+        if self._closed or len(self._queue) >= self.capacity:
             self._drop()
             return
         self._queue.append(record)

@@ -31,26 +31,13 @@ class Checkpoint:
         self.model_type = self.architecture.model_type
         self._handles: dict[str, Any] = {}
 
-    @cached_property
-    def config(self) -> Any:
-        """The config object of transformers, which does checks of its own."""
-        from huggingface_hub.errors import StrictDataclassError
-        from transformers import Qwen3VLConfig, Qwen3VLMoeConfig
-
-        kind = Qwen3VLMoeConfig if self.model_type == "qwen3_vl_moe" else Qwen3VLConfig
-        try:
-            return kind.from_pretrained(self.folder)
-        except (StrictDataclassError, OSError, ValueError, TypeError, KeyError) as error:
-            why = " ".join(str(error).split())[:200]
-            raise CheckpointNotSupported(f"{architecture.CONFIG}: {why}", file=architecture.CONFIG) from error
-
     @property
     def image_token_id(self) -> int:
         return self.architecture.image_token_id
 
     @property
     def model_shape(self) -> ModelShape:
-        text, vision = self.config.text_config, self.architecture.vision_config
+        text, vision = self.architecture.text_config, self.architecture.vision_config
         levels = len(vision.deepstack_visual_indexes)
         return ModelShape(text.hidden_size, levels, text.vocab_size, self.image_token_id)
 

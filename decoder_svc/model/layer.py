@@ -1,6 +1,6 @@
 """A transformer layer of Qwen3-VL over a flat batch of tokens: few calls, no synchronisation.
 
-Weights and arithmetic are those of transformers' module. Projections of the same input are a single product,
+The arithmetic is that of transformers' module. Projections of the same input are a single product,
 and keys and values go to the pages in a single write. Independent of requests and images.
 """
 
@@ -25,7 +25,8 @@ Mlp = Callable[[Tensor], Tensor]
 
 class Layer:
     def __init__(self, weights: TextWeights, number: int, attention: Attention) -> None:
-        module, prefix = weights.text.layers[number], f"layers.{number}."
+        module: Any = weights.text.layers[number]
+        prefix = f"layers.{number}."
         attend, size = module.self_attn, module.self_attn.head_dim
         self._heads = attend.q_proj.out_features // size
         self._kv_heads = attend.k_proj.out_features // size

@@ -1,4 +1,4 @@
-"""Fills transformers' text modules from a checkpoint, tensor by tensor, and builds nothing else.
+"""Fills the text modules from a checkpoint, tensor by tensor, and builds nothing else.
 
 Modules are built without memory. Each parameter is read, laid out, converted and put on its device. A missing
 or surplus tensor is refused. Peak memory is the model and a single tensor.
@@ -7,7 +7,6 @@ or surplus tensor is refused. Peak memory is the model and a single tensor.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +15,18 @@ from decoder_svc.engine.protocol import Quantization
 from decoder_svc.model.checkpoint import HEAD, TEXT, Checkpoint
 from decoder_svc.model.finite import is_finite
 from decoder_svc.model.linear import Int8, Weight, stack
+from decoder_svc.model.modules import TextModel
 from fovea.contract.errors import CheckpointNotSupported
 
 Progress = Callable[[int, int], None]  # tensors loaded, tensors in all
 
 
 class TextWeights:
-    """transformers' filled text model with layer i on devices[i], and the head on the last device. With int8,
+    """The filled text model with layer i on devices[i], and the head on the last device. With int8,
     the projections and experts of `text` hold integers, with separate scales.
     """
 
-    def __init__(self, text: Any, head: Tensor, scales: dict[str, Tensor]) -> None:
+    def __init__(self, text: TextModel, head: Tensor, scales: dict[str, Tensor]) -> None:
         self.text = text
         self.head = head
         self._scales = scales
@@ -79,10 +79,8 @@ def load_text(
         _put(text, name, tensor)
         if progress:
             progress(done, len(wanted))
-    # Its frequencies are no parameters: they were built without memory and must be built again.
-    text.rotary_emb = type(text.rotary_emb)(config=text.config).to(devices[0])
     head = _head(checkpoint, text, dtype, devices[-1])
-    if any(t.is_meta for t in (*text.parameters(), *text.buffers())):
+    if any(parameter.is_meta for parameter in text.parameters()):
         raise CheckpointNotSupported("some tensors of the text model were not filled")
     return TextWeights(text.eval(), head, scales)
 
@@ -92,15 +90,12 @@ def _is_projection(name: str) -> bool:
     return name.removesuffix(".weight").endswith("_proj")
 
 
-def _empty_model(checkpoint: Checkpoint) -> Any:
-    from transformers import Qwen3VLMoeTextModel, Qwen3VLTextModel
-
-    kind = Qwen3VLMoeTextModel if checkpoint.model_type == "qwen3_vl_moe" else Qwen3VLTextModel
+def _empty_model(checkpoint: Checkpoint) -> TextModel:
     with torch.device("meta"):
-        return kind(checkpoint.config.text_config)
+        return TextModel(checkpoint.architecture.text_config)
 
 
-def _experts_are_transposed(checkpoint: Checkpoint, text: Any) -> bool:
+def _experts_are_transposed(checkpoint: Checkpoint, text: TextModel) -> bool:
     """Published checkpoints hold experts transposed, re-saved checkpoints do not. At most a single tensor of
     the pair is square, so the two shapes decide.
     """
@@ -127,7 +122,7 @@ def _device_of(name: str, devices: list[torch.device]) -> torch.device:
     return devices[0] if name.startswith("embed_tokens.") else devices[-1]
 
 
-def _head(checkpoint: Checkpoint, text: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _head(checkpoint: Checkpoint, text: TextModel, dtype: torch.dtype, device: torch.device) -> Tensor:
     embedding: Tensor = text.embed_tokens.weight
     if checkpoint.architecture.tie_word_embeddings:
         _check_tied(checkpoint, embedding)

@@ -1,4 +1,4 @@
-"""The forward pass: transformers' weights with paged attention.
+"""The forward pass, with paged attention.
 
 Takes a flat batch of tokens of many sequences and returns logits. Positions, page slots and visual rows come
 with the batch. Independent of requests, images and sampling.
@@ -35,13 +35,13 @@ class TextDecoder:
         quantization: Quantization = "none",
         progress: Progress | None = None,
     ) -> None:
-        self.config = checkpoint.config.text_config
+        self.config = checkpoint.architecture.text_config
         self.dtype = dtype
         self.devices = split_layers(self.config.num_hidden_layers, devices)
         self.shape = checkpoint.model_shape
         weights = load_text(checkpoint, dtype, self.devices, quantization, progress)
         self.text, self._head = weights.text, weights.head
-        self._rotary = RotaryEmbedding(self.text.rotary_emb)
+        self._rotary = RotaryEmbedding(self.config, self.devices[0])
         self._layers = [Layer(weights, i, attention) for i in range(len(self.devices))]
         self._pages: list[LayerPages] = []
         self.layers_computed = 0  # since the start; shows progress within a step

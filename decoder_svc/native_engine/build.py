@@ -77,7 +77,7 @@ def build(
     check_devices(settings.devices, torch.cuda.device_count(), no_bf16)
     devices = _devices(settings.devices)
     dtype = TORCH_DTYPE[settings.dtype]
-    text = checkpoint.config.text_config
+    text = checkpoint.architecture.text_config
     heads = AttentionShape(text.num_attention_heads, text.num_key_value_heads, text.head_dim)
     attention, why = choose_attention(devices[0], dtype, heads)
     model = TextDecoder(checkpoint, dtype, devices, attention, settings.quantization, progress)

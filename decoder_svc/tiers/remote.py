@@ -22,7 +22,6 @@ from pydantic import AfterValidator
 
 from decoder_svc.admission import Work
 from decoder_svc.budget.tariff import Spend, Tariff
-from decoder_svc.encoders.breaker import Breaker
 from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.refusal import RefusalInvalid, checked_refusal
 from decoder_svc.prompt.messages import Part, TextPart, texts, tool_texts
@@ -35,6 +34,7 @@ from fovea.access.channel import ClientCredentials
 from fovea.access.files import CredentialFile
 from fovea.access.tls import TlsFiles
 from fovea.address import called, is_loopback
+from fovea.breaker import Breaker
 from fovea.client import AsyncClient, Image, Message
 from fovea.client.messages import Options
 from fovea.contract.answer import Event, Finished, Started

@@ -82,7 +82,9 @@ class AnswerStream:
     def _reported(self, token: int, likely: Mapping[int, float]) -> TokenReport | None:
         if not self._sampling.logprobs:
             return None
-        top = sorted(likely.items(), key=lambda entry: (-entry[1], entry[0]))
+        # vLLM masks what a format excludes before it reports: minus infinity is no alternative.
+        possible = [entry for entry in likely.items() if entry[1] > -math.inf]
+        top = sorted(possible, key=lambda entry: (-entry[1], entry[0]))
         return TokenReport(likely[token], tuple(top[: self._sampling.top_logprobs]))
 
     def _usage(self) -> Usage:

@@ -71,6 +71,8 @@ class VllmEngine(BaseEngine[VllmCall]):
         tokens = TokenSet(self._settings.checkpoint, vocab_size, self._checkpoint.eos_ids)
         self._formats = Formats(tokens, self.limits)
         self._llm = await asyncio.to_thread(launch, self._settings, self._checkpoint, self._gauge)
+        if self._settings.pipeline_parallel > 1:
+            await self._llm.collective_rpc("prepare_stage")
         self._gauge.blocks = self._llm.vllm_config.cache_config.num_gpu_blocks or 0
         self._failure = None
         self._death = asyncio.create_task(self._watch(self._llm))
@@ -114,6 +116,7 @@ class VllmEngine(BaseEngine[VllmCall]):
         s = self._settings
         mode = "eager" if config.model_config.enforce_eager else "compiled"
         parallel = f"tensor {s.tensor_parallel} x pipeline {s.pipeline_parallel}"
+        parallel += " on Ray" if s.distributed_backend == "ray" else ""
         quantised = f", {s.quantization}" if s.quantization != "none" else ""
         return f"vLLM on {config.device_config.device_type} ({mode}, {parallel}{quantised})"
 
@@ -149,7 +152,7 @@ class VllmEngine(BaseEngine[VllmCall]):
         check_sampling(request.sampling, self.limits, self.shape.vocab_size)
         grammar = await self._source(request.wanted, request.tenant)
         check_request(request, rows, layout, self.limits, self.shape)
-        check_images(request.prompt, self._checkpoint.config.vision_config.spatial_merge_size)
+        check_images(request.prompt, self._checkpoint.architecture.vision_config.spatial_merge_size)
         self._check_room(request.id)
         dtype = self._settings.dtype
         call = self._calls[request.id] = VllmCall(

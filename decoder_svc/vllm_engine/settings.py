@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 from decoder_svc.engine.protocol import EngineLimits
 from fovea.contract.rows import RowDtype
@@ -27,12 +30,18 @@ class VllmSettings:
     prefix_cache: bool = True
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
+    distributed_backend: Literal["mp", "ray"] = "mp"
     gpu_memory_utilization: float = 0.9
     enforce_eager: bool = False
     limits: EngineLimits = field(default_factory=EngineLimits)
 
-    def kv_bytes(self, on_cpu: bool) -> int | None:
-        """Bytes of the KV cache on each device; None leaves it to `gpu_memory_utilization`."""
+    @property
+    def ranks(self) -> int:
+        return self.tensor_parallel * self.pipeline_parallel
+
+    def kv_bytes(self, on_cpu: bool, share: Fraction) -> int | None:
+        """Bytes of the KV cache of a rank that holds `share` of a token; None leaves it to
+        `gpu_memory_utilization`.
+        """
         tokens = self.kv_tokens or (CPU_KV_TOKENS if on_cpu else 0)
-        share = self.tensor_parallel * self.pipeline_parallel
-        return -(-tokens * self.kv_token_bytes // share) or None
+        return math.ceil(tokens * self.kv_token_bytes * share) or None

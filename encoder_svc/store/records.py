@@ -85,6 +85,14 @@ class Head:
         starts = range(0, self.length, self.piece_bytes)
         return [(start, min(start + self.piece_bytes, self.length)) for start in starts]
 
+    def check(self, payload: memoryview) -> None:
+        """Raises RecordInvalid unless these are the bytes of the payload."""
+        if payload.nbytes != self.length:
+            raise RecordInvalid("payload length")
+        for (start, end), check in zip(self.spans(), self.checks, strict=True):
+            if xxhash.xxh3_64_intdigest(payload[start:end]) != check:
+                raise RecordInvalid("piece check")
+
 
 @dataclass(frozen=True)
 class Record:

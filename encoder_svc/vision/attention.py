@@ -7,6 +7,7 @@ is chosen at the start. Independent of positions: queries and keys arrive rotate
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -96,6 +97,8 @@ class FlashVisionAttention:
         return out
 
 
-def choose(name: str) -> VisionAttention:
-    """The implementation that `checkpoint.attention` names."""
-    return FlashVisionAttention() if name == "flash_attention_2" else GroupedAttention()
+def choose(device: torch.device, dtype: torch.dtype) -> VisionAttention:
+    """Flash attention packs images without a loop. Without it, images of equal length share a call."""
+    half = dtype in (torch.float16, torch.bfloat16)
+    flash = device.type == "cuda" and half and importlib.util.find_spec("flash_attn") is not None
+    return FlashVisionAttention() if flash else GroupedAttention()

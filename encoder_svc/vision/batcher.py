@@ -82,12 +82,13 @@ OTHERS = ""
 class Batcher:
     """Start it on the loop that calls it. `healthy` turns false for good when the tower fails.
 
-    `encodes` counts the images that the tower has computed, by tenant.
+    `encodes` counts the images that the tower has computed, by tenant; `batches` its calls.
     """
 
     def __init__(self, compute: Compute, limits: BatchLimits | None = None) -> None:
         self.limits = limits or BatchLimits()
         self.encodes: Counter[str] = Counter()
+        self.batches = 0
         self._compute = compute
         self._images: set[QueuedImage] = set()
         self._ready: deque[QueuedImage] = deque()  # oldest first
@@ -313,7 +314,9 @@ class Batcher:
             image.finish(output, started, ended)
 
     def _count(self, batch: Sequence[QueuedImage]) -> None:
-        self.encodes.update(image.tenant for image in batch if not image.dummy)
+        tenants = [image.tenant for image in batch if not image.dummy]
+        self.encodes.update(tenants)
+        self.batches += bool(tenants)
         while len(self.encodes) > MAX_TENANTS:
             oldest = next(tenant for tenant in self.encodes if tenant != OTHERS)
             self.encodes[OTHERS] += self.encodes.pop(oldest)

@@ -1,4 +1,4 @@
-"""A block of the vision tower, on the weights of a `transformers` module.
+"""A block of the vision tower, on the weights of its module.
 
 The caller runs attention between the two halves. Independent of images, grids and batches.
 """
@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Activation = Callable[[Tensor], Tensor]
@@ -25,7 +27,7 @@ class Block:
         qkv = module.attn.qkv
         order = _pairs(qkv.in_features, heads).to(qkv.weight.device)
         self._qkv_weight, self._qkv_bias = qkv.weight[order], qkv.bias[order]
-        self._activation = _activation(module.mlp.act_fn, activation, qkv.weight)
+        self._activation = _activation(activation, qkv.weight)
 
     def qkv(self, x: Tensor, rotations: Tensor) -> Sequence[Tensor]:
         """Queries, keys and values, (patches, heads, head_dim) each; queries and keys are rotated by
@@ -50,10 +52,27 @@ def gelu_tanh(x: Tensor) -> Tensor:
     return inner.mul_(x).sigmoid_().mul_(x)
 
 
-def _activation(own: Activation, name: str, weight: Tensor) -> Activation:
+def quick_gelu(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(1.702 * x)
+
+
+_fused_gelu_tanh = partial(F.gelu, approximate="tanh")
+ACTIVATIONS: dict[str, Activation] = {
+    "gelu": F.gelu,
+    "gelu_new": _fused_gelu_tanh,
+    "gelu_pytorch_tanh": _fused_gelu_tanh,
+    "quick_gelu": quick_gelu,
+    "relu": F.relu,
+    "silu": F.silu,
+}
+"""By the names that `fovea.architecture` admits."""
+
+
+def _activation(name: str, weight: Tensor) -> Activation:
     """The model's own, or a faster equivalent. Not in bf16, where each step would round."""
-    faster = weight.device.type == "cpu" and weight.dtype is torch.float32 and name == "gelu_pytorch_tanh"
-    return gelu_tanh if faster else own
+    own = ACTIVATIONS[name]
+    on_cpu = weight.device.type == "cpu" and weight.dtype is torch.float32
+    return gelu_tanh if on_cpu and own is _fused_gelu_tanh else own
 
 
 def _pairs(width: int, heads: int) -> Tensor:

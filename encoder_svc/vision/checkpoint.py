@@ -7,30 +7,18 @@ random weights would also answer, and nobody would notice.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import (
-    PreTrainedModel,
-    Qwen3VLMoeVisionConfig,
-    Qwen3VLMoeVisionModel,
-    Qwen3VLVisionConfig,
-    Qwen3VLVisionModel,
-)
 
+from encoder_svc.vision.modules import VisionModel
 from fovea import architecture
-from fovea.checkpoint import TensorEntry, read_json
+from fovea.checkpoint import TensorEntry
 from fovea.contract.errors import CheckpointNotSupported
-from fovea.fingerprint import Progress, model_type, vision_tensors
+from fovea.fingerprint import Progress, vision_tensors
 
 DTYPES = ("F32", "BF16", "F16", "F64")
-_MODELS: dict[str, tuple[Any, Any]] = {
-    "qwen3_vl": (Qwen3VLVisionConfig, Qwen3VLVisionModel),
-    "qwen3_vl_moe": (Qwen3VLMoeVisionConfig, Qwen3VLMoeVisionModel),
-}
 
 
 def load(
@@ -38,7 +26,7 @@ def load(
     device: torch.device,
     dtype: torch.dtype,
     progress: Progress = lambda done, total: None,
-) -> PreTrainedModel:
+) -> VisionModel:
     """The tower in evaluation mode on `device`. Weights are converted to `dtype` as they are read."""
     architecture.check_processor(directory)
     model = _empty(directory, device, dtype)
@@ -81,27 +69,11 @@ def _read(entry: TensorEntry, name: str) -> torch.Tensor:
     return tensor
 
 
-def attention(device: torch.device, dtype: torch.dtype) -> str:
-    """Flash attention packs images without a loop. Without it, images of equal length share a call."""
-    half = dtype in (torch.float16, torch.bfloat16)
-    if device.type == "cuda" and half and find_spec("flash_attn") is not None:
-        return "flash_attention_2"
-    return "sdpa"
-
-
-def _empty(directory: Path | str, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
+def _empty(directory: Path | str, device: torch.device, dtype: torch.dtype) -> VisionModel:
     """The modules with allocated but uninitialised weights."""
-    config_class, model_class = _MODELS[model_type(directory)]
-    fields = dict(read_json(directory, "config.json")["vision_config"])
-    fields.pop("model_type", None)  # published as that of the whole model
-    config = config_class(**fields)
     with torch.device("meta"):
-        model = model_class._from_config(config, dtype=dtype, attn_implementation=attention(device, dtype))
-    model = model.to_empty(device=device).requires_grad_(False).eval()
-    # `to_empty` also dropped the rotary frequencies, which are computed rather than loaded. They stay in
-    # float32.
-    model.rotary_pos_emb = type(model.rotary_pos_emb)(config).to(device)
-    return model
+        model = VisionModel(architecture.load(directory).vision_config).to(dtype)
+    return model.to_empty(device=device).requires_grad_(False).eval()
 
 
 def _compare(expected: dict[str, torch.Tensor], stored: dict[str, tuple[str, TensorEntry]]) -> None:

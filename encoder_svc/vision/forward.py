@@ -1,6 +1,6 @@
 """The vision tower's forward pass over a batch of images of any size, each with all or some of its cells.
 
-Uses the weights of a `transformers` Qwen3-VL vision model and equals its forward up to float rounding.
+Equals the forward of the vision model in `transformers` up to float rounding.
 Independent of pixels, bytes and row dtypes.
 """
 
@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from encoder_svc.vision.attention import Packing, choose
 from encoder_svc.vision.block import Block
-from encoder_svc.vision.positions import PositionTables
+from encoder_svc.vision.modules import VisionModel
+from encoder_svc.vision.positions import PositionTables, axial_frequencies
 from encoder_svc.vision.saliency import saliency
 from fovea.contract.row_stream import GridIndices
 
@@ -62,16 +62,16 @@ class StillPatchEmbed:
 class Forward:
     """Built from a vision model; `width` is the width of a level. Run it in inference mode."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        config: Any = model.config
-        modules: Any = model
-        self._device: torch.device = model.device
-        self._dtype: torch.dtype = model.dtype
+    def __init__(self, model: VisionModel) -> None:
+        config, modules = model.config, cast(Any, model)  # a module's attributes carry no types
+        self.device, self.dtype = model.pos_embed.weight.device, model.pos_embed.weight.dtype
         self._embed = StillPatchEmbed(modules.patch_embed.proj)
         self._positions = PositionTables(
-            modules.pos_embed.weight, modules.rotary_pos_emb.inv_freq, config.spatial_merge_size
+            model.pos_embed.weight,
+            axial_frequencies(config.hidden_size // config.num_heads).to(self.device),
+            config.spatial_merge_size,
         )
-        self._attend = choose(config._attn_implementation)
+        self._attend = choose(self.device, self.dtype)
         self._blocks = [Block(block, config.num_heads, config.hidden_act) for block in modules.blocks]
         # Maps each deepstack block to its level; level 0 follows the last block. Levels are in block order,
         # mergers in the order of the config.
@@ -85,10 +85,10 @@ class Forward:
 
     def __call__(self, images: Sequence[TowerImage], salient: bool) -> ForwardOutput:
         """Images of equal patch count must be adjacent."""
-        packing = Packing(tuple(len(image.values) for image in images), self._device)
+        packing = Packing(tuple(len(image.values) for image in images), self.device)
         positions = [self._positions.of(*image.grid, image.kept) for image in images]
         rotations = _concatenated([position.rotations for position in positions])
-        x = _concatenated([self._embed(image.values.to(self._device, self._dtype)) for image in images])
+        x = _concatenated([self._embed(image.values.to(self.device, self.dtype)) for image in images])
         x += _concatenated([position.added for position in positions])
         rows = x.new_empty(len(x) // self._cell, self.width * len(self._mergers))
         for index, block in enumerate(self._blocks):

@@ -37,6 +37,13 @@ class Positions:
         return Positions(_cells(self.added, indices, cell), _cells(self.rotations, indices, cell))
 
 
+def axial_frequencies(head_dim: int) -> Tensor:
+    """(head_dim / 4,) float32, from 1 downward: half of a head's pairs rotates by row, half by column."""
+    half = head_dim // 2
+    frequencies: Tensor = 1.0 / (10_000.0 ** (torch.arange(0, half, 2, dtype=torch.float32) / half))
+    return frequencies
+
+
 class PositionTables:
     """Positions by grid. Not thread-safe."""
 

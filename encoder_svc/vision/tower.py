@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from encoder_svc.errors import TowerFailed
 from encoder_svc.vision import checkpoint
 from encoder_svc.vision.forward import Forward, ForwardOutput, TowerImage
+from encoder_svc.vision.modules import VisionModel
 from encoder_svc.vision.output import TowerOutput
 from encoder_svc.vision.pack import TORCH_DTYPES, pack
 from encoder_svc.vision.preprocess import CHANNELS, Patches
@@ -42,13 +42,12 @@ def set_threads(threads: int) -> None:
 class Tower:
     """`width` and `levels` are measured on a dummy image rather than read from the configuration."""
 
-    def __init__(self, model: PreTrainedModel, geometry: Geometry) -> None:
+    def __init__(self, model: VisionModel, geometry: Geometry) -> None:
         with torch.inference_mode():
             self._forward = Forward(model)
         self._geometry = geometry
         self._values = CHANNELS * geometry.temporal * geometry.patch**2
-        self.device: torch.device = model.device
-        self.dtype: torch.dtype = model.dtype
+        self.device, self.dtype = self._forward.device, self._forward.dtype
         self.width, self.levels = self._measure()
 
     @classmethod

@@ -47,12 +47,16 @@ class ClientCredentials:
         """What every call carries."""
         return bearer(self._token.get()) if self._token else ()
 
-    def open(self, module: Any, address: str, options: Options) -> Any:
-        """A channel of `module`: `grpc` for a blocking client, `grpc.aio` for asyncio."""
+    def open(self, module: Any, address: str, options: Options, host: str = "") -> Any:
+        """A channel of `module`: `grpc` for a blocking client, `grpc.aio` for asyncio.
+
+        `host` is the name that `address` was looked up by, if any; the certificate is for that name.
+        """
         credentials = self.tls()
         if credentials is None:
             return module.insecure_channel(address, options=options)
-        named = ((SERVER_NAME, self._server_name),) if self._server_name else ()
+        name = self._server_name or host
+        named = ((SERVER_NAME, name),) if name else ()
         return module.secure_channel(address, credentials, options=(*options, *named))
 
 

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from fovea.cli.children import Child, Children
-from fovea.cli.output import clean
+from fovea.cli.output import clean, reported
 from fovea.cli.samples import Sample, SampleQuestion, load
-from fovea.cli.serve import launches, standin_dir
+from fovea.cli.serve import launches
+from fovea.cli.standin import standin_dir
 from fovea.contract.errors import FoveaError
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def demo() -> None:
     """Start both services, ask about four pictures, show what each answer cost, stop."""
     from fovea.cli.demo_view import View
 
+    with reported(as_json=False):
+        samples = load()
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, _end)
     view, tally = View(), DemoTally()
@@ -71,7 +74,7 @@ def demo() -> None:
         cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="fovea-demo-"))
         children = stack.enter_context(Children(_environ(os.environ), lambda name, line: None))
         try:
-            Demo(children, view, tally, Path(cache)).run(load())
+            Demo(children, view, tally, Path(cache)).run(samples)
             view.heading("Stopping both services")
         except (FoveaError, OSError) as error:
             tally.problems.append(str(error))

@@ -51,6 +51,16 @@ class PlotNotInstalled(InvalidArgument):
         super().__init__("--plot needs matplotlib: pip install matplotlib")
 
 
+class StandinNotInstalled(InvalidArgument):
+    """The stand-in is asked for, and its package is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the stand-in is not installed: in a checkout of Fovea, pip install ./standin."
+            " Or name a checkpoint: fovea serve --model DIR"
+        )
+
+
 class ServiceDied(FoveaError):
     """A child service has exited by itself; `status` is its exit status."""
 

@@ -17,7 +17,13 @@ UINT32 = 2**32 - 1
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 DecoderAddress = Annotated[
-    str, typer.Option("--decoder", envvar="FOVEA_DECODER", metavar="HOST:PORT", help="Where the decoder is.")
+    str,
+    typer.Option(
+        "--decoder",
+        envvar="FOVEA_DECODER",
+        metavar="HOST:PORT",
+        help="Where the decoder is; of several, separated by commas, one is chosen by the image.",
+    ),
 ]
 EncoderAddress = Annotated[
     str, typer.Option("--encoder", envvar="FOVEA_ENCODER", metavar="HOST:PORT", help="Where the encoder is.")

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from fovea.cli.standin import standin_dir
+
 
 @dataclass(frozen=True)
 class SampleQuestion:
@@ -27,11 +29,9 @@ class Sample:
 
 
 def load(folder: Path | None = None) -> list[Sample]:
-    """The samples in `folder`, by default those of the stand-in. Raises OSError if there are none."""
+    """The samples in `folder`, by default those of the stand-in. Raises OSError, or StandinNotInstalled."""
     if folder is None:
-        from standin import model_dir
-
-        folder = model_dir().parent / "samples"
+        folder = standin_dir().parent / "samples"
     entries = json.loads((folder / "samples.json").read_text(encoding="utf-8"))
     return [
         Sample(

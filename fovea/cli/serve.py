@@ -22,7 +22,8 @@ from fovea.checkpoint import check_folder
 from fovea.cli.children import Child, Children, Launch, Listener
 from fovea.cli.errors import ServiceDied
 from fovea.cli.options import DECODER, ENCODER, GATEWAY
-from fovea.cli.output import console
+from fovea.cli.output import console, reported
+from fovea.cli.standin import is_standin, standin_dir
 from fovea.contract.errors import FoveaError
 
 LOAD_S = 3600.0
@@ -35,7 +36,7 @@ def serve(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="A checkpoint folder. Default: the stand-in, a small Qwen3-VL-MoE that is part of Fovea.",
+            help="A checkpoint folder. Default: the stand-in, a small Qwen3-VL-MoE (package fovea-standin).",
         ),
     ] = None,
     encoder_listen: Annotated[
@@ -55,7 +56,8 @@ def serve(
     from fovea.cli.readiness import answers_http, wait_until_ready
 
     out = console()
-    folder = model or standin_dir()
+    with reported(as_json=False):
+        folder = model or standin_dir()
     _check_start(folder, encoder_listen, decoder_listen, *([gateway_listen] if with_gateway else ()))
     with Children(os.environ, _printer()) as children:
         stop = _Stop(children)
@@ -123,7 +125,7 @@ def launch_gateway(listen: str, decoder: str) -> Launch:
 
 
 def _title(model: Path) -> list[str]:
-    return ["--served-model-name", "fovea-standin"] if model == standin_dir() else []
+    return ["--served-model-name", "fovea-standin"] if is_standin(model) else []
 
 
 def _half_of_the_cores(variable: str) -> list[str]:
@@ -149,12 +151,6 @@ class _Stop:
         if self._event.is_set():
             self._children.kill()
         self._event.set()
-
-
-def standin_dir() -> Path:
-    from standin import model_dir
-
-    return model_dir()
 
 
 def _ready(child: Child, seconds: float) -> None:

@@ -18,6 +18,11 @@ class AnswerBuilder:
         self._started: Started | None = None
         self._finished: Finished | None = None
 
+    @property
+    def is_without_text(self) -> bool:
+        """Whether the answer has started, and no part of it has arrived."""
+        return self._started is not None and not self._pieces
+
     def take(self, event: Event) -> None:
         if isinstance(event, Started):
             self._started = event

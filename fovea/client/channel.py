@@ -2,12 +2,14 @@
 
 A call is attempted up to ATTEMPTS times on UNAVAILABLE, as long as no part of a response has arrived. gRPC
 honours the server's `grpc-retry-pushback-ms`. Everything stays within the call's deadline. Every call of the
-contract is idempotent, so retries are safe.
+contract is idempotent, so retries are safe. The channels of a client of several servers do not retry, because
+the next attempt goes to another server: `fovea.client.attempts`.
 """
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import grpc.experimental
 
@@ -27,11 +29,17 @@ Shorter than the total retry time of a call, so a call that began during a serve
 gRPC's own backoff grows to two minutes.
 """
 
+RESOLVE_MS = 2_000
+"""How long addresses are kept at least, after a connection was lost.
+
+A pod returns under another address. With gRPC's default of 30 s, a client's addresses can all be gone.
+"""
+
 CONNECT_MS = 5_000
 """How long an unresponsive address may take to connect. gRPC's default of 20 s is long for a typo."""
 
-SERVICE_CONFIG = {
-    "loadBalancingConfig": [{"round_robin": {}}],
+NO_RETRIES: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+SERVICE_CONFIG: dict[str, Any] = NO_RETRIES | {
     "methodConfig": [
         {
             "name": [{}],
@@ -57,7 +65,13 @@ OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_reconnect_backoff_ms", RECONNECT_MS),
     ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
+    ("grpc.dns_min_time_between_resolutions_ms", RESOLVE_MS),
     # Of blocking clients. With retries, gRPC's other implementation of streams waits for ever, whatever the
     # deadline, if the service dies before its first response.
     (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),
 )
+
+OPTIONS_OF_SEVERAL = tuple(
+    (name, json.dumps(NO_RETRIES) if name == "grpc.service_config" else value) for name, value in OPTIONS
+)
+"""Of a channel to one of several servers."""

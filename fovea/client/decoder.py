@@ -32,6 +32,7 @@ from fovea.client.upload import FileUpload, Progress, unheard
 from fovea.contract.answer import Answer, Event, event_from_proto
 from fovea.contract.cache import Deletion
 from fovea.contract.count import Count
+from fovea.contract.errors import Unreachable
 from fovea.contract.image import StoredImage
 from fovea.contract.info import ServerInfo
 from fovea.contract.usage import Anomaly, Dimension, Outcome, UsageFilter, UsageRecord, UsageSummary
@@ -88,9 +89,11 @@ class _Stub:
 
 
 class Client(Connection):
-    """A client of a decoder. `token` is sent as a bearer token, to other machines only with `tls`.
+    """A client of decoders. `token` is sent as a bearer token, to other machines only with `tls`.
 
-    `timeout_s` bounds every call. Without `tls` the connection is in plain text.
+    `address` is `host:port`, several of them separated by commas, or `dns:///name:port`, where all addresses
+    of the name are decoders. Requests about the same image go to the same decoder while it answers, so that
+    its cached prefix is used. `timeout_s` bounds every call. Without `tls` the connection is in plain text.
     """
 
     def __init__(
@@ -119,8 +122,20 @@ class Client(Connection):
         on_text: Callable[[str], None] = _ignore_text,
         **options: Unpack[Options],
     ) -> Answer:
-        """The complete answer; `on_text` is called with each delta. Arguments as in `stream`."""
+        """The complete answer; `on_text` is called with each delta. Arguments as in `stream`.
+
+        If one of several decoders dies before the first token of its answer, another is asked, once. Later
+        the call fails: another answer might differ, and its tokens would be spent twice.
+        """
         builder = AnswerBuilder(on_text)
+        try:
+            return self._gathered(builder, question, images, options)
+        except Unreachable:
+            if not (self._is_several and builder.is_without_text):
+                raise
+        return self._gathered(AnswerBuilder(on_text), question, images, options)
+
+    def _gathered(self, builder: AnswerBuilder, question: Prompt, images: Images, options: Options) -> Answer:
         with closing(self.stream(question, images, **options)) as events:
             for event in events:  # to the end: leaving at the last message would cancel the call
                 builder.take(event)
@@ -219,6 +234,16 @@ class AsyncClient(AsyncConnection):
     ) -> Answer:
         """Like `Client.ask`."""
         builder = AnswerBuilder(on_text)
+        try:
+            return await self._gathered(builder, question, images, options)
+        except Unreachable:
+            if not (self._is_several and builder.is_without_text):
+                raise
+        return await self._gathered(AnswerBuilder(on_text), question, images, options)
+
+    async def _gathered(
+        self, builder: AnswerBuilder, question: Prompt, images: Images, options: Options
+    ) -> Answer:
         async with aclosing(self.stream(question, images, **options)) as events:
             async for event in events:
                 builder.take(event)

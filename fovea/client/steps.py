@@ -8,9 +8,11 @@ the same call, `api` is the module of the service's messages.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
-from fovea.client.connection import Rpc, Steps, StreamRpc
+from fovea.client.affinity import key_of
+from fovea.client.connection import Rpc, Steps, StreamRpc, UploadRpc
 from fovea.client.messages import RequestDraft
 from fovea.client.naming import asking, naming_image
 from fovea.client.upload import SMALL_BYTES, FileUpload, Progress, unheard
@@ -69,13 +71,13 @@ def put(api: Any, upload: FileUpload, progress: Progress = unheard) -> Steps[Sto
 
 
 def _send(api: Any, upload: FileUpload, progress: Progress = unheard) -> Steps[StoredImage]:
-    requests = upload.requests(api.PutImageHeader, api.PutImageRequest, progress)
+    requests = partial(upload.requests, api.PutImageHeader, api.PutImageRequest, progress)
     with naming_image(upload.name):
-        return stored_from_proto((yield Rpc("PutImage", requests)))
+        return stored_from_proto((yield UploadRpc("PutImage", requests, upload.digest)))
 
 
 def describe(api: Any, digest: str) -> Steps[StoredImage]:
-    return stored_from_proto((yield Rpc("DescribeImage", api.DescribeImageRequest(digest=digest))))
+    return stored_from_proto((yield Rpc("DescribeImage", api.DescribeImageRequest(digest=digest), digest)))
 
 
 def answered(draft: RequestDraft, call: Rpc) -> Steps[Any]:
@@ -100,12 +102,13 @@ def answered(draft: RequestDraft, call: Rpc) -> Steps[Any]:
 
 def generate(draft: RequestDraft) -> Steps[Any]:
     """The open response stream."""
-    return (yield from answered(draft, StreamRpc("Generate", draft.request)))
+    return (yield from answered(draft, StreamRpc("Generate", draft.request, key_of(draft.request))))
 
 
 def count(draft: RequestDraft) -> Steps[Count]:
     request = decoder_pb2.CountTokensRequest(request=draft.request)
-    return count_from_proto((yield from answered(draft, Rpc("CountTokens", request))))
+    rpc = Rpc("CountTokens", request, key_of(draft.request))
+    return count_from_proto((yield from answered(draft, rpc)))
 
 
 def info(api: Any) -> Steps[ServerInfo]:
@@ -119,7 +122,7 @@ def count_size(width: int, height: int, max_pixels: int | None) -> Steps[TokenCo
 
 def encode(digest: str, plan: EncodePlan, fingerprint: str) -> Steps[Any]:
     """The open stream of an image's rows."""
-    return (yield StreamRpc("Encode", _encode_request(digest, plan, fingerprint)))
+    return (yield StreamRpc("Encode", _encode_request(digest, plan, fingerprint), digest))
 
 
 def place_rows(
@@ -128,7 +131,7 @@ def place_rows(
     request = encoder_pb2.PlaceRowsRequest(
         encode=_encode_request(digest, plan, fingerprint), stored_only=stored_only, order=order
     )
-    placement = placement_from_proto((yield Rpc("PlaceRows", request)))
+    placement = placement_from_proto((yield Rpc("PlaceRows", request, digest)))
     check_kept(placement.header, placement.header.count.tokens, RowsMismatch)
     return Placed.of(placement)
 
@@ -138,7 +141,7 @@ def _encode_request(digest: str, plan: EncodePlan, fingerprint: str) -> encoder_
 
 
 def delete(digest: str) -> Steps[Deleted]:
-    reply = yield Rpc("DeleteImage", encoder_pb2.DeleteImageRequest(digest=digest))
+    reply = yield Rpc("DeleteImage", encoder_pb2.DeleteImageRequest(digest=digest), digest)
     return deleted_from_proto(reply)
 
 
@@ -147,7 +150,7 @@ def purge(tenant: str) -> Steps[Deleted]:
 
 
 def delete_everywhere(digest: str) -> Steps[Deletion]:
-    reply = yield Rpc("DeleteImage", decoder_pb2.DeleteImageRequest(digest=digest))
+    reply = yield Rpc("DeleteImage", decoder_pb2.DeleteImageRequest(digest=digest), digest)
     return deletion_from_proto(reply)
 
 

@@ -7,7 +7,7 @@ their numbers from it.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -64,8 +64,8 @@ class UsageRecord:
     """What a request has used, however it ended. `started` is in seconds since the epoch.
 
     Holds no prompt, no image and no answer. `id` is unique; callers may share a `request_id`. `reason` is
-    that of a refusal or failure, otherwise empty. `charge_key` is shared by the retries of a call; it is not
-    stored with the record.
+    that of a refusal or failure, otherwise empty. `charge_key` is shared by the retries of a call.
+    `token_gaps_s` are the seconds between the tokens of the answer. Neither is stored with the record.
     """
 
     id: str
@@ -79,6 +79,7 @@ class UsageRecord:
     reason: str = ""
     parent_request_id: str = ""
     charge_key: str = ""
+    token_gaps_s: tuple[float, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def tier(self) -> str:

@@ -5,14 +5,36 @@ Counted in an interceptor, never in a handler. Domain metrics are in each servic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from fovea.server.memory import MemoryCollector
+
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+def describe_process(registry: CollectorRegistry, service: str) -> None:
+    """Metrics that every service has: of its process and its memory, and its version.
+
+    The time at which each counter began is left out: Prometheus would keep a series more for each.
+    """
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    ProcessCollector(registry=registry)
+    registry.register(MemoryCollector())
+    build = Info("fovea_build", "The service and its version.", registry=registry)
+    build.info({"service": service, "version": version("fovea")})
 
 
 @dataclass(frozen=True)
@@ -25,6 +47,22 @@ class TotalCollector(Collector):
 
     def collect(self) -> Iterable[CounterMetricFamily]:
         yield CounterMetricFamily(self.name, self.text, self.total())
+
+
+@dataclass(frozen=True)
+class LabelledTotals(Collector):
+    """As TotalCollector, with a counter for each value of a label."""
+
+    name: str
+    text: str
+    label: str
+    totals: Callable[[], Mapping[str, float]]
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        family = CounterMetricFamily(self.name, self.text, labels=(self.label,))
+        for value, total in self.totals().items():
+            family.add_metric((value,), total)
+        yield family
 
 
 class CallMetrics:

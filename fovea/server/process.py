@@ -2,7 +2,8 @@
 
 Health per service starts as NOT_SERVING. `liveness` is SERVING as soon as the process answers and while its
 model computes; `readiness` and the service's own name once `ready` was called and while every other condition
-is met. Draining updates health first, then refuses new calls, then waits for running calls.
+is met. Draining updates health first, then refuses new calls, then waits for running calls. `health_listen`
+serves health alone, in plain text, for probes that speak no TLS.
 """
 
 from __future__ import annotations
@@ -11,14 +12,13 @@ import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import CollectorRegistry, Info, ProcessCollector
+from prometheus_client import CollectorRegistry
 
 from fovea.address import Address
 from fovea.server.access import Access
@@ -27,7 +27,7 @@ from fovea.server.connections import ConnectionLimits, PublicStreams
 from fovea.server.entry import StoppedWhileLoading
 from fovea.server.guards import RequestLimits
 from fovea.server.health import Health
-from fovea.server.metrics import CallMetrics
+from fovea.server.metrics import CallMetrics, describe_process
 from fovea.server.metrics_server import MetricsServer
 from fovea.server.reflection import Pool
 
@@ -47,7 +47,7 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Binding:
     """Listen addresses, limits, callers and own layers of a server. `host:port` with port 0 picks a free
-    port.
+    port; an empty `metrics_listen` or `health_listen` starts no such server.
     """
 
     listen: str
@@ -58,6 +58,7 @@ class Binding:
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)
     own_layers: Sequence[Layer] = ()
     traces: Traces | None = None
+    health_listen: str = ""
 
     @property
     def layers(self) -> Sequence[Layer]:
@@ -93,51 +94,51 @@ class ServerProcess:
         more_services: Sequence[str] = (),
     ) -> None:
         self._binding = binding
-        ProcessCollector(registry=registry)
-        build = Info("fovea_build", "The service and its version.", registry=registry)
-        build.info({"service": service, "version": version("fovea")})
+        describe_process(registry, service)
         services = (service, *more_services)
         self._health = Health(("", *services, "readiness"), ("liveness",))
         public = PublicStreams(binding.connections.max_public_streams)
         self._calls = CallInterceptor(
             CallMetrics(registry), binding.limits, binding.access, public, binding.layers
         )
-        self._server = grpc.aio.server(
-            interceptors=(self._calls,),
-            options=_options(binding.max_message_bytes, binding.connections),
-        )
+        self._server = self._new_server()
         register(self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if binding.access.reflection:
             reflection.enable_server_reflection(
                 (*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server, pool=Pool()
             )
+        self._probed = self._new_server() if binding.health_listen else None
         self._registry = registry
         self._metrics: MetricsServer | None = None
         self._stopping = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
         self.port = 0
 
+    def _new_server(self) -> grpc.aio.Server:
+        """A server of health. The layers are shared, so that limits hold for both servers together."""
+        server = grpc.aio.server(
+            interceptors=(self._calls,),
+            options=_options(self._binding.max_message_bytes, self._binding.connections),
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        return server
+
     async def start(self) -> None:
         """Bind and answer, not ready yet. Raises OSError if an address is in use."""
-        try:
-            self.port = self._bind(self._binding.listen, self._binding.access.credentials)
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {self._binding.listen}: is the port in use?") from error
+        self.port = _bind(self._server, self._binding.listen, self._binding.access.credentials)
+        if self._probed is not None:
+            _bind(self._probed, self._binding.health_listen)
         # Before the server runs: a running server must be stopped before an error may be raised.
         if self._binding.metrics_listen:
             self._metrics = await MetricsServer.start(
                 Address.parse(self._binding.metrics_listen), self._registry
             )
         await self._server.start()
+        if self._probed is not None:
+            await self._probed.start()
         loop = asyncio.get_running_loop()
         for signum in SIGNALS:
             loop.add_signal_handler(signum, self.stop)
-
-    def _bind(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
-        if credentials is None:
-            return int(self._server.add_insecure_port(address))
-        return int(self._server.add_secure_port(address, credentials))
 
     async def ready(self) -> None:
         self._health.set("started", True)
@@ -198,5 +199,17 @@ class ServerProcess:
         await self._calls.open.until_none(ENDING_S)
         if self._binding.traces is not None:
             await self._binding.traces.close()
+        if self._probed is not None:
+            await self._probed.stop(0)
         if self._metrics is not None:
             await self._metrics.close()
+
+
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+    """The port. Raises OSError if it cannot be had."""
+    try:
+        if credentials is None:
+            return int(server.add_insecure_port(address))
+        return int(server.add_secure_port(address, credentials))
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {address}: is the port in use?") from error

@@ -15,7 +15,7 @@ from fovea.server.connections import ConnectionLimits
 from fovea.server.guards import RequestLimits
 from fovea.server.tls import server_credentials
 from fovea.server.tokens import Tokens, load_tokens
-from fovea.settings import ListenAddress, Settings
+from fovea.settings import ListenAddress, OptionalListenAddress, Settings
 
 
 class ListenSettings(Settings):
@@ -80,6 +80,11 @@ class AccessSettings(ListenSettings):
     """Base class of a service's settings, with the fields that secure its gRPC server."""
 
     idle_s: int
+    health_listen: OptionalListenAddress = Field(
+        "",
+        description="Address that serves health alone, in plain text, for probes that speak no TLS; empty for"
+        " none. The address of the service answers health checks too",
+    )
     shared_rows: bool = Field(
         False, description="All tenants share rows; each may then learn whether another has sent an image"
     )

@@ -99,6 +99,7 @@ async def test_an_unsupported_format_is_refused_by_field_before_anything_starts(
 SLOW = "".join(f"[{chr(97 + i % 26)}-z]?" for i in range(10_000))
 
 
+@pytest.mark.long
 async def test_slow_formats_are_refused_while_others_are_answered(house: House) -> None:
     """As many distinct formats as asyncio has worker threads."""
     slow = [request("?", max_new_tokens=4) for _ in range(6)]

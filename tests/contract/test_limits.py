@@ -305,6 +305,7 @@ async def _started(call: grpc.aio.UnaryStreamCall) -> bool:
         return False
 
 
+@pytest.mark.long
 async def test_stalled_readers_hold_no_slots(house: House) -> None:
     """Two callers stop reading; once the engine is idle, others are answered."""
     service = decoder(
@@ -337,7 +338,7 @@ async def test_stalled_readers_hold_no_slots(house: House) -> None:
 
 async def _until_held(stub: Stub, requests: int) -> None:
     """The bound only guards against hanging."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(CALL_S):
         while True:
             info = await stub.GetServerInfo(decoder_pb2.GetServerInfoRequest(), timeout=CALL_S)
             if info.load.running + info.load.waiting == requests:

@@ -42,9 +42,8 @@ def mapping(key: Check, value: Check) -> Check:
 NAME, DURATION, SIZE = text(r"[a-z][a-z0-9-]*"), text(r"[0-9]+(ms|s|m|h)"), text(r"[0-9]+(k|m|g)")
 FILLED = text(r"(?s).+")
 SERVICE: dict[str, Check] = {
-    "image": NAME,
-    "build": record({"context": FILLED, "dockerfile": FILLED}),
-    "command": list_of(FILLED),
+    "image": text(r"[a-z][a-z0-9-]*:[a-z]+"),
+    "build": record({"context": FILLED, "dockerfile": FILLED, "target": NAME}),
     "environment": mapping(text(r"[A-Z][A-Z0-9_]*"), FILLED),
     "healthcheck": record(
         {
@@ -56,8 +55,10 @@ SERVICE: dict[str, Check] = {
         }
     ),
     "ports": list_of(text(r"[0-9.]+:[0-9]+:[0-9]+")),
-    "volumes": list_of(text(r"[a-z][a-z0-9-]*:/[a-z/]+")),
+    "volumes": list_of(text(r"[a-z][a-z0-9-]*:/[a-z/]+|\.[a-z./]*:/[a-z/]+:ro")),
     "init": lambda value: value is True,
+    "read_only": lambda value: value is True,
+    "tmpfs": list_of(text(r"/[a-z/]+")),
     "restart": text("no|always|on-failure|unless-stopped"),
     "mem_limit": SIZE,
     "cap_drop": list_of(FILLED),
@@ -99,9 +100,9 @@ class Service:
         return self.fields["environment"]
 
     @property
-    def package(self) -> str:
-        """`encoder_svc`, `decoder_svc` or `gateway_svc`."""
-        return self.fields["command"][-1]
+    def target(self) -> str:
+        """The target of the Dockerfile that its image is."""
+        return self.fields["build"]["target"]
 
     @property
     def health(self) -> list[str]:
@@ -118,8 +119,18 @@ class Service:
     @property
     def folders(self) -> dict[str, str]:
         """Volumes by mount point."""
-        mounts = (volume.split(":") for volume in self.fields.get("volumes", ()))
-        return {folder: volume for volume, folder in mounts}
+        return {folder: source for source, folder in self._mounts if not source.startswith(".")}
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Folders of this checkout by mount point, read-only."""
+        mounts = ((source, folder) for source, folder in self._mounts if source.startswith("."))
+        return {folder: (FILE.parent / source).resolve() for source, folder in mounts}
+
+    @property
+    def _mounts(self) -> list[tuple[str, str]]:
+        parts = (volume.split(":") for volume in self.fields.get("volumes", ()))
+        return [(source, folder) for source, folder, *_ in parts]
 
 
 def parse(source: str) -> dict[str, Any]:

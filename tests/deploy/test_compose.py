@@ -12,6 +12,8 @@ from encoder_svc.settings import EncoderSettings
 from fovea.settings import unknown_variables
 from gateway_svc.settings import GatewaySettings
 from tests.deploy.compose import FILE, ROOT, Service, parse, seconds, services
+from tests.deploy.dockerfile import FILE as DOCKERFILE
+from tests.deploy.dockerfile import command, image, stages
 
 SETTINGS: dict[str, Any] = {
     "encoder_svc": EncoderSettings,
@@ -20,6 +22,13 @@ SETTINGS: dict[str, Any] = {
 }
 VARIABLES = {variable for kind in SETTINGS.values() for variable in kind.variables()}
 SERVICES = services()
+
+
+def package(service: Service) -> str:
+    """`encoder_svc`, `decoder_svc` or `gateway_svc`: what its image runs."""
+    return command(service.target)[-1]
+
+
 EACH = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES.keys())
 
 
@@ -27,11 +36,11 @@ def chosen(service: Service, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The settings of the process in this container."""
     for name, value in service.environment.items():
         monkeypatch.setenv(name, value)
-    return SETTINGS[service.package]()
+    return SETTINGS[package(service)]()
 
 
 def test_the_compose_file_has_a_gateway_a_decoder_and_two_encoders() -> None:
-    packages = {name: service.package for name, service in SERVICES.items()}
+    packages = {name: package(service) for name, service in SERVICES.items()}
     assert packages == {
         "encoder-a": "encoder_svc", "encoder-b": "encoder_svc", "decoder": "decoder_svc", "gateway": "gateway_svc",
     }  # fmt: skip
@@ -62,7 +71,7 @@ def test_a_file_with_a_mistake_is_refused(change: tuple[str, str]) -> None:
 def test_every_variable_is_a_setting_and_every_setting_is_taken(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kind = SETTINGS[service.package]
+    kind = SETTINGS[package(service)]
     assert set(service.environment) <= kind.variables()
     assert unknown_variables(kind, service.environment) == []
     settings = chosen(service, monkeypatch)
@@ -77,6 +86,7 @@ def test_services_restart_and_have_limits(service: Service, monkeypatch: pytest.
     assert fields["restart"] == "unless-stopped"
     assert fields["mem_limit"]
     assert (fields["cap_drop"], fields["security_opt"]) == (["ALL"], ["no-new-privileges:true"])
+    assert (fields["read_only"], fields["tmpfs"]) == (True, ["/tmp"])
     grace = chosen(service, monkeypatch).grace_s
     assert seconds(fields["stop_grace_period"]) > grace, "it would be killed while calls still run"
 
@@ -100,7 +110,7 @@ def test_the_decoder_asks_every_encoder_by_its_name(monkeypatch: pytest.MonkeyPa
     listening = [
         f"{name}:{chosen(service, monkeypatch).listen.rpartition(':')[2]}"
         for name, service in SERVICES.items()
-        if service.package == "encoder_svc"
+        if package(service) == "encoder_svc"
     ]
     assert chosen(SERVICES["decoder"], monkeypatch).encoder_addresses == listening
 
@@ -115,21 +125,21 @@ def test_every_service_has_a_name_and_a_volume_of_its_own(monkeypatch: pytest.Mo
     ledger = chosen(SERVICES["decoder"], monkeypatch).ledger_dir
     volumes = [SERVICES["decoder"].folders[str(ledger)]]
     for name, service in SERVICES.items():
-        if service.package == "encoder_svc":
+        if package(service) == "encoder_svc":
             settings = chosen(service, monkeypatch)
             assert settings.name == name
             volumes.append(service.folders[str(settings.cache_dir)])
     assert sorted(volumes) == sorted(parse(FILE.read_text())["volumes"])
 
 
-def test_all_services_run_the_image_built_here() -> None:
-    images = {service.fields["image"] for service in SERVICES.values()}
-    assert len(images) == 1
-    for service in SERVICES.values():
-        build = service.fields["build"]
-        context = (FILE.parent / build["context"]).resolve()
-        assert context == ROOT
-        assert (context / build["dockerfile"]).is_file()
+@EACH
+def test_a_service_runs_its_own_image_built_here(service: Service) -> None:
+    assert service.fields["image"] == image(service.target)
+    build = service.fields["build"]
+    context = (FILE.parent / build["context"]).resolve()
+    assert context == ROOT
+    assert context / build["dockerfile"] == DOCKERFILE
+    assert service.target in stages()
 
 
 def test_the_readme_names_files_and_services_that_there_are() -> None:

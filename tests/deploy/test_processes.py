@@ -1,97 +1,33 @@
-"""The commands of the compose file as processes on this machine: they connect, and both encoders serve.
-
-The file provides commands, environments and health checks. The test provides what a container engine would: an
-address for each service, a folder for each volume, and the files of the image.
-"""
+"""The services of the compose file connect, answer and stop, and both encoders serve."""
 
 from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import grpc
 import pytest
 
 from fovea.decoder.v1 import decoder_pb2, decoder_pb2_grpc
-from tests.deploy.compose import ROOT, Service, services
-from tests.deploy.dockerfile import copies
-from tests.e2e.house import CALL_S, free_address, request
+from tests.deploy.compose import ROOT
+from tests.deploy.host import Host, ImageHost
+from tests.e2e.house import CALL_S, request
 from tests.e2e.pictures import picture
 
-pytestmark = pytest.mark.timeout(1800)
-START_S = 1500.0
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.long]
 SAMPLES = ROOT / "standin" / "samples"
 
 
-class Host:
-    """Replaces the container engine."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.services = services()
-        self.addresses = {
-            (name, port): free_address() for name, service in self.services.items() for port in service.ports
-        }
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
-
-    def here(self, service: Service, text: str) -> str:
-        """An argument or a variable of a service, adapted to this machine."""
-        for (name, port), address in self.addresses.items():
-            text = text.replace(f"{name}:{port}", address)
-            if name == service.name:
-                text = text.replace(f"0.0.0.0:{port}", address).replace(f"127.0.0.1:{port}", address)
-        for inside, volume in service.folders.items():
-            text = text.replace(inside, str(self.folder / volume))
-        for source, inside in copies():
-            if inside.startswith("/"):
-                text = text.replace(inside, str(ROOT / source))
-        return sys.executable if text == "python" else text
-
-    def start(self, service: Service) -> None:
-        with (self.folder / f"{service.name}.log").open("wb") as log:
-            self.running[service.name] = subprocess.Popen(
-                [self.here(service, word) for word in service.fields["command"]],
-                env={name: self.here(service, value) for name, value in service.environment.items()},
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-            )
-
-    def is_healthy(self, service: Service) -> bool:
-        """By the service's own health check."""
-        command = [self.here(service, word) for word in service.health]
-        return subprocess.run(command, cwd=self.folder, env={}, check=False, timeout=120).returncode == 0
-
-    def until_healthy(self, service: Service) -> None:
-        end = time.monotonic() + START_S
-        while not self.is_healthy(service):
-            log = (self.folder / f"{service.name}.log").read_text()
-            assert self.running[service.name].poll() is None, log[-2000:]
-            assert time.monotonic() < end, log[-2000:]
-            time.sleep(2.0)
-
-    def stop(self) -> None:
-        for process in self.running.values():
-            process.kill()
-        for process in self.running.values():
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(30)
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    host = Host(tmp_path)
+@pytest.fixture(params=["processes", "images"])
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
+    images = request.param == "images"
+    host = ImageHost(tmp_path, request.getfixturevalue("engine")) if images else Host(tmp_path)
     yield host
     host.stop()
 
 
-@pytest.mark.long
 def test_the_services_of_the_file_answer_together(host: Host) -> None:
     decoder = host.services["decoder"]
     assert not host.is_healthy(decoder), "a health check that cannot fail"
@@ -100,7 +36,7 @@ def test_the_services_of_the_file_answer_together(host: Host) -> None:
     for service in host.services.values():
         host.until_healthy(service)
 
-    address = host.here(decoder, decoder.environment["FOVEA_DECODER_LISTEN"])
+    address = host.addressed(decoder, decoder.environment["FOVEA_DECODER_LISTEN"])
     with grpc.insecure_channel(address) as channel:
         stub = decoder_pb2_grpc.DecoderServiceStub(channel)
         sample = json.loads((SAMPLES / "samples.json").read_text())[0]

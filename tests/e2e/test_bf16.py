@@ -143,6 +143,7 @@ async def test_the_trained_stand_in_chooses_the_same_tokens_in_bf16(tmp_path: Pa
     assert share(found) >= 0.99
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["moe", "dense"])
 async def test_random_weights_choose_equal_tokens_in_bf16_unless_fp32_ties(
     checkpoint: Callable[[str], Path], tmp_path: Path, name: str

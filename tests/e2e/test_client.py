@@ -289,7 +289,8 @@ def test_an_image_that_goes_between_upload_and_question_is_uploaded_again(
     client: Any, own: int, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = picture(640, 200, seed=10 + own)
-    stub = getattr(client, "client", client)._stub
+    (server,) = getattr(client, "client", client)._pool.servers()
+    stub = server.stub
     generate, gone = stub.Generate, []
 
     def after_a_loss(*args: Any, **options: Any) -> Any:

@@ -150,7 +150,9 @@ async def test_a_message_that_cannot_be_read_leaves_a_record(house: House) -> No
 
 async def test_metrics_log_and_ledger_agree(house: House) -> None:
     async def tokens() -> float:
-        return (await scrape(house.decoder_side.metrics))["fovea_decoder_tokens_total", "", ""]
+        samples = await scrape(house.decoder_side.metrics)
+        counters = ("prompt_tokens", "generation_tokens", "prefix_cache_hits")
+        return sum(samples.get((f"fovea_decoder_{name}_total", "", ""), 0.0) for name in counters)
 
     before = await tokens()
     message = endless(picture(seed=9003))
@@ -213,11 +215,12 @@ async def test_a_long_list_is_fetched_page_by_page(house: House) -> None:
     for _ in range(130):
         await failure(house.decoder.Generate(message, timeout=CALL_S))
     await records(house, message.request_id, 100)
-    async with AsyncClient(house.decoder_side.address) as client:
-        async with asyncio.timeout(PATIENCE_S):
-            while len(listed := [each async for each in client.list_usage(outcome="refused")]) < 130:
-                await asyncio.sleep(0.05)
-    own = [each for each in listed if each.request_id == message.request_id]
+    async with AsyncClient(house.decoder_side.address) as client, asyncio.timeout(PATIENCE_S):
+        own: list[usage_pb2.UsageRecord] = []
+        while len(own) < 130:
+            listed = [each async for each in client.list_usage(outcome="refused")]
+            own = [each for each in listed if each.request_id == message.request_id]
+            await asyncio.sleep(0.05)
     assert len(own) == len({each.id for each in own}) == 130
 
 
@@ -232,17 +235,21 @@ PROMISED = {
     "fovea_build_info": "gauge", "process_resident_memory_bytes": "gauge", "process_cpu_seconds": "counter",
     "process_open_fds": "gauge", "process_start_time_seconds": "gauge", "grpc_server_handled": "counter",
     "grpc_server_started": "counter", "grpc_server_handling_seconds": "histogram",
+    "fovea_server_memory_used_bytes": "gauge", "fovea_server_memory_limit_bytes": "gauge",
 }  # fmt: skip
 OF_ENCODER = {
     "store_bytes": "gauge", "store_records": "gauge", "store_puts": "counter", "store_evictions": "counter",
     "store_hits": "counter", "store_misses": "counter", "store_failed_checks": "counter", "store_errors": "counter",
-    "stage_seconds": "histogram", "row_bytes": "counter",
+    "stage_seconds": "histogram", "row_bytes": "counter", "encodes": "counter", "batches": "counter",
 }  # fmt: skip
 OF_DECODER = {
-    "requests": "counter", "tokens": "counter", "time_to_first_token_seconds": "histogram",
-    "time_per_output_token_seconds": "histogram", "request_seconds": "histogram", "encoder_up": "gauge",
-    "num_preemptions": "counter", "ledger_written": "counter", "ledger_dropped": "counter", "ledger_up": "gauge",
-    "ledger_waiting": "gauge", "quota_refused": "counter", "quota_unchecked": "counter", "anomalies_cost": "counter",
+    "requests": "counter", "prompt_tokens": "counter", "generation_tokens": "counter", "prefix_cache_queries": "counter",
+    "prefix_cache_hits": "counter", "time_to_first_token_seconds": "histogram", "inter_token_latency_seconds": "histogram",
+    "request_time_per_output_token_seconds": "histogram", "e2e_request_latency_seconds": "histogram",
+    "request_queue_time_seconds": "histogram", "request_encode_time_seconds": "histogram", "encoder_up": "gauge",
+    "num_preemptions": "counter", "kv_cache_usage_perc": "gauge", "ledger_written": "counter", "ledger_dropped": "counter",
+    "ledger_up": "gauge", "ledger_waiting": "gauge", "limit_ledger_queue": "gauge", "quota_refused": "counter",
+    "quota_nearly_used": "counter", "quota_unchecked": "counter", "anomalies": "counter",
 }  # fmt: skip
 
 
@@ -256,18 +263,22 @@ async def test_every_promised_metric_is_exported_with_its_type(house: House) -> 
         assert {name: families[name].type for name in PROMISED | own if name in families} == PROMISED | own
 
 
-async def test_the_time_between_tokens_is_observed_once_an_answer(house: House) -> None:
-    async def observed() -> tuple[float, float]:
+async def test_the_time_between_tokens_is_observed_for_each_token_and_once_an_answer(house: House) -> None:
+    names = ("request_time_per_output_token_seconds", "inter_token_latency_seconds")
+
+    async def observed() -> list[float]:
+        """Number and sum of both."""
         samples = await scrape(house.decoder_side.metrics)
-        name = "fovea_decoder_time_per_output_token_seconds"
-        return samples[f"{name}_count", "", ""], samples[f"{name}_sum", "", ""]
+        return [
+            samples[f"fovea_decoder_{name}_{kind}", "", ""] for name in names for kind in ("count", "sum")
+        ]
 
     before = await observed()
-    finished = (await house.ask(request(LONG_WINDED, max_new_tokens=12))).finished
-    after = await observed()
-    mean_s = finished.receipt.stages_ms.decode / 1000 / (finished.receipt.totals.output_tokens - 1)
-    assert after[0] == before[0] + 1
-    assert after[1] - before[1] == pytest.approx(mean_s)
+    receipt = (await house.ask(request(LONG_WINDED, max_new_tokens=12))).finished.receipt
+    gaps, decode_s = receipt.totals.output_tokens - 1, receipt.stages_ms.decode / 1000
+    assert gaps > 1
+    grown = [now - then for now, then in zip(await observed(), before, strict=True)]
+    assert grown == pytest.approx([1, decode_s / gaps, gaps, decode_s])
 
 
 async def test_totals_are_counters_and_every_text_says_what_is_counted(house: House) -> None:

@@ -65,6 +65,7 @@ async def test_rows_served_equal_rows_stored_bit_for_bit(
     assert stored(tmp_path, model, info.fingerprint, layout) == {rows for rows, _ in hit.values()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["moe", "wide"])
 async def test_a_row_alone_and_in_a_batch_agrees_within_rounding(
     checkpoint: Callable[[str], Path], tmp_path: Path, name: str

@@ -62,6 +62,7 @@ def screen() -> Screen:
     return page_of_text(seed=2)
 
 
+@pytest.mark.long
 async def test_an_image_of_text_is_replaced_and_the_receipt_says_so(reading: House, screen: Screen) -> None:
     digest = await put_on_encoder(reading, screen.data)
     await reading.encoder.ReadText(encoder_pb2.ReadTextRequest(digest=digest), timeout=CALL_S)
@@ -117,6 +118,7 @@ async def test_an_unknown_image_and_a_bad_id_are_typed_errors(reading: House) ->
     assert (await failure(reading.encoder.ReadText(wrong, timeout=CALL_S))).reason == "INVALID_ARGUMENT"
 
 
+@pytest.mark.long
 async def test_a_deleted_image_has_no_text(reading: House) -> None:
     data = page_of_text(seed=3).data
     digest = await put_on_encoder(reading, data)

@@ -104,6 +104,7 @@ async def test_the_arguments_of_forced_calls_are_valid(client: AsyncClient, coun
     assert all(a.tool_calls and a.text == "" for _, a in answers)
 
 
+@pytest.mark.long
 async def test_a_required_call_is_of_a_tool_of_the_request(client: AsyncClient) -> None:
     answers = [
         await client.ask(
@@ -248,6 +249,7 @@ async def test_a_format_holds_what_follows_the_reasoning(thinker: AsyncClient) -
     assert all(answer.text == "" for answer, _ in answers if answer.finish_reason is FinishReason.LENGTH)
 
 
+@pytest.mark.long
 async def test_a_forced_call_follows_the_reasoning(thinker: AsyncClient) -> None:
     answers = [await thought(thinker, seed, tools=[LOOK], tool_choice="look") for seed in range(len(BIASES))]
     called = [answer for answer, _ in answers if answer.finish_reason is FinishReason.TOOL_CALLS]

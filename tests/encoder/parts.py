@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from encoder_svc.job_builder import JobBuilder
 from encoder_svc.permits import WritePermits
 from encoder_svc.rankings import Rankings
 from encoder_svc.row_cache import RowCache
+from encoder_svc.shared.level import NOT_SHARED, SecondLevel
 from encoder_svc.store.core import StoreLimits
 from encoder_svc.store.keys import UploadKey
 from encoder_svc.store.store import LmdbStore
@@ -88,26 +89,34 @@ class Parts:
     tower: FakeTower
     ranked: list[Reducer]
     permits: WritePermits
+    shared: SecondLevel
 
     async def keep(self, tenant: Tenant, data: bytes) -> StoredImage:
         return await self.uploads.keep(tenant, digest(data), data)
 
 
 @asynccontextmanager
-async def running(directory: Path, capacity: int = 32 * MIB) -> AsyncIterator[Parts]:
+async def running(
+    directory: Path,
+    capacity: int = 32 * MIB,
+    open_shared: Callable[[WritePermits], SecondLevel] = lambda permits: NOT_SHARED,
+) -> AsyncIterator[Parts]:
     decoder, tower = CountingDecoder(ImageLimits(), CHILD), FakeTower()
     batcher, preparer = Batcher(tower), ImagePreparer(decoder, GEOMETRY)
     with LmdbStore(directory, StoreLimits(capacity, 8 * MIB)) as store:
-        uploads = Uploads(store, decoder, UploadPolicy(MIB, 3600))
-        identity = RowIdentity("sha256:" + "f" * 64, LAYOUT, "fp32", GEOMETRY)
         permits = WritePermits()
+        shared = open_shared(permits)
+        await shared.start()
+        uploads = Uploads(store, decoder, UploadPolicy(MIB, 3600), shared)
+        identity = RowIdentity("sha256:" + "f" * 64, LAYOUT, "fp32", GEOMETRY)
         batcher.start()
         ranked: list[Reducer] = []
-        cache = RowCache(identity, uploads, store, preparer, batcher, permits)
-        rankings = Rankings(store, permits, ranked.append)
+        cache = RowCache(identity, uploads, store, preparer, batcher, permits, shared)
+        rankings = Rankings(store, permits, ranked.append, shared)
         encoder = Encoder(JobBuilder(identity, uploads, permits, 1_310_720), cache, rankings)
-        yield Parts(encoder, uploads, store, decoder, tower, ranked, permits)
+        yield Parts(encoder, uploads, store, decoder, tower, ranked, permits, shared)
         await encoder.written()
         await encoder.close()
+        await shared.close()
         preparer.close()
         decoder.close()

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from encoder_svc.core import PlacedRows
 from encoder_svc.metrics import EncoderMetrics, StoreCollector
+from encoder_svc.shared.level import SharedStats
 from encoder_svc.store.core import PartitionStats, TenantStats
 from encoder_svc.vision.output import Timings
 from fovea.contract.errors import StoreFailed
@@ -40,7 +41,11 @@ def test_a_store_that_fails_leaves_the_page_without_its_samples() -> None:
 )
 def test_an_image_that_was_encoded_to_place_its_rows_is_counted(origin: RowOrigin, images: int) -> None:
     registry = CollectorRegistry()
-    state = SimpleNamespace(description=SimpleNamespace(limits=SimpleNamespace()), store_total=TenantStats)
+    state = SimpleNamespace(
+        description=SimpleNamespace(limits=SimpleNamespace()),
+        store_total=TenantStats,
+        shared_stats=SharedStats,
+    )
     metrics = EncoderMetrics(registry, cast(Any, state))
     metrics.placed(PlacedRows(make_job(), True, origin=origin, timings=Timings(tower_ms=20)))
     names = "fovea_encoder_images_total", "fovea_encoder_stage_seconds_count"

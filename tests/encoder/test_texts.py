@@ -97,6 +97,7 @@ async def test_an_image_is_read_once(tmp_path: Path) -> None:
         assert len(here.read) == 1
 
 
+@pytest.mark.long
 async def test_an_image_without_text_is_read_once_too(tmp_path: Path) -> None:
     async with reading(tmp_path) as here:
         image = await here.put("EMPTY")
@@ -107,6 +108,7 @@ async def test_an_image_without_text_is_read_once_too(tmp_path: Path) -> None:
         assert len(here.read) == 1
 
 
+@pytest.mark.long
 async def test_another_version_of_the_reader_reads_again(tmp_path: Path) -> None:
     async with reading(tmp_path) as here:
         image = await here.put("Total 12")

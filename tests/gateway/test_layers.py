@@ -182,7 +182,7 @@ async def test_metrics_count_requests_by_route_and_status(served: Served, http: 
         return sum(
             sample.value
             for sample in samples
-            if sample.name == "fovea_gateway_requests_total"
+            if sample.name == "fovea_gateway_http_requests_total"
             and (sample.labels["route"], sample.labels["status"]) == (route, status)
         )
 

@@ -39,6 +39,7 @@ def refused(module: str, folder: Path, *flags: str) -> tuple[int, str]:
     return done.returncode, done.stderr.splitlines()[-1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", MODULES)
 def test_a_metrics_port_in_use_fails_the_start_with_its_address(module: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -48,6 +49,7 @@ def test_a_metrics_port_in_use_fails_the_start_with_its_address(module: str, tmp
     assert line == f"{module.removesuffix('_svc')}: cannot serve metrics on {address}: Address already in use"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", MODULES)
 def test_a_listen_port_in_use_fails_the_start_with_its_address(module: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -65,6 +67,7 @@ def test_a_device_that_is_not_there_ends_the_start_with_its_name(module: str, tm
     assert "device cuda:99: torch finds" in line
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", MODULES)
 def test_a_model_hub_id_is_explained(module: str, tmp_path: Path) -> None:
     status, line = refused(module, tmp_path, "--model", "Qwen/Qwen3-VL-30B-A3B-Instruct")
@@ -186,6 +189,7 @@ def test_a_log_of_json_is_json_to_its_last_line(module: str, signum: int, tmp_pa
     assert events[-1] == "draining"
 
 
+@pytest.mark.long
 def test_wrong_settings_are_json_too_where_the_log_is(tmp_path: Path) -> None:
     status, line = refused("decoder_svc", tmp_path, "--log-form", "json", "--threads", "many")
     assert status == 2

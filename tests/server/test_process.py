@@ -25,6 +25,7 @@ def made(
     begun: asyncio.Event | None = None,
     takes_s: float = 1.0,
     layers: Sequence[Layer] = (),
+    health: str = "",
 ) -> ServerProcess:
     """A server with a single slow method, which signals that it has started."""
 
@@ -37,7 +38,7 @@ def made(
     handlers = {"Slow": grpc.unary_unary_rpc_method_handler(slow)}
     generic = grpc.method_handlers_generic_handler("test.Slow", handlers)
     return ServerProcess(
-        Binding(listen, metrics, 1 << 20, own_layers=layers),
+        Binding(listen, metrics, 1 << 20, own_layers=layers, health_listen=health),
         "test.Slow",
         lambda server: server.add_generic_rpc_handlers((generic,)),
         CollectorRegistry(),
@@ -60,6 +61,42 @@ async def test_a_metrics_port_in_use_is_refused() -> None:
         with pytest.raises(OSError, match="metrics"):
             await server.start()
         await server.drain(0)
+
+
+async def test_a_health_port_in_use_is_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        server = made("127.0.0.1:0", health=address)
+        with pytest.raises(OSError, match=address):
+            await server.start()
+        await server.drain(0)
+
+
+async def test_the_health_port_serves_health_alone_until_the_last_call_has_ended() -> None:
+    address, probed, begun = free_address(), free_address(), asyncio.Event()
+    server = made(address, begun=begun, health=probed)
+    await server.start()
+    async with grpc.aio.insecure_channel(address) as channel, grpc.aio.insecure_channel(probed) as probes:
+        health = health_pb2_grpc.HealthStub(probes)
+
+        async def status(service: str) -> int:
+            return (await health.Check(health_pb2.HealthCheckRequest(service=service))).status
+
+        assert await status("readiness") == health_pb2.HealthCheckResponse.NOT_SERVING
+        await server.ready()
+        assert await status("readiness") == health_pb2.HealthCheckResponse.SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await probes.unary_unary("/test.Slow/Slow")(b"")
+        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        call = asyncio.ensure_future(channel.unary_unary("/test.Slow/Slow")(b""))
+        await begun.wait()
+        draining = asyncio.create_task(server.drain(10))
+        await asyncio.sleep(0)
+        assert await status("readiness") == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert await status("liveness") == health_pb2.HealthCheckResponse.SERVING
+        assert not call.done()
+        assert await call == b"done"
+        await draining
 
 
 async def test_draining_tells_health_first_then_lets_running_calls_end_and_takes_no_new_one() -> None:

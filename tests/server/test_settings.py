@@ -282,6 +282,7 @@ def test_the_addresses_of_the_readme_are_the_defaults() -> None:
     assert theirs.encoder_addresses == ["127.0.0.1:50051"]  # type: ignore[attr-defined]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("package", ["encoder_svc", "decoder_svc"])
 def test_a_folder_that_is_no_checkpoint_ends_the_process_with_a_line(package: str, tmp_path: Path) -> None:
     """As a process: status 1, the reason, and no traceback."""

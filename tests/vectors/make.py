@@ -20,10 +20,13 @@ import numpy as np
 import xxhash
 from google.protobuf.message import Message
 
+from fovea.client.affinity import key_of
 from fovea.contract.errors import AspectTooExtreme, FoveaError, SizeInvalid, Violation
 from fovea.contract.rows import digest
+from fovea.decoder.v1 import decoder_pb2
 from fovea.encoder.v1 import encoder_pb2
 from fovea.geometry import DEFAULT_MAX_PIXELS, MAX_ASPECT, Geometry
+from fovea.rendezvous import bounded_owner, ranked
 from fovea.server import status
 from fovea.vision.v1 import errors_pb2, image_pb2, rows_pb2
 
@@ -291,7 +294,65 @@ _FINAL = (
     "ENGINE_FAILED", "STORE_FULL", "MESSAGE_TOO_LARGE", "SERVICE_DIED", "ARENA_FULL", "ENGINE_OUT_OF_MEMORY",
 )  # fmt: skip
 
-FILES = {"ids": ids, "geometry": geometry, "rows": rows, "errors": errors}
+
+def decoders() -> dict[str, Any]:
+    """Which decoder a client chooses: the key of a request, the rank order of a key, and the bound on calls."""
+    rng = random.Random(SEED)
+    fleets = [
+        ["127.0.0.1:50052", "127.0.0.1:50053"],
+        ["10.0.0.1:50052", "10.0.0.2:50052", "10.0.0.3:50052"],
+        [
+            "decoder-a.example:50052",
+            "decoder-b.example:50052",
+            "[fd00::1]:50052",
+            "[fd00::2]:50052",
+            "localhost:1",
+        ],
+    ]
+    keys = ["", "What is it?", "Größe? 大きさ 📷", *(digest(bytes([number])) for number in range(17))]
+    orders = [
+        {"key": key, "addresses": fleet, "ranked": ranked(key, fleet)} for key in keys for fleet in fleets
+    ]
+    choices = []
+    for key in keys:
+        for fleet in fleets:
+            for most in (8, 24, 120):
+                calls = {address: rng.randint(0, most) for address in fleet}
+                choices.append({"key": key, "calls": calls, "chosen": bounded_owner(key, calls)})
+    requests = [{"request": b64(serialised(each)), "key": key_of(each)} for each in conversations()]
+    return {"orders": orders, "choices": choices, "requests": requests}
+
+
+def conversations() -> list[decoder_pb2.GenerateRequest]:
+    """Images by id, inline, by size and in a later turn; texts alone; nothing."""
+    system, user, assistant = decoder_pb2.ROLE_SYSTEM, decoder_pb2.ROLE_USER, decoder_pb2.ROLE_ASSISTANT
+    by_id = decoder_pb2.Image(digest=digest(b"stored"))
+    inline = decoder_pb2.Image(data=b"inline")
+    unseen = decoder_pb2.Image(size=image_pb2.Size(width=64, height=64))
+
+    def turn(role: decoder_pb2.Role, *parts: str | decoder_pb2.Image) -> decoder_pb2.Message:
+        made = [
+            decoder_pb2.Part(text=part) if isinstance(part, str) else decoder_pb2.Part(image=part)
+            for part in parts
+        ]
+        return decoder_pb2.Message(role=role, parts=made)
+
+    conversations = [
+        [turn(user, by_id, "What is it?")],
+        [turn(user, inline, by_id, "What are they?")],
+        [turn(user, unseen, by_id, "What are they?")],
+        [turn(system, "Be brief."), turn(user, "Hello."), turn(assistant, "Hi."), turn(user, inline)],
+        [turn(system, "Be brief."), turn(user, "What ", "is it?"), turn(assistant, "?"), turn(user, "That.")],
+        [turn(user, unseen, "How large?")],
+        [turn(user, "Größe? 大きさ 📷")],
+        [turn(user, decoder_pb2.Image(data=b""))],
+        [turn(system, "Be brief.")],
+        [],
+    ]
+    return [decoder_pb2.GenerateRequest(messages=messages) for messages in conversations]
+
+
+FILES = {"ids": ids, "geometry": geometry, "rows": rows, "errors": errors, "decoders": decoders}
 
 
 def text_of(name: str) -> str:

@@ -253,6 +253,21 @@ async def test_an_image_that_cannot_be_restored_is_unavailable(brings: dict[str,
     assert not second.stored
 
 
+async def test_an_image_that_the_request_brings_is_never_said_to_be_missing() -> None:
+    """Both encoders fail while they take it, and neither is known to be down yet."""
+
+    class Failing(Lacking):
+        async def PutImage(self, requests, context):
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "")
+
+    async with fleet_of(Failing("a"), Failing("b")) as fleet:
+        bringing = fleet.bringing({WANTED.digest: b"x"})
+        with pytest.raises(EncoderUnavailable):
+            await rows_of(bringing)
+        with pytest.raises(EncoderUnavailable):
+            await bringing.place(WANTED, DEADLINE)
+
+
 async def test_an_image_that_nobody_holds_is_not_stored() -> None:
     async with fleet_of(Encoder("a"), Encoder("b")) as fleet:
         with pytest.raises(ImageNotStored):

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from decoder_svc.encoders.resolver import DnsName, Resolver, lookup
+from decoder_svc.encoders.resolver import Resolver
 from decoder_svc.settings import DecoderSettings
+from fovea.dns import DnsName, lookup
 
 NAME = DnsName("encoders.example", 50051)
 
@@ -131,5 +132,5 @@ def test_a_dns_name_is_resolved_and_a_plain_name_is_an_address() -> None:
     ],
 )  # fmt: skip
 def test_invalid_encoder_lists_are_refused_at_start(encoders: str) -> None:
-    with pytest.raises(ValueError, match=r"names no encoder|stands alone|not of the form|empty entry"):
+    with pytest.raises(ValueError, match=r"names no server|stands alone|not of the form|empty entry"):
         chosen(encoders)

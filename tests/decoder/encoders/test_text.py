@@ -9,11 +9,12 @@ from grpc_status import rpc_status
 
 from decoder_svc.encoders.checks import MAX_TEXT_BYTES, checked_text
 from decoder_svc.encoders.failover import replaceable
-from decoder_svc.encoders.fleet import Fleet, owner
+from decoder_svc.encoders.fleet import Fleet
 from decoder_svc.encoders.remote import RemoteEncoder
 from fovea.contract.errors import DeadlineExceeded, RowsMismatch, TextNotFound, TextReaderMissing
 from fovea.contract.text import ImageText, TextLine, text_from_proto, text_to_proto
 from fovea.deadline import Deadline
+from fovea.rendezvous import owner
 from fovea.server import status
 from tests.decoder.encoders.fakes import EXPECTED, FakeEncoder, served
 

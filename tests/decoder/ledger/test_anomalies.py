@@ -27,6 +27,7 @@ def test_planted_anomalies_are_found_within_20_requests(kind: AnomalyKind) -> No
     assert [seed for seed in range(4) if not is_found(seed, kind)] == []
 
 
+@pytest.mark.long
 def test_calm_traffic_raises_at_most_two_alarms_in_10_000_requests() -> None:
     assert max(false_alarms(seed) for seed in range(SEEDS, SEEDS + 3)) <= MOST
 

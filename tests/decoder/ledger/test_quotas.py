@@ -71,6 +71,7 @@ async def test_a_reservation_is_settled_to_what_was_spent(database: Database) ->
         await guard.reserve("4", "other", Spend(100))
 
 
+@pytest.mark.long
 def test_decoders_that_settle_mixed_batches_do_not_deadlock(database: Database, url: URL) -> None:
     """Tenants with and without reservations, and retries, in any order: rows are locked in one order."""
     dice, tenants = random.Random(0), [f"t{number}" for number in range(6)]
@@ -285,6 +286,7 @@ async def test_a_warning_is_logged_once_a_day_at_its_share(database: Database) -
     assert [(line["event"], line["actual"], line["limit"]) for line in lines] == [
         ("quota_nearly_used", 50, 100)
     ]
+    assert guard.nearly_used == 1
 
 
 def test_the_most_of_a_tariff_bounds_every_price() -> None:

@@ -94,6 +94,7 @@ async def test_a_long_prompt_out_of_memory_fails_alone(
     await until(lambda: is_empty(engine))
 
 
+@pytest.mark.long
 async def test_seeded_answers_do_not_change_where_a_step_is_computed_again(engine: NativeEngine) -> None:
     """Requests that share a step with a failing request run alone and sample the same tokens."""
     sampled = Sampling(max_new_tokens=40, temperature=1.0, seed=5, ignore_eos=True, repetition_penalty=1.3)
@@ -146,6 +147,7 @@ async def failing_delta(engine: NativeEngine, monkeypatch: pytest.MonkeyPatch, e
     monkeypatch.setattr(RequestState, "usage", fails)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("where", [failing_draw, failing_sampler, failing_delta])
 @pytest.mark.parametrize("error", [ValueError("a defect"), Panic("index out of bounds")])
 async def test_a_request_whose_sampling_fails_ends_alone(
@@ -200,6 +202,7 @@ async def test_a_failed_copy_fails_the_requests_that_need_it(
     assert engine.healthy
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("error", [RuntimeError("device lost"), MemoryError(), Panic("gone")])
 async def test_if_every_step_fails_all_calls_get_engine_failed(
     engine: NativeEngine, error: BaseException

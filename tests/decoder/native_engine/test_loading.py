@@ -46,14 +46,6 @@ def test_experts_saved_in_the_layout_of_the_modules_load_alike(tmp_path: Path) -
         assert torch.equal(a, b), name
 
 
-def test_rotary_frequencies_are_those_of_a_module_made_in_the_ordinary_way(tmp_path: Path) -> None:
-    checkpoint = Checkpoint(tiny.checkpoint(tmp_path, "moe"))
-    text = load_text(checkpoint, torch.bfloat16, CPU).text
-    ordinary = type(text.rotary_emb)(config=checkpoint.config.text_config)
-    assert torch.equal(text.rotary_emb.inv_freq, ordinary.inv_freq)
-    assert text.rotary_emb.inv_freq.dtype is torch.float32
-
-
 def test_tied_heads_share_the_embedding_and_others_do_not(tmp_path: Path) -> None:
     for kind, tied in (("dense", True), ("dense", False), ("moe", True)):
         folder = tiny.checkpoint(tmp_path / f"{kind}{tied}", kind, tied=tied)

@@ -82,6 +82,7 @@ async def all_answers(engine: NativeEngine, asked: list[Question], name: str) ->
     return [tokens(deltas) for deltas in await asyncio.gather(*calls)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "changes",
     [

@@ -1,4 +1,4 @@
-"""Rotary angles equal those of transformers, bit by bit, on every path."""
+"""Rotary angles equal those of transformers, bit by bit."""
 
 from __future__ import annotations
 
@@ -7,52 +7,41 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoConfig
+from transformers.models.qwen3_vl_moe.modeling_qwen3_vl_moe import Qwen3VLMoeTextRotaryEmbedding
 
-from decoder_svc.model.checkpoint import Checkpoint
-from decoder_svc.model.load import load_text
 from decoder_svc.model.rotary import RotaryEmbedding
+from fovea import architecture
 from standin import model_dir
 from tests import tiny
+from tests.decoder.native_engine.test_shapes import yarn
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "theta": {"rope_theta": 100.0},
+    "yarn": yarn(16),
+    "yarn with its own factor": yarn(16, attention_factor=1.3, beta_fast=16.0, beta_slow=2.0, truncate=False),
+    "yarn with scales": yarn(16, mscale=0.7, mscale_all_dim=1.4),
+    "yarn trained on the whole context": yarn(16, original_max_position_embeddings=32768),
+}
 
 
-@pytest.fixture(params=["tiny", "standin"])
-def module(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    folder = tiny.checkpoint(tmp_path / "tiny") if request.param == "tiny" else model_dir()
-    checkpoint = Checkpoint(folder)
-    devices = [torch.device("cpu")] * checkpoint.config.text_config.num_hidden_layers
-    return load_text(checkpoint, torch.float32, devices).text.rotary_emb
-
-
-def positions(tokens: int) -> torch.Tensor:
-    return torch.randint(30_000, (3, tokens), generator=torch.Generator().manual_seed(1))
+@pytest.fixture(params=[*CHANGES, "standin"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    if request.param == "standin":
+        return model_dir()
+    return tiny.checkpoint(tmp_path, "moe", head_dim=16, text=CHANGES[request.param])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_fast_rotary_angles_equal_the_module(module: Any, dtype: torch.dtype) -> None:
-    turns, like = RotaryEmbedding(module), torch.zeros(1, dtype=dtype)
-    assert turns.fast
-    cos, sin = turns(positions(50), like)
-    expected_cos, expected_sin = module(like, positions(50)[:, None])
+def test_angles_equal_those_of_transformers(folder: Path, dtype: torch.dtype) -> None:
+    positions = torch.randint(30_000, (3, 50), generator=torch.Generator().manual_seed(1))
+    like = torch.zeros(1, dtype=dtype)
+    theirs = Qwen3VLMoeTextRotaryEmbedding(AutoConfig.from_pretrained(folder).text_config)
+    expected_cos, expected_sin = theirs(like, positions[:, None])
+    ours = RotaryEmbedding(architecture.load(folder).text_config, torch.device("cpu"))
+    cos, sin = ours(positions, like)
     half = sin.shape[-1] // 2
     assert torch.equal(cos[:, 0], expected_cos[0])
     assert torch.equal(torch.cat([-sin[:, 0, :half], sin[:, 0, half:]], -1), expected_sin[0])
     assert (cos.dtype, cos.shape) == (dtype, (50, 1, 2 * half))
-
-
-def test_other_rotary_modules_are_called(module: Any) -> None:
-    class Odd:
-        """Its frequencies depend on the longest position, as those of dynamic scaling do."""
-
-        inv_freq = module.inv_freq
-        calls = 0
-
-        def __call__(self, x: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            self.calls += 1
-            return module(x, places * (1 + (places.max() > 9)))
-
-    odd = Odd()
-    turns = RotaryEmbedding(odd)
-    calls = odd.calls
-    cos, _ = turns(positions(20), torch.zeros(1))
-    assert (turns.fast, odd.calls) == (False, calls + 1)
-    assert torch.equal(cos[:, 0], module(torch.zeros(1), 2 * positions(20)[:, None])[0][0])

@@ -94,6 +94,24 @@ def test_a_small_request_does_not_overtake_a_waiting_request() -> None:
     assert list(scheduler.waiting) == [large, small]
 
 
+def test_short_prompts_pass_long_prompts_and_leave_them_half_of_a_step() -> None:
+    scheduler = Scheduler(BlockManager(200, BLOCK), SchedulerConfig(16, 8))
+    long, later = state("a", 60, 1), state("b", 60, 1)
+    short = [state(name, 4, 1) for name in "cde"]
+    for one in (long, later, *short):
+        scheduler.add(one)
+    steps: list[list[tuple[RequestState, int]]] = []
+    for _ in range(3):
+        chunks = scheduler.schedule(0.0)
+        steps.append([(chunk.state, chunk.tokens) for chunk in chunks])
+        compute(scheduler, chunks)
+    assert steps == [
+        [(short[0], 4), (short[1], 4), (long, 8)],
+        [(short[2], 4), (long, 12)],
+        [(long, 16)],
+    ]
+
+
 def test_the_youngest_request_is_preempted_and_resumes_first() -> None:
     scheduler = Scheduler(BlockManager(4, BLOCK), SchedulerConfig(100, 8))
     old, young, late = state("old", 7, 8), state("young", 7, 8), state("late", 3, 2)

@@ -51,6 +51,7 @@ def answers(schema: dict[str, Any], seed: int, tries: int = 8) -> list[str]:
     return [said for _ in range(tries) if (said := walk(matcher, chance)) is not None]
 
 
+@pytest.mark.long
 @CHECKED
 @given(schema=schemas(), seed=st.integers(0, 2**32))
 def test_answers_under_a_schema_are_valid(schema: dict[str, Any], seed: int) -> None:

@@ -153,6 +153,7 @@ async def test_verdicts_and_grammars_of_a_tenant_are_not_those_of_another(
     assert counts == [(1, 1), (1, 1), (2, 2), (2, 2)]
 
 
+@pytest.mark.long
 async def test_a_nursery_that_was_killed_is_started_anew(formats: MAKE_FORMATS) -> None:
     async with formats(max_format_s=HOURS, max_format_memory_bytes=PLENTY) as tried:
         slow = await begun(tried, SLOW)

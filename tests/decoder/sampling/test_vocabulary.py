@@ -54,6 +54,7 @@ async def generated(
     return text(deltas), deltas[-1].finish_reason
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("literal", LITERALS, ids=ascii)
 async def test_any_literal_can_be_generated(engine: NativeEngine, literal: str) -> None:
     quoted = "".join(f"\\x{{{ord(char):x}}}" for char in literal)

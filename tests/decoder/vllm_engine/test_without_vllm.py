@@ -5,15 +5,18 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from decoder_svc.engine.protocol import ImageSpan, Prompt
-from decoder_svc.errors import EngineNotInstalled
+from decoder_svc.errors import EngineNotInstalled, ModelNotDivisible
 from decoder_svc.model.checkpoint import Checkpoint
+from decoder_svc.vllm_engine.division import Division
 from decoder_svc.vllm_engine.engine import VllmEngine
 from decoder_svc.vllm_engine.launch import arguments
 from decoder_svc.vllm_engine.load import LoadGauge
@@ -21,6 +24,7 @@ from decoder_svc.vllm_engine.settings import CPU_KV_TOKENS, VllmSettings
 from decoder_svc.vllm_engine.submission import identity, vllm_prompt
 from fovea.contract.rows import RowDtype
 
+WHOLE = Division(1, (4,))
 HERE = importlib.util.find_spec("vllm") is not None
 
 
@@ -35,6 +39,7 @@ async def test_without_vllm_the_start_fails_with_the_name_of_the_package(
     assert not engine.healthy
 
 
+@pytest.mark.long
 def test_the_decoder_imports_no_vllm_before_an_engine_starts() -> None:
     script = "import sys, decoder_svc.app; print('vllm' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -70,21 +75,56 @@ def test_every_step_of_vllm_is_progress_and_the_load_is_of_held_calls() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kv_tokens", "parallel", "on_cpu", "expected"),
+    ("kv_tokens", "share", "on_cpu", "expected"),
     [
-        (0, 1, False, None),
-        (0, 1, True, CPU_KV_TOKENS * 100),
-        (1000, 1, True, 100_000),
-        (1000, 4, False, 25_000),
+        (0, Fraction(1), False, None),
+        (0, Fraction(1), True, CPU_KV_TOKENS * 100),
+        (1000, Fraction(1), True, 100_000),
+        (1000, Fraction(1, 3), False, 33_334),
     ],
 )
-def test_kv_bytes(kv_tokens: int, parallel: int, on_cpu: bool, expected: int | None) -> None:
-    settings = VllmSettings(Path(), kv_tokens=kv_tokens, kv_token_bytes=100, tensor_parallel=parallel)
-    assert settings.kv_bytes(on_cpu) == expected
+def test_kv_bytes(kv_tokens: int, share: Fraction, on_cpu: bool, expected: int | None) -> None:
+    settings = VllmSettings(Path(), kv_tokens=kv_tokens, kv_token_bytes=100)
+    assert settings.kv_bytes(on_cpu, share) == expected
 
 
 @pytest.mark.parametrize("reuses", [True, False])
 def test_the_prefix_cache_is_vllms_setting_too(checkpoints: dict[str, Path], reuses: bool) -> None:
     settings = VllmSettings(checkpoints["moe"], prefix_cache=reuses)
-    chosen = arguments(settings, Checkpoint(checkpoints["moe"]), on_cpu=True)
+    chosen = arguments(settings, Checkpoint(checkpoints["moe"]), WHOLE, on_cpu=True)
     assert chosen["enable_prefix_caching"] is reuses
+
+
+@pytest.mark.parametrize(
+    ("changes", "division", "expected"),
+    [
+        ({}, WHOLE, (1, 1, None)),
+        ({"tensor_parallel": 2}, Division(2, (4,)), (2, 1, "mp")),
+        ({"pipeline_parallel": 2}, Division(1, (3, 1)), (1, 2, "mp")),
+        (
+            {"tensor_parallel": 2, "pipeline_parallel": 2, "distributed_backend": "ray"},
+            Division(2, (3, 1)),
+            (2, 2, "ray"),
+        ),
+        ({"distributed_backend": "ray"}, WHOLE, (1, 1, "ray")),
+    ],
+)
+def test_the_ranks_and_their_backend_are_passed_on(
+    checkpoints: dict[str, Path],
+    changes: dict[str, Any],
+    division: Division,
+    expected: tuple[int, int, str | None],
+) -> None:
+    settings = VllmSettings(checkpoints["moe"], kv_tokens=1000, kv_token_bytes=80, **changes)
+    chosen = arguments(settings, Checkpoint(checkpoints["moe"]), division, on_cpu=True)
+    named = ("tensor_parallel_size", "pipeline_parallel_size", "distributed_executor_backend")
+    assert tuple(chosen[name] for name in named) == expected
+    assert chosen["kv_cache_memory_bytes"] == 80_000 * division.kv_share(
+        Checkpoint(checkpoints["moe"]).architecture.text_config
+    )
+
+
+def test_a_division_that_does_not_fit_is_refused_before_vllm_starts(checkpoints: dict[str, Path]) -> None:
+    settings = VllmSettings(checkpoints["moe"], pipeline_parallel=2)
+    with pytest.raises(ModelNotDivisible):
+        arguments(settings, Checkpoint(checkpoints["moe"]), Division(1, (2, 2)), on_cpu=True)

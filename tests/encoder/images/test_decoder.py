@@ -183,6 +183,7 @@ async def test_other_images_are_decoded_while_a_worker_is_busy() -> None:
         await asyncio.gather(call, return_exceptions=True)
 
 
+@pytest.mark.long
 async def test_a_nursery_that_was_killed_is_started_anew() -> None:
     async with decoding() as decoder:
         call, pid = await worker_of(decoder, b"LOOP")

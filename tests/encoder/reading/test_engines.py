@@ -26,6 +26,7 @@ async def read(reader: TextReader, data: bytes) -> ImageText:
     return await reader.read(UploadKey.of(tenant_id("default"), digest(data)), data)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["rapidocr", "tesseract"])
 async def test_a_reader_reads_what_is_drawn(name: str) -> None:
     """Loads the models and forks: what works in the parent must work in its children."""

@@ -190,6 +190,7 @@ async def test_lines_that_cannot_be_are_no_reply(lie: Any) -> None:
         assert isinstance(await refusal(reader, marked(f"LIE {body}")), TextReaderCrashed)
 
 
+@pytest.mark.long
 async def test_text_longer_than_allowed_is_refused_not_cut() -> None:
     async with reading(limits=ReaderLimits(max_bytes=len("Hello 12") - 1)) as reader:
         error = await refusal(reader, GOOD)

@@ -72,6 +72,7 @@ def writer(tmp_path: Path) -> Iterator[Writer]:
     running.process.communicate(timeout=10)
 
 
+@pytest.mark.long
 def test_kill_9_in_a_write_loop_loses_nothing_acknowledged(writer: Writer, tmp_path: Path) -> None:
     rng = random.Random(0)
     following = 0

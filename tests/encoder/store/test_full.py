@@ -106,6 +106,7 @@ else:
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("free_pages", range(7))
 @pytest.mark.parametrize("kept", ["nothing", "data.mdb", "both"])
 def test_a_start_on_a_full_disk_serves_or_ends_with_a_typed_error(

@@ -182,6 +182,7 @@ def test_damaged_pages_are_set_aside(
     assert opened(bytes(pages.data)) == "set aside"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", ["meta", "header", "tree", "anywhere"])
 def test_flipped_bits_never_end_the_process_nor_give_a_wrong_row(
     healthy: bytes, opened: Callable[[bytes], str], place: str

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from transformers import AutoModelForImageTextToText
 from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb_vision
 
-from encoder_svc.vision import checkpoint
 from encoder_svc.vision.positions import PositionTables
 from encoder_svc.vision.preprocess import Patches, patches
 from encoder_svc.vision.saliency import saliency
@@ -46,7 +46,7 @@ def some(geometry: Geometry, size: tuple[int, int], kept: list[int] | None) -> P
 
 def expected(folder: Path, size: tuple[int, int], kept: list[int]) -> Expected:
     """The model's own blocks in order, on the kept patches of the first block's input."""
-    model: Any = checkpoint.load(folder, torch.device("cpu"), torch.float32)
+    model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval().model.visual
     whole = patches(picture(*size), Geometry.from_checkpoint(folder))
     x, places = _entering(model, whole)
     chosen = (torch.tensor(kept)[:, None] * 4 + torch.arange(4)).flatten()

@@ -176,6 +176,7 @@ MIX_UPS: dict[str, tuple[type[Any], Callable[[pytest.MonkeyPatch], None]]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mix_up", MIX_UPS)
 def test_a_planted_device_or_dtype_mix_up_is_detected(
     moe: Path, monkeypatch: pytest.MonkeyPatch, mix_up: str

@@ -25,6 +25,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "heads-of-8": {"vision": {"num_heads": 8}},
     "heads-of-72": {"vision_width": 144, "vision": {"num_heads": 2}},
     "gelu": {"vision": {"hidden_act": "gelu"}},
+    "gelu-new": {"vision": {"hidden_act": "gelu_new"}},
+    "relu": {"vision": {"hidden_act": "relu"}},
     "silu": {"vision": {"hidden_act": "silu"}},
     "quick-gelu": {"vision": {"hidden_act": "quick_gelu"}},
     "small-learned-grid": {"vision": {"num_position_embeddings": 9}},

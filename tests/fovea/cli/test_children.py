@@ -66,6 +66,7 @@ def nobody_listens(text: str) -> bool:
     return True
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_serve_shows_both_logs_and_stops_both_on_request(drive, signum):
     process = drive(*serve())
@@ -79,6 +80,7 @@ def test_serve_shows_both_logs_and_stops_both_on_request(drive, signum):
     assert nobody_listens(seen)
 
 
+@pytest.mark.long
 def test_serve_starts_the_gateway_too_and_names_its_page(drive, monkeypatch):
     monkeypatch.setenv("FOVEA_GATEWAY_METRICS_LISTEN", "")
     listen = free()
@@ -101,6 +103,7 @@ def test_serve_starts_no_two_services_on_an_address(drive):
     assert "two services would listen on 127.0.0.1:50051" in seen
 
 
+@pytest.mark.long
 def test_the_flags_of_the_gateway_are_its_settings():
     """`fovea gateway` parses none itself."""
     shown = subprocess.run(
@@ -115,6 +118,7 @@ def test_the_flags_of_the_gateway_are_its_settings():
     assert "--listn" in refused.stderr
 
 
+@pytest.mark.long
 def test_serve_exits_with_the_status_of_the_dead_service(drive):
     process = drive(*serve("decoder:--die", "decoder:1"))
     seen = process.communicate(timeout=60)[0]
@@ -123,6 +127,7 @@ def test_serve_exits_with_the_status_of_the_dead_service(drive):
     assert "encoder says goodbye" in seen
 
 
+@pytest.mark.long
 def test_serve_can_be_ended_while_it_waits(drive):
     process = drive(*serve("decoder:--never"))
     read_until(process, "the encoder is ready")
@@ -136,6 +141,7 @@ def test_serve_exits_with_the_status_of_an_invalid_setting(drive):
     assert process.wait(60) == 2
 
 
+@pytest.mark.long
 def test_demo_succeeds_if_every_answer_is_right(drive):
     process = drive("--", "demo")
     seen = process.communicate(timeout=120)[0]
@@ -150,6 +156,7 @@ def test_demo_succeeds_if_every_answer_is_right(drive):
     assert "\x1b" not in seen
 
 
+@pytest.mark.long
 def test_demo_fails_if_an_answer_is_wrong(drive):
     process = drive("wrong", "--", "demo")
     seen = process.communicate(timeout=120)[0]
@@ -158,6 +165,7 @@ def test_demo_fails_if_an_answer_is_wrong(drive):
     assert "answers  1 of 4 right" in seen
 
 
+@pytest.mark.long
 def test_demo_shows_the_log_of_a_service_that_died(drive):
     process = drive("decoder:--never", "encoder:--die", "encoder:0.1", "--", "demo")
     seen = process.communicate(timeout=120)[0]

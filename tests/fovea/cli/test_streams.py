@@ -51,6 +51,7 @@ def test_an_answer_is_shown_in_any_character_set(decoder_address, decoder, tmp_p
     assert (done.returncode, done.stdout) == (0, "?? 42\n")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "option", ["-q", "-q x --regex", "-q x --choice", "-q x --stop", "-q x --json-schema"]
 )

@@ -27,6 +27,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_each_tier_is_a_line_with_its_price_and_condition(fovea, file) -> None:
     result = fovea("tiers", "check", file)
     assert result.exit_code == 0, result.output
@@ -35,6 +36,7 @@ def test_each_tier_is_a_line_with_its_price_and_condition(fovea, file) -> None:
     assert large.split() == ["large", "model", "the", "decoder's", "own", "prices"]
 
 
+@pytest.mark.long
 def test_json_has_the_settings_of_each_tier(fovea, file) -> None:
     result = fovea("tiers", "check", file, "--json")
     cache, large = json.loads(result.stdout)["tiers"]
@@ -42,6 +44,7 @@ def test_json_has_the_settings_of_each_tier(fovea, file) -> None:
     assert (large["own"], large["price"], large["when"]) == (True, None, {})
 
 
+@pytest.mark.long
 def test_a_mistake_exits_with_2_and_names_the_line(fovea, file) -> None:
     file.write_text(TIERS.replace("max_bytes", "max_byte"))
     result = fovea("tiers", "check", file)
@@ -50,6 +53,7 @@ def test_a_mistake_exits_with_2_and_names_the_line(fovea, file) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.long
 def test_a_decoder_adds_what_it_has_measured(fovea, file, decoder, decoder_address) -> None:
     decoder.tiers = [{"name": "large", "kind": "model", "dummy_ms": 12.5, "kept_share": 0.75}]
     result = fovea("tiers", "check", file, "--decoder", decoder_address)

@@ -100,6 +100,8 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         self.forgets = 0
         """How many Generate calls find that all images have gone."""
         self.failure: FoveaError | None = None
+        self.drops = False
+        """Ends calls as gRPC does when a server begins to drain."""
         self.refuses: FoveaError | None = None
         """What every upload fails with."""
         self.garbles = False
@@ -110,6 +112,8 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         """A stream that never ends."""
         self.breaks = False
         """A stream whose server gives up in the middle."""
+        self.loses = False
+        """A stream that ends in the middle as if its connection was lost."""
         self.ended = threading.Event()
         """Set when a Generate call has ended, however it did."""
         self.expires = 4_000_000_000
@@ -164,6 +168,8 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         self._refuse_while_unready(context)
         context.add_callback(self.ended.set)
         digests = [part.image.digest for m in request.messages for part in m.parts if part.HasField("image")]
+        if self.drops:
+            context.abort(grpc.StatusCode.CANCELLED, "CANCELLED")
         if self.garbles:
             context.set_trailing_metadata((("grpc-status-details-bin", b"\xff\xff"),))
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "garbled")
@@ -181,7 +187,7 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
             request_id=request.request_id or REQUEST_ID, model="fake", prompt_tokens=90, visual_tokens=80
         )
         yield decoder_pb2.GenerateResponse(started=started)
-        for place, word in enumerate(self.answer.split(" ")):
+        for place, word in enumerate(self.answer.split(" ") if self.answer else []):
             text = word if place == 0 else f" {word}"
             delta = decoder_pb2.Delta(text=text, token_ids=[place])
             if request.HasField("logprobs"):
@@ -196,6 +202,8 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
             yield decoder_pb2.GenerateResponse(delta=delta)
         if self.breaks:
             refuse(context, NotReady("going down"))
+        if self.loses:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
         if self.hang:
             self.ended.wait(30)
             return

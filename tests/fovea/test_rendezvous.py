@@ -1,4 +1,4 @@
-"""Owners of images: evenly spread, and moved only if their encoder leaves or a new encoder takes them.
+"""Owners of images: evenly spread, moved only if their server leaves or a new one takes them, within a bound.
 
 Every id is fixed, so the results are deterministic.
 """
@@ -9,8 +9,10 @@ import hashlib
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from decoder_svc.encoders.fleet import owner
+from fovea.rendezvous import FREE_CALLS, bound, bounded_owner, owner, ranked
 
 IDS = [f"sha256:{hashlib.sha256(str(number).encode()).hexdigest()}" for number in range(6000)]
 # Upper bounds of chi-square at p = 0.001, by degrees of freedom: a fair hash stays below for 999 of 1,000 sets.
@@ -69,3 +71,42 @@ def test_owners_are_the_same_in_every_version() -> None:
     """Another hash would move every image of every running fleet."""
     owners = [owner(image_id, fleet(FORMS[0], 3)) for image_id in IDS[:6]]
     assert [address[7] for address in owners] == ["2", "3", "3", "2", "3", "2"]
+
+
+LOADS = st.dictionaries(st.sampled_from(fleet(FORMS[0], 8)), st.integers(0, 200), min_size=1)
+KEYS = st.sampled_from(IDS[:50])
+
+
+@given(KEYS, LOADS)
+def test_the_chosen_server_is_the_first_below_the_bound(key: str, calls: dict[str, int]) -> None:
+    chosen, total = bounded_owner(key, calls), sum(calls.values()) + 1
+    order = ranked(key, calls)
+    passed_over = order[: order.index(chosen)]
+    for address, limit in [(address, max(FREE_CALLS, 1.25 * total / len(calls))) for address in calls]:
+        if address in passed_over:
+            assert calls[address] >= limit
+        elif address == chosen:
+            assert calls[address] < limit
+
+
+@given(KEYS, LOADS)
+def test_without_load_the_owner_is_chosen(key: str, calls: dict[str, int]) -> None:
+    assert bounded_owner(key, dict.fromkeys(calls, 0)) == owner(key, calls)
+
+
+@given(st.lists(KEYS, max_size=400), st.integers(1, 5))
+def test_no_server_gets_more_than_the_bound(keys: list[str], count: int) -> None:
+    """However hot an image is."""
+    calls = dict.fromkeys(fleet(FORMS[0], count), 0)
+    for key in keys:
+        calls[bounded_owner(key, calls)] += 1
+    assert max(calls.values()) <= bound(sum(calls.values()), count)
+
+
+@given(KEYS, LOADS)
+def test_the_choice_moves_only_if_the_chosen_server_leaves(key: str, calls: dict[str, int]) -> None:
+    """Another leaves: an idle fleet keeps the choice."""
+    idle = dict.fromkeys(calls, 0)
+    chosen = bounded_owner(key, idle)
+    for leaver in idle.keys() - {chosen}:
+        assert bounded_owner(key, {a: n for a, n in idle.items() if a != leaver}) == chosen

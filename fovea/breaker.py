@@ -1,4 +1,4 @@
-"""Circuit breaker of a service: an encoder, or another decoder.
+"""Circuit breaker of a service: an encoder, another decoder, or a shared cache.
 
 A failure to answer opens it. While it is open no call waits for the service: calls fail at once, and work
 goes to the next. A background probe closes it as soon as the service serves. Independent of gRPC.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextvars import ContextVar
 
-from decoder_svc.encoders.breaker import Breaker
+from fovea.breaker import Breaker
 
 request: ContextVar[str] = ContextVar("request", default="")
 
