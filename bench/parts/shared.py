@@ -65,6 +65,7 @@ class Deaths:
 
 def measure(run: Run) -> Result:
     effort, server = run.effort(Effort(), QUICK), started(run)
+    version = server.version  # the server is dead at the end
     encodes = encodes_of_a_new_encoder(run, server, effort.images)
     hits = time_hits(run, server, model_dir(), SIDE, SERIES, effort.images)
     model = wire.checkpoint(run.folder / "wide")
@@ -78,7 +79,7 @@ def measure(run: Run) -> Result:
             "wide": [wire.SIDE, wire.SIDE],
             **vars(effort),
         },
-        sides={"ours": side("fovea"), "valkey": {"version": server.version, "args": " ".join(MEMORY)}},
+        sides={"ours": side("fovea"), "valkey": {"version": version, "args": " ".join(MEMORY)}},
         measures=measures(encodes, effort.images, hits, wide, deaths, run.seed),
     )
 

@@ -60,6 +60,20 @@ func TestARequestOfFiveMegabytesIsTriedAgainWhole(t *testing.T) {
 	}
 }
 
+func TestACallThatADrainingServerDropsIsTriedAgain(t *testing.T) {
+	attempts := 0
+	front := &double{complete: func(context.Context, *decoderv1.CompleteRequest) (*decoderv1.CompleteResponse, error) {
+		if attempts++; attempts == 1 {
+			return nil, status.Error(codes.Canceled, "")
+		}
+		return &decoderv1.CompleteResponse{Text: "all well"}, nil
+	}}
+	answer, err := dialDouble(t, front.start(t), WithTimeout(patience)).Ask(context.Background(), Question("?"))
+	if err != nil || attempts != 2 || answer.Text != "all well" {
+		t.Errorf("%+v, %v, %d attempts", answer, err, attempts)
+	}
+}
+
 func TestAnUploadOfThirtyMegabytesIsTriedAgainWhole(t *testing.T) {
 	file := bytes.Repeat([]byte("thirty megabytes"), 30<<16)
 	attempts := 0

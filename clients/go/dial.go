@@ -23,7 +23,8 @@ const DefaultTimeout = 2 * time.Minute
 const retryBytes = 33 << 20
 
 // serviceConfig chooses one of several servers for each attempt of a call and retries UNAVAILABLE, after the delay that
-// the service asks for or after a backoff. The backoffs together outlast maxReconnect, so a call during a restart
+// the service asks for or after a backoff. A server that begins to drain drops calls as CANCELLED; a call that its caller
+// cancels is not retried. The backoffs together outlast maxReconnect, so a call during a restart
 // succeeds. Retries stop on a channel on which most calls fail.
 const serviceConfig = `{
 	"loadBalancingConfig": [{"` + affinityPolicy + `": {}}],
@@ -36,7 +37,7 @@ const serviceConfig = `{
 			"initialBackoff": "0.5s",
 			"maxBackoff": "5s",
 			"backoffMultiplier": 2,
-			"retryableStatusCodes": ["UNAVAILABLE"]
+			"retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]
 		}
 	}]
 }`

@@ -131,7 +131,12 @@ async def test_a_deleted_image_has_no_text(reading: House) -> None:
     assert not (await reading.encoder.ReadText(again, timeout=CALL_S)).known
 
 
-async def test_metrics_count_what_was_read(reading: House) -> None:
+async def test_metrics_count_what_was_read(reading: House, screen: Screen) -> None:
+    digest = await put_on_encoder(reading, picture(seed=93))
+    await failure(reading.encoder.ReadText(encoder_pb2.ReadTextRequest(digest=digest), timeout=CALL_S))
+    message = request("When?", [screen.data], max_new_tokens=4)
+    message.allow_text_substitution = True
+    await reading.ask(message)
     encoder = await metric_families(reading.encoder_side.metrics)
     read = {sample.labels.get("result"): sample.value for sample in encoder["fovea_encoder_texts"].samples}
     assert read["text"] >= 1

@@ -100,8 +100,8 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         self.forgets = 0
         """How many Generate calls find that all images have gone."""
         self.failure: FoveaError | None = None
-        self.drops = False
-        """Ends calls as gRPC does when a server begins to drain."""
+        self.drops = 0
+        """How many Generate calls end as gRPC ends them when a server begins to drain."""
         self.refuses: FoveaError | None = None
         """What every upload fails with."""
         self.garbles = False
@@ -169,6 +169,7 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
         context.add_callback(self.ended.set)
         digests = [part.image.digest for m in request.messages for part in m.parts if part.HasField("image")]
         if self.drops:
+            self.drops -= 1
             context.abort(grpc.StatusCode.CANCELLED, "CANCELLED")
         if self.garbles:
             context.set_trailing_metadata((("grpc-status-details-bin", b"\xff\xff"),))

@@ -42,6 +42,12 @@ def test_a_call_is_tried_a_bounded_number_of_times(client, decoder):
     assert decoder.calls == ["Generate"] * ATTEMPTS
 
 
+def test_a_call_that_a_draining_server_drops_is_tried_again(client, decoder):
+    decoder.drops = 2
+    assert client.ask("?").text == "forty two"
+    assert decoder.calls == ["Generate"] * 3
+
+
 def test_pushback_is_honoured(kind, decoder):
     """Pushback of a minute, deadline of two seconds: a single attempt, where gRPC's own backoff would make
     more.

@@ -88,7 +88,7 @@ def test_a_decoder_that_is_not_ready_is_passed_over_at_once_and_then_rests(clien
 
 def test_a_call_that_a_draining_decoder_drops_goes_to_the_next(client, fleet):
     first, second, _ = fleet.ranked(IMAGES[0])
-    fleet.decoders[first].drops = True
+    fleet.decoders[first].drops = 1
     assert client.ask("?", [digest(IMAGES[0])]).text == second
 
 

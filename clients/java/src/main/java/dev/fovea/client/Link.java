@@ -29,7 +29,8 @@ final class Link implements AutoCloseable {
 
   /**
    * The service config: each attempt of a call chooses one of several servers, and UNAVAILABLE is
-   * retried. gRPC for Java also retries any status that carries a pushback, whatever its code.
+   * retried. So is CANCELLED, with which a server that begins to drain drops calls; a call that its
+   * caller cancels is not retried. gRPC for Java also retries any status that carries a pushback, whatever its code.
    */
   static final Map<String, ?> SERVICE_CONFIG =
       Map.of(
@@ -51,7 +52,7 @@ final class Link implements AutoCloseable {
                       "backoffMultiplier",
                       2.0,
                       "retryableStatusCodes",
-                      List.of("UNAVAILABLE")))));
+                      List.of("UNAVAILABLE", "CANCELLED")))));
 
   static {
     LoadBalancerRegistry.getDefaultRegistry().register(new Affinity.Provider());

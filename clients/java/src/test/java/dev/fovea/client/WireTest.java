@@ -111,6 +111,14 @@ class WireTest {
     }
   }
 
+  @Test
+  void aCallThatADrainingServerDropsIsTriedAgain() {
+    server.failures.add(Status.CANCELLED.asRuntimeException());
+    server.generate = WireTest::answer;
+    assertEquals("all well", fovea.ask(Question.of("?")).text());
+    assertEquals(2, server.asked.size());
+  }
+
   /** Guards the test above: with gRPC's own buffers the same request is not retried. */
   @Test
   void withoutOurBuffersTheSameRequestFails() {
