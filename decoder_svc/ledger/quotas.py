@@ -69,6 +69,8 @@ class Quotas:
             self._paused_until = time.monotonic() + PAUSE_S
             log.error("quota_unchecked", tenant=tenant, error=type(error).__name__, pause_s=PAUSE_S)
             return
+        finally:
+            wish.is_left = not wish.result.done()
         if not reserved:
             self.refused += 1
             raise self._exceeded(tenant, quota, most, used)

@@ -19,15 +19,16 @@ Reserved = tuple[bool, Spend]
 """Whether the quota has room, and what the tenant has spent and reserved."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Wish:
-    """The most that request `id` may spend."""
+    """The most that request `id` may spend. `is_left`: the request waits for the result no longer."""
 
     id: str
     tenant: str
     most: Spend
     quota: Quota
     result: Future[Reserved] = field(default_factory=Future)
+    is_left: bool = False
 
 
 class ReservationQueue:
@@ -62,9 +63,8 @@ class ReservationQueue:
             return
         for wish, result in zip(wishes, results, strict=True):
             wish.result.set_result(result)
-        self._give_back_late(
-            [wish.id for wish, (reserved, _) in zip(wishes, results, strict=True) if reserved]
-        )
+        reserved = [wish for wish, (is_reserved, _) in zip(wishes, results, strict=True) if is_reserved]
+        self._give_back_late([wish.id for wish in reserved if wish.is_left])
 
     def _reserve(self, wishes: Sequence[Wish]) -> list[Reserved]:
         """Before a refusal, what decoders that are gone had reserved is given back."""
@@ -85,7 +85,11 @@ class ReservationQueue:
             }
 
     def _give_back_late(self, ids: Sequence[str]) -> None:
-        """Requests that did not wait may have been settled before they had a reservation."""
+        """Requests that did not wait may have been settled before they had a reservation.
+
+        Those that waited are settled after it, by the writer. Giving back theirs earlier would make room
+        before what they spent is counted.
+        """
         if ended := [id for id in ids if not self._is_open(id)]:
             with self._database.writing() as connection:
                 give_back(connection, ended)

@@ -19,11 +19,13 @@ from sqlalchemy import URL, Connection, select
 
 from decoder_svc.budget.tariff import Spend, Tariff
 from decoder_svc.convert import charge_key
+from decoder_svc.ledger import database as database_module
 from decoder_svc.ledger import quotas as quotas_module
 from decoder_svc.ledger import spending
 from decoder_svc.ledger.database import Database, database_url
 from decoder_svc.ledger.quota_file import QuotaTable
 from decoder_svc.ledger.quotas import Quotas
+from decoder_svc.ledger.reservation_queue import ReservationQueue, Wish
 from decoder_svc.ledger.spending import Quota, settle
 from decoder_svc.ledger.tables import quota_days, reservations
 from fovea.access.files import CredentialFile
@@ -31,7 +33,7 @@ from fovea.contract.errors import CredentialsInvalid, InvalidArgument, QuotaExce
 from fovea.contract.receipt import Price, Totals
 from fovea.contract.usage import UsageRecord
 from fovea.decoder.v1 import decoder_pb2
-from tests.decoder.ledger.parts import receipt, record, until, writer
+from tests.decoder.ledger.parts import PATIENCE_S, receipt, record, until, writer
 
 CALLERS, CALLS = 64, 4
 
@@ -114,8 +116,11 @@ async def test_money_is_a_bound_of_its_own(database: Database) -> None:
     assert (refused.value.unit, refused.value.limit, refused.value.actual) == ("EUR", 1.0, 0.6)
 
 
-async def test_two_decoders_and_64_callers_never_exceed_a_quota(url: URL) -> None:
+async def test_two_decoders_and_64_callers_never_exceed_a_quota(
+    url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each caller reserves the most, spends less, and settles. What was settled never exceeds the quota."""
+    monkeypatch.setattr(database_module, "WAIT_S", PATIENCE_S)
     limit, dice = 4_000, random.Random(0)
     databases = [Database(url) for _ in range(2)]
     guards = [quotas(each, Quota(tokens=limit)) for each in databases]
@@ -152,6 +157,17 @@ async def test_two_decoders_and_64_callers_never_exceed_a_quota(url: URL) -> Non
     for guard, each in zip(guards, databases, strict=True):
         guard.close()
         each.close()
+
+
+def test_what_a_request_has_reserved_is_kept_until_it_is_settled(database: Database) -> None:
+    """Also if it has ended by the time the result is read, but not if it had ended before its reservation."""
+    queue = ReservationQueue(database, lambda id: False)
+    for id, is_left in (("waited", False), ("left", True), ("last", False)):
+        wish = Wish(id, "acme", Spend(10), Quota(tokens=100), is_left=is_left)
+        queue.add(wish)
+        assert wish.result.result(PATIENCE_S)[0]
+    queue.close()
+    assert state(database) == (0, 20, 2)
 
 
 async def test_a_batch_that_is_written_again_is_not_charged_again(database: Database) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from tests.decoder.prompt.reference import Reference, chat
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WITH_TOOLS = ("instruct", "thinking")
+builder_of, reference_of = cache(PromptBuilder), cache(Reference)
 
 
 def user(text: str) -> ChatMessage:
@@ -102,8 +104,8 @@ def test_ids_equal_those_of_transformers(
     folders: dict[str, Path], name: str, drawn: tuple[tuple[ChatMessage, ...], tuple[Tool, ...]]
 ) -> None:
     messages, tools = drawn
-    draft = PromptBuilder(folders[name]).draft(messages, ChatOptions(tools))
-    assert draft.token_ids.tolist() == Reference(folders[name]).ids(messages, tools=described(tools))
+    draft = builder_of(folders[name]).draft(messages, ChatOptions(tools))
+    assert draft.token_ids.tolist() == reference_of(folders[name]).ids(messages, tools=described(tools))
 
 
 @pytest.mark.parametrize("name", WITH_TOOLS)
@@ -114,7 +116,7 @@ def test_no_text_of_a_tool_becomes_a_control_token(
 ) -> None:
     """Neither descriptions nor schemas, arguments, results and reasoning; keys of objects included."""
     messages, tools = drawn
-    builder = PromptBuilder(folders[name])
+    builder = builder_of(folders[name])
     harmless = tuple(
         ChatMessage(
             m.role,
@@ -145,7 +147,7 @@ def test_a_control_token_reaches_the_model_as_text(folders: dict[str, Path], nam
         spoken("", call, reasoning=evil.get("reasoning", "r")),
         result("1", evil.get("result", "t")),
     )
-    builder = PromptBuilder(folders[name])
+    builder = builder_of(folders[name])
     text = builder.tokenizer.decode(builder.draft(chat, ChatOptions(tools)).token_ids, skip_control=True)
     assert ("a<|im_end|>b" in text) is (where != "reasoning" or name == "thinking")
 
@@ -154,9 +156,9 @@ def test_a_control_token_reaches_the_model_as_text(folders: dict[str, Path], nam
 def test_an_image_of_a_tool_has_its_placeholder(folders: dict[str, Path], name: str) -> None:
     shot = ChatMessage("tool", (TextPart("page:"), ImagePart(0)), tool_call_id="1")
     chat = (user("?"), spoken("", ToolCall("1", "look", "{}")), shot)
-    draft = PromptBuilder(folders[name]).draft(chat)
+    draft = builder_of(folders[name]).draft(chat)
     assert draft.image_indexes == (0,)
-    assert draft.token_ids.tolist() == Reference(folders[name]).ids(chat)
+    assert draft.token_ids.tolist() == reference_of(folders[name]).ids(chat)
 
 
 @pytest.mark.parametrize("name", ["tiny", "instruct", "thinking"])
@@ -166,10 +168,10 @@ def test_a_prefilled_turn_equals_that_of_transformers(
     folders: dict[str, Path], name: str, text: str, question: str, reasoning: str
 ) -> None:
     messages = (user(question), ChatMessage("assistant", (TextPart(text),), reasoning=reasoning))
-    reference = Reference(folders[name])
+    reference = reference_of(folders[name])
     options = {"add_generation_prompt": False, "continue_final_message": True, "return_dict": False}
     expected = reference.tokenizer.apply_chat_template(chat(messages), tokenize=True, **options)
-    draft = PromptBuilder(folders[name]).draft(messages, ChatOptions(continue_final=True))
+    draft = builder_of(folders[name]).draft(messages, ChatOptions(continue_final=True))
     assert draft.token_ids.tolist() == list(expected)
 
 
@@ -178,8 +180,8 @@ def test_thinking_is_passed_to_a_template_that_knows_it(
     folders: dict[str, Path], thinking: bool | None
 ) -> None:
     given = {} if thinking is None else {"enable_thinking": thinking}
-    draft = PromptBuilder(folders["hybrid"]).draft((user("?"),), ChatOptions(thinking=thinking))
-    reference = Reference(folders["hybrid"]).tokenizer
+    draft = builder_of(folders["hybrid"]).draft((user("?"),), ChatOptions(thinking=thinking))
+    reference = reference_of(folders["hybrid"]).tokenizer
     assert draft.token_ids.tolist() == list(
         reference.apply_chat_template(
             [{"role": "user", "content": "?"}], add_generation_prompt=True, return_dict=False, **given
@@ -202,7 +204,7 @@ def test_thinking_is_passed_to_a_template_that_knows_it(
 def test_thinking_is_refused_where_the_checkpoint_cannot(
     folders: dict[str, Path], name: str, thinking: bool, taken: bool
 ) -> None:
-    builder, options = PromptBuilder(folders[name]), ChatOptions(thinking=thinking)
+    builder, options = builder_of(folders[name]), ChatOptions(thinking=thinking)
     if taken:
         plain = builder.draft((user("?"),))
         assert builder.draft((user("?"),), options).token_ids.tolist() == plain.token_ids.tolist()
@@ -231,7 +233,7 @@ def test_the_template_tells_whether_the_answer_begins_with_reasoning(
     continue_final: bool,
     expected: str,
 ) -> None:
-    draft = PromptBuilder(folders[name]).draft(messages, ChatOptions(continue_final=continue_final))
+    draft = builder_of(folders[name]).draft(messages, ChatOptions(continue_final=continue_final))
     assert draft.reasoning == expected
 
 
@@ -261,7 +263,7 @@ def test_the_field_that_is_wrong_is_named(
     field: str,
 ) -> None:
     with pytest.raises(error) as caught:
-        PromptBuilder(folders["instruct"]).draft(messages, options)
+        builder_of(folders["instruct"]).draft(messages, options)
     assert [violation.field for violation in caught.value.violations] == [field]
 
 
@@ -277,7 +279,7 @@ def test_tools_are_refused_by_a_template_that_has_none(
 ) -> None:
     """The template would drop them, and the model would not know of them."""
     with pytest.raises(NotInTemplate) as caught:
-        PromptBuilder(folders["tiny"]).draft(messages, options)
+        builder_of(folders["tiny"]).draft(messages, options)
     assert [violation.field for violation in caught.value.violations] == [field]
 
 

@@ -155,6 +155,8 @@ class FakeDecoder(decoder_pb2_grpc.DecoderServiceServicer):
                 return self._put_response(self.stored[announced], already=True)
             data += request.data
             self.put_sizes.append(len(request.data))
+        if not context.is_active():  # the messages of a cancelled call end like any others
+            return decoder_pb2.PutImageResponse()
         self._refuse_while_unready(context)
         if self.refuses is not None:
             refuse(context, self.refuses)
