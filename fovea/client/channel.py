@@ -1,10 +1,10 @@
 """Channel options of every client: retries, load balancing, keepalive.
 
-A call is attempted up to ATTEMPTS times on UNAVAILABLE, as long as no part of a response has arrived. So is one
-that ended as CANCELLED, unless its caller cancelled it: a server that begins to drain drops calls so. gRPC
-honours the server's `grpc-retry-pushback-ms`. Everything stays within the call's deadline. Every call of the
-contract is idempotent, so retries are safe. The channels of a client of several servers do not retry, because
-the next attempt goes to another server: `fovea.client.attempts`.
+A call is attempted up to ATTEMPTS times on UNAVAILABLE, as long as no part of a response has arrived. So is
+one that ended as CANCELLED, unless its caller cancelled it: a server that begins to drain drops calls so.
+gRPC honours the server's `grpc-retry-pushback-ms`. Everything stays within the call's deadline. Every call of
+the contract is idempotent, so retries are safe. The channels of a client of several servers do not retry,
+because the next attempt goes to another server: `fovea.client.attempts`.
 """
 
 from __future__ import annotations
