@@ -70,7 +70,7 @@ $(VOCABULARY): tools/vocabulary
 	@tools/vocabulary $@
 
 test: $(STAMP) $(VOCABULARY) ## every test that must never break
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow and not long and not clients and not vllm and not page"
+	$(BIN)/pytest -n 3 --dist loadfile -m "not slow and not long and not clients and not vllm and not page"
 
 test-long: $(STAMP) ## the tests that wait: restarts, kills, a fleet, bf16 on the stand-in
 	$(BIN)/pytest -n 2 --dist loadfile -m long

@@ -67,9 +67,8 @@ class Rankings:
         await asyncio.to_thread(self._thread.shutdown)
 
     async def find(self, job: EncodeJob) -> Ranking | None:
-        """A ranking that is being computed, from the store, or from memory."""
-        ranking = await self._unwritten.find(_key(job), partial(self._read_stored, job))
-        return self._latest.get(_key(job)) if ranking is None else ranking
+        """A ranking that is being computed, from the store, from memory, or from the second level."""
+        return await self._unwritten.find(_key(job), partial(self._read_stored, job))
 
     def check_room(self, job: EncodeJob) -> None:
         """Raises RankingsBusy if too many images wait to be ranked and this image is not among them."""
@@ -102,6 +101,8 @@ class Rankings:
     async def _read_stored(self, job: EncodeJob) -> Ranking | None:
         name = _name(job.selection.reducer)
         data = await asyncio.to_thread(self._store.get_sidecar, job.key, name, job.fields)
+        if data is None and (latest := self._latest.get(_key(job))) is not None:
+            return latest  # that of another encoder may differ
         if data is None:
             data = await self._shared.sidecar(job.key, name, job.fields)
             if data is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from encoder_svc.encoder import Encoder
-from encoder_svc.errors import ArenaOff
+from encoder_svc.errors import ArenaOff, SharedCacheNotCleared
 from encoder_svc.leases import ArenaUse, RowLease, RowLeases
 from encoder_svc.permits import WritePermits
 from encoder_svc.shared.level import NOT_SHARED, SecondLevel, SharedStats
@@ -43,6 +43,9 @@ FEATURES: tuple[str, ...] = (
     "row_choice",
     "read_text",
 )
+
+
+MAX_UNCLEARED = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +113,8 @@ class ServiceState:
         self._permits = permits
         self._encoder: Encoder | None = None
         self._leases: RowLeases | None = None
+        self._uncleared: dict[tuple[Tenant, str], bytes] = {}
+        """Pixel digests of images that were deleted here and that the second level may still hold."""
 
     def open_store(
         self, store: LmdbStore, uploads: Uploads, texts: Texts, shared: SecondLevel = NOT_SHARED
@@ -237,22 +242,33 @@ class ServiceState:
         and in the second level. Of an unknown image only text can be left. Raises SharedCacheNotCleared once
         everything is deleted here.
         """
+        pixels = await self.uploads.pixels(tenant, digest) or self._uncleared.get((tenant, digest))
+        try:
+            pixels = pixels or await self.uploads.shared_pixels(tenant, digest)
+        except SharedCacheNotCleared:
+            await self._deleted(await self.texts.delete(tenant, digest), Amount())
+            raise
         upload = rows = Amount()
-        pixels = await self.uploads.pixels(tenant, digest)
         if pixels is not None:
             upload = await self.uploads.delete(tenant, digest)
             rows = await self._delete_rows(tenant, pixels)
         deleted = await self._deleted(upload + await self.texts.delete(tenant, digest), rows)
-        if self._shared is not NOT_SHARED:
+        if self._shared is not NOT_SHARED and pixels is not None:
+            self._uncleared[tenant, digest] = pixels
+            if len(self._uncleared) > MAX_UNCLEARED:
+                del self._uncleared[next(iter(self._uncleared))]
             await self._delete_shared(tenant, digest, pixels)
+            self._uncleared.pop((tenant, digest), None)
         return deleted
 
-    async def _delete_shared(self, tenant: Tenant, digest: str, pixels: bytes | None) -> None:
-        """Facts first: then no new job finds the image. Jobs that found it meanwhile may store no rows."""
-        await self.uploads.delete_shared(tenant, digest)
-        if pixels is not None:
-            await self._delete_rows(tenant, pixels)
-            await self._shared.delete_rows(tenant.rows, pixels)
+    async def _delete_shared(self, tenant: Tenant, digest: str, pixels: bytes) -> None:
+        """Rows before the facts that tell which they are, so that a deletion that fails can be repeated. Then
+        no new job finds the image, and jobs that found it meanwhile may store no rows.
+        """
+        await self._shared.delete_rows(tenant.rows, pixels)
+        await self.uploads.delete_shared(tenant, digest, pixels)
+        await self._delete_rows(tenant, pixels)
+        await self._shared.delete_rows(tenant.rows, pixels)
 
     async def purge(self, tenant: Tenant) -> Deleted:
         """Delete everything of a tenant, here and in the second level. Of shared rows, delete those of the
@@ -277,9 +293,11 @@ class ServiceState:
         return await self._deleted(uploads, rows)
 
     async def _purge_shared(self, tenant: Tenant, pooled: Sequence[Facts]) -> None:
-        """Facts first, as for an image."""
+        """In the order of an image."""
         if tenant.shares_rows:
             pooled = [*pooled, *await self._shared.tenant_facts(tenant.uploads)]
+        for facts in pooled:
+            await self._shared.delete_rows(tenant.rows, _pixels(facts))
         await self._shared.delete_tenant_facts(tenant.uploads)
         await self._purge_store(tenant, pooled)
         await self._shared.delete_tenant_rows(tenant.uploads)

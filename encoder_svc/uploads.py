@@ -111,18 +111,24 @@ class Uploads:
         return renewed
 
     async def pixels(self, tenant: Tenant, digest: str) -> bytes | None:
-        """The pixel digest of an upload, even of an expired one; None if it is not stored."""
-        key = self.key(tenant, digest)
-        facts = await asyncio.to_thread(self._store.describe, key) or await self._shared.facts(key)
+        """The pixel digest of an upload, even of an expired one; None if it is not stored here."""
+        facts = await asyncio.to_thread(self._store.describe, self.key(tenant, digest))
         return None if facts is None else pixels_of(str(facts["pixel_digest"]))
+
+    async def shared_pixels(self, tenant: Tenant, digest: str) -> bytes | None:
+        """The pixel digest of an image that another encoder has stored, or deleted lately. Raises
+        SharedCacheNotCleared.
+        """
+        found = await self._shared.pixel_digest(self.key(tenant, digest))
+        return None if found is None else pixels_of(found)
 
     async def delete(self, tenant: Tenant, digest: str) -> Amount:
         """Delete the image here; its facts in the second level are `delete_shared`'s."""
         return await asyncio.to_thread(self._store.delete_upload, self.key(tenant, digest))
 
-    async def delete_shared(self, tenant: Tenant, digest: str) -> None:
+    async def delete_shared(self, tenant: Tenant, digest: str, pixels: bytes) -> None:
         """Raises SharedCacheNotCleared."""
-        await self._shared.delete_facts(self.key(tenant, digest))
+        await self._shared.delete_facts(self.key(tenant, digest), f"sha256:{pixels.hex()}")
 
     def _expiry(self) -> float:
         return time.time() + self.policy.ttl_s

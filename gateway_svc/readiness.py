@@ -35,8 +35,9 @@ class Readiness:
 
     async def _ask(self) -> bool:
         try:
-            channels = await self._decoders.channels()
-        except Unreachable:
+            async with asyncio.timeout(ASK_S):
+                channels = await self._decoders.channels()
+        except (Unreachable, TimeoutError):
             return False
         return any(await asyncio.gather(*map(_is_ready, channels)))
 

@@ -62,10 +62,17 @@ type affinity struct {
 	servers map[string]*serverLoad
 }
 
-// serverLoad is what this client knows of a server: the calls that run on it, and until when it is passed over.
+// serverLoad is what this client knows of a server: the calls that run on it, until when it is passed over, and whether
+// it was ready. An open connection to another is better than to wait for one that was lost.
 type serverLoad struct {
 	calls      int
 	restsUntil time.Time
+	wasReady   bool
+}
+
+// isGood reports whether a server with this state is up, or connects for the first time.
+func (s *serverLoad) isGood(state connectivity.State) bool {
+	return state != connectivity.TransientFailure && (state == connectivity.Ready || !s.wasReady)
 }
 
 // UpdateState gets the states of all connections, whenever one has changed.
@@ -74,10 +81,23 @@ func (b *affinity) UpdateState(state balancer.State) {
 	for _, child := range endpointsharding.ChildStatesFromPicker(state.Picker) {
 		children[child.Endpoint.Addresses[0].Addr] = child.State
 	}
+	b.note(children)
 	if len(children) > 0 {
 		state.Picker = affinityPicker{b, children}
 	}
 	b.ClientConn.UpdateState(state)
+}
+
+// note remembers which servers were ready.
+func (b *affinity) note(children map[string]balancer.State) {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	for address, state := range children {
+		if b.servers[address] == nil {
+			b.servers[address] = &serverLoad{}
+		}
+		b.servers[address].wasReady = b.servers[address].wasReady || state.ConnectivityState == connectivity.Ready
+	}
 }
 
 type affinityPicker struct {
@@ -110,14 +130,11 @@ func (b *affinity) choose(key string, children map[string]balancer.State) string
 	defer b.mutex.Unlock()
 	calls := map[string]int{}
 	for address := range children {
-		if b.servers[address] == nil {
-			b.servers[address] = &serverLoad{}
-		}
 		calls[address] = b.servers[address].calls
 	}
 	now := time.Now()
 	calls = preferring(calls, func(address string) bool {
-		return children[address].ConnectivityState != connectivity.TransientFailure
+		return b.servers[address].isGood(children[address].ConnectivityState)
 	})
 	calls = preferring(calls, func(address string) bool { return b.isListed || !strings.HasPrefix(address, "[") })
 	calls = preferring(calls, func(address string) bool { return !now.Before(b.servers[address].restsUntil) })

@@ -3,10 +3,12 @@ package fovea
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	decoderv1 "fovea.dev/go/fovea/decoder/v1"
 	"google.golang.org/grpc"
@@ -90,6 +92,32 @@ func TestOnlyImagesOfADecoderThatEndedMove(t *testing.T) {
 		}
 		if got := askedAbout(t, client, id); got != owner {
 			t.Errorf("%s was answered by %s, not by %s", id, got, owner)
+		}
+	}
+}
+
+// A machine that has lost its power neither answers nor refuses.
+func TestADecoderThatIsSilentIsPassedOver(t *testing.T) {
+	d := startDecoders(t, 2)
+	silent := d.addresses[0]
+	var isSilent sync.Map
+	dial := func(ctx context.Context, address string) (net.Conn, error) {
+		if _, hangs := isSilent.Load(address); hangs {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	}
+	client := dialDouble(t, d.list(), WithTimeout(5*time.Second), WithDialOptions(grpc.WithContextDialer(dial)))
+	owned := slices.DeleteFunc(ids(64), func(id string) bool { return ranked(id, d.addresses)[0] != silent })
+	for _, id := range ids(64) {
+		askedAbout(t, client, id) // connects to both
+	}
+	isSilent.Store(silent, true)
+	d.servers[silent].Stop()
+	for _, id := range owned[:3] {
+		if got := askedAbout(t, client, id); got == silent {
+			t.Errorf("%s was answered by a decoder that has ended", id)
 		}
 	}
 }

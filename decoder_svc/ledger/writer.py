@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import structlog
@@ -75,7 +76,7 @@ class LedgerWriter:
         if self._closed or len(self._queue) >= self.capacity:
             self._drop()
             return
-        self._queue.append(record)
+        self._queue.append(replace(record, token_gaps_s=()))  # they are not stored, and many
         self._added.set()
 
     def _drop(self) -> None:

@@ -21,7 +21,7 @@ from encoder_svc.permits import WritePermit, WritePermits
 from encoder_svc.shared.keys import Kind, RecordAddress, address, image_key, image_of, tenant_pattern
 from encoder_svc.shared.known import RecentKeys
 from encoder_svc.shared.level import SecondLevel, SharedLimits, SharedStats
-from encoder_svc.shared.node import CacheNode, Execute, NodeDown
+from encoder_svc.shared.node import CacheNode, Command, Execute, NodeDown
 from encoder_svc.shared.servers import Servers
 from encoder_svc.shared.writer import QueuedRecord, SharedWriter
 from encoder_svc.store.core import Facts, StoredRows
@@ -43,10 +43,14 @@ MAX_KNOWN = 16_384
 """Keys of records that are known to be there; others are offered when the encoder's own store has them."""
 KNOWN_S = 600.0
 """How long: the server evicts records, or may have restarted meanwhile."""
+DELETED_S = 7 * 86_400
+"""How long the pixel digest of a deleted image is kept."""
 SCAN_COUNT = 1000
 _IN_THREAD_BYTES = 64 * 1024
 """Smaller records are checked in the event loop: that takes microseconds."""
 _NOTHING = memoryview(b"")
+_PIXELS = b"pixels"
+"""The field of a deleted image."""
 
 
 class SharedCache(SecondLevel):
@@ -94,9 +98,16 @@ class SharedCache(SecondLevel):
     async def facts(self, key: UploadKey) -> Facts | None:
         return await self._peek("facts", key.raw, unpack)
 
+    async def pixel_digest(self, key: UploadKey) -> str | None:
+        facts = await self._facts_to_delete(key.raw)
+        if facts is not None:
+            return str(facts["pixel_digest"])
+        kept = await self._value(image_key("deleted", key.raw), _PIXELS)
+        return None if kept is None else kept.decode()
+
     async def tenant_facts(self, tenant: bytes) -> list[Facts]:
         images = [image_of(key)[1] for key in await self._keys("facts", tenant)]
-        found = [await self._peek("facts", image, unpack) for image in images]
+        found = [await self._facts_to_delete(image) for image in images]
         return [facts for facts in found if facts is not None]
 
     def put_rows(self, permit: WritePermit, key: RowKey, fields: Fields, rows: StoredRows) -> None:
@@ -128,11 +139,19 @@ class SharedCache(SecondLevel):
     async def delete_rows(self, tenant: bytes, pixels: bytes) -> None:
         await self._delete(image_key("rows", tenant + pixels))
 
-    async def delete_facts(self, key: UploadKey) -> None:
+    async def delete_facts(self, key: UploadKey, pixel_digest: str) -> None:
+        kept = image_key("deleted", key.raw)
+
+        async def keep(execute: Execute) -> None:
+            await execute("HSET", kept, _PIXELS, pixel_digest)
+            await execute("EXPIRE", kept, DELETED_S)
+
+        await self._confirmed(kept, keep)
         await self._delete(image_key("facts", key.raw))
 
     async def delete_tenant_facts(self, tenant: bytes) -> None:
         await self._delete_all("facts", tenant)
+        await self._delete_all("deleted", tenant)
 
     async def delete_tenant_rows(self, tenant: bytes) -> None:
         await self._delete_all("rows", tenant)
@@ -231,8 +250,32 @@ class SharedCache(SecondLevel):
         async def delete(execute: Execute) -> None:
             await execute("UNLINK", key)
 
+        await self._confirmed(key, delete)
+
+    async def _facts_to_delete(self, raw: bytes) -> Facts | None:
+        """Facts that a deletion needs. Raises SharedCacheNotCleared where a miss would leave rows behind."""
+        place = address("facts", raw)
+        head = await self._value(place.key, place.head)
         try:
-            await self._servers.attempt(key, delete, self._limits.write_s)
+            return None if head is None else unpack(Head.unpack(head, raw))
+        except RecordInvalid as error:
+            await self._discard("facts", raw, place, error)
+            return None
+
+    async def _value(self, key: bytes, name: bytes) -> bytes | None:
+        """A field. Raises SharedCacheNotCleared."""
+
+        async def get(execute: Execute) -> list[bytes | None]:
+            values: list[bytes | None] = await execute("HMGET", key, name)
+            return values
+
+        (value,) = await self._confirmed(key, get)
+        return value
+
+    async def _confirmed(self, key: bytes, command: Command[T]) -> T:
+        """What a deletion asks of a server, also while its breaker is open. Raises SharedCacheNotCleared."""
+        try:
+            return await self._servers.attempt(key, command, self._limits.write_s)
         except (NodeDown, ValkeyError) as error:
             raise SharedCacheNotCleared from error
 
@@ -283,7 +326,8 @@ class SharedCache(SecondLevel):
         """A server that is down is in the log already, and may come back empty. Refusals are logged."""
         self._events["servers", "errors"] += 1
         if isinstance(error, NodeDown):
-            self._known.clear()
+            if any(node.breaker.open for node in self._servers.nodes):
+                self._known.clear()
             return
         why = "full" if isinstance(error, OutOfMemoryError) else type(error).__name__
         if self._warnings.passes(f"{verb} {why}"):

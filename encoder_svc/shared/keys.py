@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from encoder_svc.store.keys import DIGEST_BYTES, TENANT_BYTES
 
-Kind = Literal["rows", "facts"]
+Kind = Literal["rows", "facts", "deleted"]
 _PREFIX = b"fovea:1"
 """Its number is raised if keys or fields change; the format of records has a version of its own."""
 _IMAGE_BYTES = TENANT_BYTES + DIGEST_BYTES
 _KEY = re.compile(
-    rb"%s:(rows|facts):([0-9a-f]{%d}):([0-9a-f]{%d})" % (_PREFIX, 2 * TENANT_BYTES, 2 * DIGEST_BYTES)
+    rb"%s:(rows|facts|deleted):([0-9a-f]{%d}):([0-9a-f]{%d})" % (_PREFIX, 2 * TENANT_BYTES, 2 * DIGEST_BYTES)
 )
 
 
@@ -56,8 +56,7 @@ def image_of(key: bytes) -> tuple[Kind, bytes]:
     match = _KEY.fullmatch(key)
     if match is None:
         raise ValueError("no key of an image")
-    kind: Kind = "rows" if match[1] == b"rows" else "facts"
-    return kind, bytes.fromhex((match[2] + match[3]).decode())
+    return cast(Kind, match[1].decode()), bytes.fromhex((match[2] + match[3]).decode())
 
 
 def tenant_pattern(kind: Kind, tenant: bytes) -> bytes:

@@ -68,6 +68,12 @@ class SecondLevel:
         """The facts of an image that some encoder has stored. Its bytes are not here."""
         return None
 
+    async def pixel_digest(self, key: UploadKey) -> str | None:
+        """That of an image that some encoder has stored, or that was deleted lately: an encoder that missed
+        the deletion may still hold its rows. Raises SharedCacheNotCleared.
+        """
+        return None
+
     async def tenant_facts(self, tenant: bytes) -> list[Facts]:
         """The facts of every image of a tenant. Raises SharedCacheNotCleared."""
         return []
@@ -89,11 +95,15 @@ class SecondLevel:
     async def delete_rows(self, tenant: bytes, pixels: bytes) -> None:
         """Delete the rows of an image under every plan, with their sidecars. Raises SharedCacheNotCleared."""
 
-    async def delete_facts(self, key: UploadKey) -> None:
-        """Delete the facts of an image. Raises SharedCacheNotCleared."""
+    async def delete_facts(self, key: UploadKey, pixel_digest: str) -> None:
+        """Delete the facts of an image, and keep its pixel digest for a while. Raises
+        SharedCacheNotCleared.
+        """
 
     async def delete_tenant_facts(self, tenant: bytes) -> None:
-        """Delete the facts of every image of a tenant. Raises SharedCacheNotCleared."""
+        """Delete the facts of every image of a tenant, and what is kept of deleted ones. Raises
+        SharedCacheNotCleared.
+        """
 
     async def delete_tenant_rows(self, tenant: bytes) -> None:
         """Delete all rows of a tenant. Raises SharedCacheNotCleared."""

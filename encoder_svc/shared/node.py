@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from valkey.asyncio import ConnectionPool, Valkey
 from valkey.exceptions import ConnectionError as ConnectionLost
-from valkey.exceptions import InvalidResponse
+from valkey.exceptions import InvalidResponse, ResponseError
 from valkey.exceptions import TimeoutError as ServerTimeout
 
 from encoder_svc.shared.level import SharedLimits
@@ -73,6 +73,8 @@ class CacheNode:
         try:
             async with asyncio.timeout(self._limits.read_s):
                 await self._execute("PING")
+        except ResponseError:  # a refusal is an answer
+            return True
         except _LOST:
             return False
         return True

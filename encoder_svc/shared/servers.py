@@ -113,7 +113,11 @@ class Servers:
                 self._by_slot = [node] * VALKEY_CLUSTER_HASH_SLOTS
                 return
             self._is_cluster = True
-            self._assign(slots, node)
+            try:
+                self._assign(slots, node)
+            except (AttributeError, TypeError, ValueError):
+                log.warning("shared_cache_slots_unreadable", server=node.name)
+                continue
             return
 
     def _nodes_to_ask(self) -> list[CacheNode]:
@@ -123,7 +127,7 @@ class Servers:
         """Take over what CLUSTER SLOTS returned: first slot, last slot, primary, replicas."""
         by_slot: list[CacheNode | None] = [None] * VALKEY_CLUSTER_HASH_SLOTS
         for first, last, (host, port, *_), *_ in slots:
-            connection = self._connection | {"host": host.decode() or asked.host, "port": port}
+            connection = self._connection | {"host": (host or b"").decode() or asked.host, "port": port}
             node = self._nodes.get(_name(connection))
             if node is None:
                 node = self._node(connection)

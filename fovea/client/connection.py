@@ -12,7 +12,8 @@ import asyncio
 import copy
 import re
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -24,7 +25,14 @@ from fovea.client.channel import OPTIONS, OPTIONS_OF_SEVERAL
 from fovea.client.pool import Pool, Server
 from fovea.client.sending import UploadRequests
 from fovea.client.tls import Security, Tls, credentials
-from fovea.contract.errors import Aborted, FoveaError, InvalidArgument, NotServed, Unreachable
+from fovea.contract.errors import (
+    Aborted,
+    DeadlineExceeded,
+    FoveaError,
+    InvalidArgument,
+    NotServed,
+    Unreachable,
+)
 from fovea.contract.remote import error_of
 from fovea.target import Target
 
@@ -63,8 +71,8 @@ class StreamRpc(Rpc):
     """
 
 
-LOCALLY_CANCELLED = "Locally cancelled by application!"
-"""gRPC's text of a call that its caller has cancelled."""
+BY_CALLER = re.compile(r"Locally cancelled by application!|Channel closed!")
+"""What gRPC's text of a call says that its caller has cancelled."""
 Steps: TypeAlias = Generator[Rpc, Any, T]
 """Consecutive calls; each yield returns the reply, or raises its failure."""
 
@@ -76,7 +84,8 @@ def failure(failed: grpc.RpcError, address: str) -> FoveaError:
     does CANCELLED, with which a server that begins to drain drops a call that no handler has taken.
     """
     error = error_of(failed)
-    dropped = isinstance(error, Aborted) and not error.received and failed.details() != LOCALLY_CANCELLED
+    cancelled = isinstance(error, Aborted) and not error.received
+    dropped = cancelled and not BY_CALLER.search(failed.details() or "")
     if dropped or isinstance(error, Unreachable):
         why = [meaning for text, meaning in TLS_FAILURES if text in (failed.details() or "")]
         unsafe = f"no secure connection to the service at {address}: {why[0]}" if why else ""
@@ -101,6 +110,14 @@ def _targeted(address: str) -> Target:
             f"{address!r} is not the address of a service: write HOST:PORT, without http://", address=address
         )
     return Target((address,))
+
+
+@contextmanager
+def _within_deadline() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError:
+        raise DeadlineExceeded("the deadline passed before the name had an address") from None
 
 
 class AddressInvalid(InvalidArgument):
@@ -158,6 +175,17 @@ class _Settings:
     def _is_several(self) -> bool:
         return self._pool.target.is_several
 
+    def _since(self, begun: float) -> Self:
+        """The same connection, whose calls have the time that is left since `begun`, on the monotonic clock.
+        Raises DeadlineExceeded if there is none.
+        """
+        if self._timeout_s is None:
+            return self
+        left = begun + self._timeout_s - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded("the deadline passed before a server could answer")
+        return self.calling(left, self._metadata)
+
     def _attempts(self, call: Rpc) -> Attempts:
         return Attempts(self._pool, call.key, self._timeout_s)
 
@@ -192,13 +220,15 @@ class Connection(_Settings):
 
     def channels(self) -> list[grpc.Channel]:
         """Those to all servers that are known now. Raises Unreachable if a name has no address."""
-        self._resolve()
+        self._resolve(self._timeout_s)
         return [server.channel for server in self._pool.servers()]
 
-    def _resolve(self) -> None:
-        """Wait for the first address of a name."""
+    def _resolve(self, timeout_s: float | None) -> None:
+        """Wait for the first address of a name. Raises Unreachable and DeadlineExceeded."""
         if not self._pool.is_known:
-            self._pool.resolve()
+            with _within_deadline():
+                self._pool.look_up().result(timeout_s)
+            self._pool.check_known()
 
     def _run(self, steps: Steps[T]) -> T:
         try:
@@ -214,8 +244,8 @@ class Connection(_Settings):
             return stop.value  # type: ignore[no-any-return]
 
     def _reply(self, call: Rpc) -> Any:
-        self._resolve()
         attempts = self._attempts(call)
+        self._resolve(attempts.timeout_s)
         while True:
             options = self._options(attempts)
             try:
@@ -284,13 +314,16 @@ class AsyncConnection(_Settings):
 
     async def channels(self) -> list[grpc.aio.Channel]:
         """Like `Connection.channels`."""
-        await self._resolve()
+        await self._resolve(self._timeout_s)
         return [server.channel for server in self._pool.servers()]
 
-    async def _resolve(self) -> None:
-        """Wait for the first address of a name."""
+    async def _resolve(self, timeout_s: float | None) -> None:
+        """Like `Connection._resolve`."""
         if not self._pool.is_known:
-            await asyncio.to_thread(self._pool.resolve)
+            with _within_deadline():
+                # Shielded, because others may wait for the same look-up.
+                await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._pool.look_up())), timeout_s)
+            self._pool.check_known()
 
     async def _run(self, steps: Steps[T]) -> T:
         try:
@@ -306,8 +339,8 @@ class AsyncConnection(_Settings):
             return stop.value  # type: ignore[no-any-return]
 
     async def _reply(self, call: Rpc) -> Any:
-        await self._resolve()
         attempts = self._attempts(call)
+        await self._resolve(attempts.timeout_s)
         while True:
             options = self._options(attempts)
             try:

@@ -7,6 +7,7 @@ of calls is in `fovea.client.steps`; the two classes differ only in how they wai
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing, closing
 from typing import Any, TypedDict, Unpack
@@ -125,15 +126,17 @@ class Client(Connection):
         """The complete answer; `on_text` is called with each delta. Arguments as in `stream`.
 
         If one of several decoders dies before the first token of its answer, another is asked, once. Later
-        the call fails: another answer might differ, and its tokens would be spent twice.
+        the call fails: another answer might differ, and its tokens would be spent twice. Both attempts
+        together have the time of a call.
         """
+        begun = time.monotonic()
         builder = AnswerBuilder(on_text)
         try:
             return self._gathered(builder, question, images, options)
         except Unreachable:
             if not (self._is_several and builder.is_without_text):
                 raise
-        return self._gathered(AnswerBuilder(on_text), question, images, options)
+        return self._since(begun)._gathered(AnswerBuilder(on_text), question, images, options)
 
     def _gathered(self, builder: AnswerBuilder, question: Prompt, images: Images, options: Options) -> Answer:
         with closing(self.stream(question, images, **options)) as events:
@@ -233,13 +236,14 @@ class AsyncClient(AsyncConnection):
         **options: Unpack[Options],
     ) -> Answer:
         """Like `Client.ask`."""
+        begun = time.monotonic()
         builder = AnswerBuilder(on_text)
         try:
             return await self._gathered(builder, question, images, options)
         except Unreachable:
             if not (self._is_several and builder.is_without_text):
                 raise
-        return await self._gathered(AnswerBuilder(on_text), question, images, options)
+        return await self._since(begun)._gathered(AnswerBuilder(on_text), question, images, options)
 
     async def _gathered(
         self, builder: AnswerBuilder, question: Prompt, images: Images, options: Options

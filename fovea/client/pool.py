@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
@@ -48,15 +49,24 @@ class Pool:
         self._servers: dict[str, Server] = {}
         self._leaving: list[Server] = []
         self._lock = threading.Lock()
+        self._looking: Future[None] | None = None
 
     @property
     def is_known(self) -> bool:
         """Whether any address is known."""
         return bool(self._addresses)
 
-    def resolve(self) -> None:
-        """Look the name up and wait for the answer. Raises Unreachable if no address is known."""
-        self._refresh()
+    def look_up(self) -> Future[None]:
+        """The end of the look-up of the name that runs in a thread, or of a new one."""
+        with self._lock:
+            if self._looking is None or self._looking.done():
+                self._looked_up = time.monotonic()
+                self._looking = Future()
+                threading.Thread(target=self._refresh, args=(self._looking,), daemon=True).start()
+            return self._looking
+
+    def check_known(self) -> None:
+        """Raises Unreachable if no address is known."""
         if not self._addresses:
             name = str(self.target)
             raise Unreachable(f"no service can be reached at {name}: it has no address", address=name)
@@ -64,8 +74,7 @@ class Pool:
     def servers(self) -> list[Server]:
         """All servers, as far as the addresses are known. Opens channels, so call it where they are used."""
         if self.target.name and time.monotonic() >= self._looked_up + LOOK_UP_EVERY_S:
-            self._looked_up = time.monotonic()
-            threading.Thread(target=self._refresh, daemon=True).start()
+            self.look_up()
         with self._lock:
             if tuple(self._servers) != tuple(self._addresses):
                 self._replace(self._addresses)
@@ -106,12 +115,14 @@ class Pool:
                 if unavailable:
                     server.rests_until = time.monotonic() + REST_S
 
-    def _refresh(self) -> None:
+    def _refresh(self, done: Future[None]) -> None:
         """Look the name up. A failed look-up changes nothing."""
-        if self.target.name:
-            self._looked_up = time.monotonic()
-            with suppress(OSError):
-                self._addresses = look_up(self.target.name.host, self.target.name.port) or self._addresses
+        try:
+            if self.target.name:
+                with suppress(OSError):
+                    self._addresses = look_up(self.target.name.host, self.target.name.port) or self._addresses
+        finally:
+            done.set_result(None)
 
     def _replace(self, addresses: Sequence[str]) -> None:
         """Servers that stay keep their channel; running calls on others go on."""

@@ -15,6 +15,8 @@ from typing import Any, Self
 
 import grpc
 
+BEGIN_S = 5.0
+
 
 class UploadRequests:
     """Iterates over `requests` until they fail."""
@@ -23,6 +25,7 @@ class UploadRequests:
         self.failure: Exception | None = None
         self._requests = requests
         self._cancel: Callable[[], object] | None = None
+        self._begun = threading.Event()
         self._lock = threading.Lock()
 
     def __iter__(self) -> Self:
@@ -34,6 +37,8 @@ class UploadRequests:
         except StopIteration:
             raise
         except Exception as failure:  # any failure is raised to the caller of the upload
+            # gRPC's thread may be here before the call is known. Requests that end uncancelled are an upload.
+            self._begun.wait(BEGIN_S)
             with self._lock:
                 self.failure = failure
                 self._cancel_if_failed()
@@ -44,6 +49,7 @@ class UploadRequests:
         """Cancel the call if the requests fail or the block ends. A failure of the requests is raised."""
         with self._lock:
             self._cancel = call.cancel
+            self._begun.set()
             self._cancel_if_failed()
         try:
             yield

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from bench.valkey_server import ValkeyServer
 from encoder_svc.errors import SharedCacheNotCleared
-from encoder_svc.shared.cache import SharedCache
+from encoder_svc.shared.cache import DELETED_S, SharedCache
 from encoder_svc.state import ServiceState
 from encoder_svc.store.keys import UploadKey
 from encoder_svc.tenant import Tenant
@@ -139,6 +139,70 @@ async def test_an_encoder_without_the_file_takes_it(pair: tuple[Parts, Parts]) -
     assert (await second.encoder.encode(ACME, image, FLAT, "")).origin == "encoded"
 
 
+def left(server: ValkeyServer, deleted: bool) -> list[bytes]:
+    """Keys of the server. `deleted` keeps the pixel digest of an image, which is left out here."""
+    with server.client() as client:
+        keys: list[bytes] = client.keys()  # type: ignore[assignment]
+        kept = [key for key in keys if key.startswith(b"fovea:1:deleted:")]
+        assert len(kept) == deleted
+        assert all(0 < client.ttl(key) <= DELETED_S for key in kept)
+    return [key for key in keys if key not in kept]
+
+
+@pytest.mark.parametrize("tenant", [ACME, POOLED])
+@pytest.mark.parametrize("on", ["the encoder of the image", "another"])
+async def test_a_deletion_that_failed_can_be_repeated(
+    pair: tuple[Parts, Parts],
+    valkey_server: ValkeyServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tenant: Tenant,
+    on: str,
+) -> None:
+    """A node of a cluster that has the rows may be down while that of the facts is up."""
+    first, second = pair
+    image = await fill(first, tenant, RANKED)
+    parts = first if on == "the encoder of the image" else second
+    state = state_of(parts)
+    with monkeypatch.context() as failing:
+        failing.setattr(parts.shared, "delete_rows", raising)
+        with pytest.raises(SharedCacheNotCleared):
+            await state.delete(tenant, image)
+    assert first.store.stats().total.uploads.records == (parts is second)
+    await state.delete(tenant, image)
+    assert left(valkey_server, deleted=True) == []
+
+
+async def raising(*_: Any) -> None:
+    raise SharedCacheNotCleared
+
+
+@pytest.mark.parametrize("tenant", [ACME, POOLED])
+async def test_an_encoder_that_missed_a_deletion_deletes_the_rows_that_it_fetched(
+    pair: tuple[Parts, Parts], tenant: Tenant
+) -> None:
+    first, second = pair
+    image = await fill(first, tenant)
+    await second.encoder.encode(tenant, image, PLAN, "")
+    await written(second)
+    assert second.store.stats().total.rows.records
+    await state_of(first).delete(tenant, image)
+    assert (await state_of(second).delete(tenant, image)).records
+    assert not second.store.stats().total.rows.records
+
+
+@pytest.mark.parametrize("purge", [False, True])
+@pytest.mark.parametrize("tenant", [ACME, POOLED])
+async def test_a_deletion_without_an_answer_is_not_confirmed(
+    pair: tuple[Parts, Parts], valkey_server: ValkeyServer, purge: bool, tenant: Tenant
+) -> None:
+    """The encoder does not know the image, so only the server could tell what to delete."""
+    first, second = pair
+    image, state = await fill(first, tenant), state_of(second)
+    valkey_server.kill()
+    with pytest.raises(SharedCacheNotCleared):
+        await (state.purge(tenant) if purge else state.delete(tenant, image))
+
+
 @pytest.mark.parametrize("purge", [False, True])
 @pytest.mark.parametrize("tenant", [ACME, POOLED])
 async def test_a_deletion_on_an_encoder_without_the_image_reaches_the_second_level(
@@ -149,8 +213,7 @@ async def test_a_deletion_on_an_encoder_without_the_image_reaches_the_second_lev
     image = await fill(first, tenant, RANKED)
     state = state_of(second)
     await (state.purge(tenant) if purge else state.delete(tenant, image))
-    with valkey_server.client() as client:
-        assert client.keys() == []
+    assert left(valkey_server, deleted=not purge) == []
     with pytest.raises(ImageNotStored):
         await second.encoder.encode(tenant, image, PLAN, "")
 
@@ -171,8 +234,7 @@ async def test_rows_that_wait_to_be_written_are_dropped_by_a_deletion(
     first.tower.gate.set()
     await call
     await written(first)
-    with valkey_server.client() as client:
-        assert client.keys() == []
+    assert left(valkey_server, deleted=not purge) == []
 
 
 async def test_rows_that_are_read_during_a_deletion_are_not_stored(

@@ -99,3 +99,10 @@ def test_a_slow_database_that_costs_records_is_logged_once(tmp_path: Path) -> No
             thread.add(record())
     assert lines == [{"event": "ledger_full", "waiting": 2, "dropped": 1, "log_level": "error"}]
     assert (thread.up, thread.dropped) == (True, 3)
+
+
+def test_records_that_wait_keep_no_times_between_tokens(tmp_path: Path) -> None:
+    """Long answers have thousands."""
+    thread = writer(Database(database_url(tmp_path, "")))  # not started
+    thread.add(record(token_gaps_s=(0.1,) * 2_000))
+    assert [each.token_gaps_s for each in thread._queue] == [()]

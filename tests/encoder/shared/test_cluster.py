@@ -9,9 +9,11 @@ import pytest
 
 from bench.valkey_server import ClusterNode, cluster
 from encoder_svc.errors import SharedCacheNotCleared
+from encoder_svc.shared import servers as servers_module
 from encoder_svc.shared.cache import SharedCache
+from encoder_svc.shared.servers import Servers
 from encoder_svc.store.keys import UploadKey
-from tests.encoder.shared.opened import TENANT, count, opened, permit, until
+from tests.encoder.shared.opened import LIMITS, TENANT, count, opened, permit, until
 from tests.encoder.store.samples import FIELDS, row_key, rows, same
 
 pytestmark = pytest.mark.long
@@ -105,3 +107,22 @@ async def test_a_purge_reaches_every_node(nodes: Sequence[ClusterNode]) -> None:
         with pytest.raises(SharedCacheNotCleared):
             await cache.delete_tenant_rows(TENANT.uploads)
         assert count(cache, "rows", "failed_checks") == 0
+
+
+async def test_a_node_that_hides_its_host_is_that_which_was_asked() -> None:
+    """With `cluster-preferred-endpoint-type unknown-endpoint`."""
+    servers = Servers(["valkey://10.0.0.1:7001"], LIMITS)
+    servers._assign([[0, 16_383, [None, 7002, b"id"]]], servers.nodes[0])
+    assert [node.name for node in servers.nodes] == ["10.0.0.1:7002"]
+    await servers.close()
+
+
+async def test_slots_that_cannot_be_read_change_nothing(
+    nodes: Sequence[ClusterNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def odd(*_: object) -> list[object]:
+        return [[0, b"many", None]]
+
+    monkeypatch.setattr(servers_module, "_cluster_slots", odd)
+    async with opened(nodes[0].url) as cache:
+        assert cache.stats().servers == 1

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from valkey.exceptions import ResponseError
 
 from bench.valkey_server import ValkeyServer
 from encoder_svc.errors import SharedCacheNotCleared
@@ -48,6 +49,21 @@ async def test_a_server_that_dies_costs_hits_until_it_is_back(valkey_server: Val
         await closes(cache)
         await put(cache)
         assert same(await cache.rows(row_key(1), FIELDS), rows(1))
+
+
+async def test_a_refused_probe_is_an_answer(
+    valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a user who may not ping."""
+
+    async def refuse(*_: object) -> None:
+        raise ResponseError("NOPERM")
+
+    async with opened(valkey_server.url) as cache:
+        (node,) = cache._servers.nodes
+        monkeypatch.setattr(node, "_execute", refuse)
+        node.breaker.trip()
+        await closes(cache)
 
 
 async def test_a_server_that_comes_after_the_encoder_is_used(valkey_server: ValkeyServer) -> None:
@@ -135,7 +151,8 @@ async def test_a_deletion_that_is_not_confirmed_says_so(valkey_server: ValkeySer
         valkey_server.kill()
         deletions = (
             cache.delete_rows(row_key(1).tenant, row_key(1).pixels),
-            cache.delete_facts(UPLOAD),
+            cache.delete_facts(UPLOAD, f"sha256:{row_key(1).pixels.hex()}"),
+            cache.pixel_digest(UPLOAD),
             cache.delete_tenant_rows(TENANT.uploads),
             cache.tenant_facts(TENANT.uploads),
         )

@@ -13,7 +13,7 @@ from encoder_svc.store.keys import DIGEST_BYTES, TENANT_BYTES
 
 TENANTS = st.binary(min_size=TENANT_BYTES, max_size=TENANT_BYTES)
 IMAGES = st.binary(min_size=TENANT_BYTES + DIGEST_BYTES, max_size=TENANT_BYTES + DIGEST_BYTES)
-KINDS = st.sampled_from(("rows", "facts"))
+KINDS = st.sampled_from(("rows", "facts", "deleted"))
 
 
 @given(KINDS, IMAGES, st.binary(max_size=80))

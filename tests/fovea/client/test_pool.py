@@ -111,10 +111,31 @@ def until(holds: Callable[[], bool]) -> None:
     raise AssertionError("it never came about")
 
 
+def resolve(servers: Pool) -> None:
+    servers.look_up().result(10)
+    servers.check_known()
+
+
+def test_who_waits_for_a_name_shares_its_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = threading.Event()
+
+    def slow(host: str, port: int) -> Sequence[str]:
+        answer.wait(10)
+        return THREE
+
+    monkeypatch.setattr(pool, "look_up", slow)
+    servers = Pool(Target.parse("dns:///decoders:1"), connect)
+    first = servers.look_up()
+    assert servers.look_up() is first
+    answer.set()
+    first.result(10)
+    assert len(servers.servers()) == 3
+
+
 def test_a_name_is_looked_up_again_and_its_servers_keep_their_channels(zone: Zone) -> None:
     servers = Pool(Target.parse("dns:///decoders:1"), connect)
     assert not servers.is_known
-    servers.resolve()
+    resolve(servers)
     first = servers.take(KEY)
     zone.addresses = THREE
     until(lambda: len(servers.servers()) == 3)
@@ -133,4 +154,4 @@ def test_a_name_without_an_address_is_unreachable(zone: Zone) -> None:
     zone.addresses = ()
     servers = Pool(Target.parse("dns:///decoders:1"), connect)
     with pytest.raises(Unreachable, match="dns:///decoders:1"):
-        servers.resolve()
+        resolve(servers)

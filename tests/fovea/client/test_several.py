@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from fovea.client import errors, pool
+from fovea.client import Client, errors, pool
 from fovea.client.channel import ATTEMPTS
+from fovea.client.connection import _Settings
 from fovea.contract.rows import digest
 from fovea.rendezvous import owner, ranked
-from tests.fovea.client.driven import decoder_client
+from tests.fovea.client.driven import KINDS, decoder_client
 from tests.fovea.client.fakes import FakeDecoder, served
 from tests.fovea.client.test_failures import EngineBusy
 
@@ -135,6 +137,43 @@ def test_an_answer_that_is_lost_before_its_first_token_is_asked_for_again_once(c
     with pytest.raises(errors.Unreachable):
         client.ask("?", [IMAGES[0]])
     assert fleet.asked() == {first: 1, second: 2, third: 1}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_attempts_have_the_time_of_one_call(kind, fleet, monkeypatch):
+    first, *_ = fleet.ranked(IMAGES[0])
+    fleet.decoders[first].answer, fleet.decoders[first].loses = "", True
+    since = _Settings._since
+    monkeypatch.setattr(_Settings, "_since", lambda self, begun: since(self, begun - 3600))
+    with (
+        decoder_client(kind, fleet.target, timeout_s=600) as client,
+        pytest.raises(errors.DeadlineExceeded),
+    ):
+        client.ask("?", [IMAGES[0]])
+    assert sum(fleet.asked().values()) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_look_up_that_hangs_costs_no_more_than_the_deadline(kind, monkeypatch):
+    answer = threading.Event()
+    monkeypatch.setattr(pool, "look_up", lambda host, port: answer.wait(60))
+    with (
+        decoder_client(kind, "dns:///decoders.example:50052", timeout_s=0.2) as client,
+        pytest.raises(errors.DeadlineExceeded),
+    ):
+        client.info()
+    answer.set()
+
+
+def test_a_client_that_is_closed_during_a_call_has_cancelled_it(fleet):
+    for decoder in fleet.decoders.values():
+        decoder.hang = True
+    client = Client(fleet.target, timeout_s=60)
+    events = client.stream("?")
+    next(events)
+    client.close()
+    with pytest.raises(errors.Aborted):
+        next(events)
 
 
 def test_a_busy_decoder_refuses_for_all(client, fleet):

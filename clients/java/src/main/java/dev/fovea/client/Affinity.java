@@ -123,6 +123,8 @@ final class Affinity extends LoadBalancer {
     private final boolean isPreferred;
     private volatile ConnectivityStateInfo info =
         ConnectivityStateInfo.forNonError(ConnectivityState.IDLE);
+    /** Its connection was lost and is not back: an open one is better than to wait for it. */
+    private volatile boolean isLost;
     private int calls;
     private long restsUntil = System.nanoTime();
 
@@ -146,6 +148,8 @@ final class Affinity extends LoadBalancer {
       if (now.getState() == ConnectivityState.TRANSIENT_FAILURE) {
         helper.refreshNameResolution();
       }
+      boolean isReady = now.getState() == ConnectivityState.READY;
+      isLost = !isReady && (isLost || info.getState() == ConnectivityState.READY);
       // Until it is ready again, a server that failed counts as failed: nobody waits for it.
       if (!isDown() || now.getState() == ConnectivityState.READY) {
         info = now;
@@ -216,7 +220,7 @@ final class Affinity extends LoadBalancer {
 
     @Override
     public PickResult pickSubchannel(PickSubchannelArgs args) {
-      Map<String, Server> best = preferring(servers, server -> !server.isDown());
+      Map<String, Server> best = preferring(servers, server -> !server.isDown() && !server.isLost);
       best = preferring(best, server -> server.isPreferred);
       best = preferring(best, Server::isAwake);
       Map<String, Integer> calls = new HashMap<>();

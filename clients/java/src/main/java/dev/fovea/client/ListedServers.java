@@ -22,6 +22,7 @@ import java.util.regex.Pattern;
 final class ListedServers extends NameResolver {
   private static final String SCHEME = "fovea";
   private static final Pattern ADDRESS = Pattern.compile("(\\[[0-9A-Fa-f:.%]+]|[\\w.-]+):(\\d{1,5})");
+  private static final int MAX_PORT = 65_535;
 
   private final List<String> addresses;
   private final Executor executor;
@@ -39,7 +40,8 @@ final class ListedServers extends NameResolver {
       return address;
     }
     for (String part : parts) {
-      if (!ADDRESS.matcher(part).matches()) {
+      Matcher matched = ADDRESS.matcher(part);
+      if (!matched.matches() || Integer.parseInt(matched.group(2)) > MAX_PORT) {
         throw new FoveaException(
             Status.Code.INVALID_ARGUMENT,
             Reason.INVALID_ARGUMENT,

@@ -104,7 +104,7 @@ class AffinityTest {
 
   @Test
   void aListWithoutPortsIsRefused() {
-    for (String list : List.of("127.0.0.1:1,", "a,b", "a:1,dns:///b:1")) {
+    for (String list : List.of("127.0.0.1:1,", "a,b", "a:1,dns:///b:1", "a:1,b:70000")) {
       var failure = assertThrows(FoveaException.class, () -> Fovea.connect(list));
       assertEquals(Reason.INVALID_ARGUMENT, failure.reason());
     }
