@@ -29,6 +29,7 @@ from encoder_svc.store.facts import RowsFacts, check_fields, pack, pack_rows, un
 from encoder_svc.store.keys import Fields, RowKey, UploadKey, is_sidecar, sidecar
 from encoder_svc.store.records import Head, Record, RecordInvalid
 from encoder_svc.tenant import Tenant
+from fovea.contract.ids import is_digest
 from fovea.logs import Repeats
 
 T = TypeVar("T")
@@ -103,7 +104,8 @@ class SharedCache(SecondLevel):
         if facts is not None:
             return str(facts["pixel_digest"])
         kept = await self._value(image_key("deleted", key.raw), _PIXELS)
-        return None if kept is None else kept.decode()
+        digest = "" if kept is None else kept.decode(errors="replace")
+        return digest if is_digest(digest) else None
 
     async def tenant_facts(self, tenant: bytes) -> list[Facts]:
         images = [image_of(key)[1] for key in await self._keys("facts", tenant)]

@@ -208,6 +208,21 @@ async def test_a_deletion_takes_all_records_of_an_image_and_no_others(cache: Sha
     assert await cache.rows(row_key(2), FIELDS) is not None
 
 
+async def test_what_is_kept_of_a_deleted_image_is_its_pixel_digest(
+    cache: SharedCache, client: Valkey
+) -> None:
+    kept = image_key("deleted", UPLOAD.raw)
+    assert await cache.pixel_digest(UPLOAD) is None
+    cache.put_facts(TENANT, UPLOAD, PIXELS, FACTS, time.time() + 60)
+    await cache.written()
+    assert await cache.pixel_digest(UPLOAD) == FACTS["pixel_digest"]
+    await cache.delete_facts(UPLOAD, str(FACTS["pixel_digest"]))
+    assert client.keys() == [kept]
+    assert await cache.pixel_digest(UPLOAD) == FACTS["pixel_digest"]
+    client.hset(kept, "pixels", b"\xff no digest")  # type: ignore[arg-type]
+    assert await cache.pixel_digest(UPLOAD) is None
+
+
 async def test_a_purge_takes_everything_of_a_tenant_and_nothing_of_others(
     cache: SharedCache, client: Valkey
 ) -> None:
