@@ -41,6 +41,7 @@ def warm(dice: random.Random, *kinds: str) -> CostDrift:
     return drift
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tail", TAILS)
 def test_no_tail_of_sizes_raises_more_false_alarms_than_lordens_bound(tail: str) -> None:
     """Of the sums within the kind and over all kinds."""
@@ -49,6 +50,7 @@ def test_no_tail_of_sizes_raises_more_false_alarms_than_lordens_bound(tail: str)
     assert alarms <= 2 * count / math.exp(ALARM)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.2])
 def test_a_habit_of_asking_again_with_more_detail_keeps_to_the_bound(share: float) -> None:
     dice, drift, count = random.Random(f"{share}"), CostDrift(), 50_000

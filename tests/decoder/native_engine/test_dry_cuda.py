@@ -28,6 +28,8 @@ from decoder_svc.sampling import sampler
 from decoder_svc.sampling.state import SamplerState
 from fovea.contract.rows import RowDtype, RowLayout
 from tests import tiny
+
+pytestmark = pytest.mark.long
 from tests.dry_cuda import CUDA, MixedDevices, MixedDtypes, dry_cuda
 
 WIDTH, LEVELS, BLOCKS = 64, 3, 40

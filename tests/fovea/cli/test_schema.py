@@ -134,6 +134,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_reports_errors_in_the_same_shape(fovea, picture, name):
     argv = [picture if argument == "PICTURE" else argument for argument in COMMANDS[name]]
