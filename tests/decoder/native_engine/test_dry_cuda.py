@@ -28,10 +28,9 @@ from decoder_svc.sampling import sampler
 from decoder_svc.sampling.state import SamplerState
 from fovea.contract.rows import RowDtype, RowLayout
 from tests import tiny
-
-pytestmark = pytest.mark.long
 from tests.dry_cuda import CUDA, MixedDevices, MixedDtypes, dry_cuda
 
+pytestmark = pytest.mark.long
 WIDTH, LEVELS, BLOCKS = 64, 3, 40
 CPU = torch.device("cpu")
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
