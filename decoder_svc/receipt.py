@@ -127,11 +127,12 @@ class RequestUsage:
         self.last, self.token_gaps_s, self.progress = None, [], EngineProgress()
 
     def note(self, delta: Delta) -> None:
-        """Take the next delta of the answer. A delta with the first token has no gap before it."""
+        """Take the next delta of the answer. The first token has no gap before it, but may share its delta."""
         before, count = self.timings, len(delta.token_ids)
-        if before.ttft_ms and count:
-            gap_s = (delta.timings.decode_ms - before.decode_ms) / count / 1000
-            self.token_gaps_s += [max(0.0, gap_s)] * count
+        gaps = count if before.ttft_ms else count - 1
+        if gaps > 0:
+            gap_s = (delta.timings.decode_ms - before.decode_ms) / gaps / 1000
+            self.token_gaps_s += [max(0.0, gap_s)] * gaps
         self.last = delta
 
     def total(self) -> Receipt:

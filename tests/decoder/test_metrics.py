@@ -80,18 +80,26 @@ def test_stages_that_did_not_run_are_not_observed() -> None:
     assert seen("e2e_request_latency") == (1, 0.06)
 
 
+def note(used: RequestUsage, tokens: int, ttft_ms: float, decode_ms: float) -> None:
+    timings = EngineTimings(ttft_ms=ttft_ms, decode_ms=decode_ms)
+    used.note(Delta(tuple(range(tokens)), "", Usage(1, 0, tokens), timings))
+
+
+def test_the_first_token_has_a_gap_to_those_of_its_delta() -> None:
+    """A busy service takes more than one token with the first delta."""
+    used = RequestUsage()
+    note(used, 3, 50.0, 30.0)
+    note(used, 1, 50.0, 40.0)
+    assert used.token_gaps_s == pytest.approx([0.015, 0.015, 0.01])
+
+
 def test_tokens_of_a_delta_share_their_gap_and_the_first_token_has_none() -> None:
     used = RequestUsage()
-
-    def note(tokens: int, ttft_ms: float, decode_ms: float) -> None:
-        timings = EngineTimings(ttft_ms=ttft_ms, decode_ms=decode_ms)
-        used.note(Delta(tuple(range(tokens)), "", Usage(1, 0, tokens), timings))
-
-    note(0, 0.0, 0.0)
-    note(1, 50.0, 0.0)
-    note(2, 50.0, 40.0)
-    note(1, 50.0, 45.0)
-    note(0, 50.0, 45.0)
+    note(used, 0, 0.0, 0.0)
+    note(used, 1, 50.0, 0.0)
+    note(used, 2, 50.0, 40.0)
+    note(used, 1, 50.0, 45.0)
+    note(used, 0, 50.0, 45.0)
     assert used.token_gaps_s == pytest.approx([0.02, 0.02, 0.005])
     used.give_up()
     assert used.token_gaps_s == []
