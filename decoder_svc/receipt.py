@@ -127,7 +127,7 @@ class RequestUsage:
         self.last, self.token_gaps_s, self.progress = None, [], EngineProgress()
 
     def note(self, delta: Delta) -> None:
-        """Take the next delta of the answer. The first token has no gap before it, but may share its delta."""
+        """Take the next delta of the answer. The first token has no gap, but may share its delta."""
         before, count = self.timings, len(delta.token_ids)
         gaps = count if before.ttft_ms else count - 1
         if gaps > 0:

@@ -43,7 +43,7 @@ class Formats:
         self._limits = limits
         self._nursery = NurseryProcess(
             TRIAL,
-            {"tokens": [str(tokens.folder.resolve()), tokens.vocab_size, sorted(tokens.eos_ids)]},
+            {"tokens": tokens.packed()},
             ChildLimits(limits.max_format_s, limits.max_format_memory_bytes),
         )
         self._turns = asyncio.Semaphore(limits.format_workers)

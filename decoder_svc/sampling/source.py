@@ -94,8 +94,13 @@ def _of_field(field: str) -> Iterator[None]:
 
 def _inline(source: str) -> str:
     """A grammar as an expression of a Lark grammar."""
+    return as_lark(source).strip().removeprefix(START)
+
+
+def as_lark(source: str) -> str:
+    """A grammar as the text of a Lark grammar. Newer versions of llguidance keep a Lark grammar as it is."""
+    if not source.startswith("{"):
+        return source
     (grammar,) = json.loads(source)["grammars"]
-    expression: str | None = grammar.get("lark_grammar")
-    if expression is None:
-        return f"%json {json.dumps(grammar['json_schema'])}"
-    return expression.strip().removeprefix(START)
+    lark: str | None = grammar.get("lark_grammar")
+    return f"{START}%json {json.dumps(grammar['json_schema'])}" if lark is None else lark

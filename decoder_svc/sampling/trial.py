@@ -11,7 +11,6 @@ import socket
 import sys
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from decoder_svc.sampling.keywords import TooCostly, Unenforceable
@@ -90,8 +89,7 @@ def main(control_fd: str, settings: str, limits: str) -> None:
     from decoder_svc.sampling import grammar, source  # noqa: F401
     from decoder_svc.sampling.trie import TokenSet
 
-    folder, vocab_size, eos_ids = json.loads(settings)["tokens"]
-    tokenizer = TokenSet(Path(folder), vocab_size, frozenset(eos_ids)).load()
+    tokenizer = TokenSet.parse(json.loads(settings)["tokens"]).load()
     control = socket.socket(fileno=int(control_fd))
     Nursery(control, partial(serve, tokenizer), ChildLimits(**json.loads(limits)), NICENESS).run()
 

@@ -7,6 +7,7 @@ off. Takes seconds and 200 MiB with 152,000 tokens. Independent of formats.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,15 @@ class TokenSet:
     folder: Path
     vocab_size: int
     eos_ids: frozenset[int]
+
+    def packed(self) -> str:
+        """For another process."""
+        return json.dumps([str(self.folder.resolve()), self.vocab_size, sorted(self.eos_ids)])
+
+    @classmethod
+    def parse(cls, packed: str) -> TokenSet:
+        folder, vocab_size, eos_ids = json.loads(packed)
+        return cls(Path(folder), vocab_size, frozenset(eos_ids))
 
     def load(self) -> LLTokenizer:
         """Ids that the tokenizer does not know are never allowed."""

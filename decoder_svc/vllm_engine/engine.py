@@ -70,7 +70,7 @@ class VllmEngine(BaseEngine[VllmCall]):
         vocab_size = self._checkpoint.model_shape.vocab_size
         tokens = TokenSet(self._settings.checkpoint, vocab_size, self._checkpoint.eos_ids)
         self._formats = Formats(tokens, self.limits)
-        self._llm = await asyncio.to_thread(launch, self._settings, self._checkpoint, self._gauge)
+        self._llm = await asyncio.to_thread(launch, self._settings, self._checkpoint, tokens, self._gauge)
         if self._settings.pipeline_parallel > 1:
             await self._llm.collective_rpc("prepare_stage")
         self._gauge.blocks = self._llm.vllm_config.cache_config.num_gpu_blocks or 0
@@ -188,7 +188,7 @@ class VllmEngine(BaseEngine[VllmCall]):
         with translated():
             prompt = vllm_prompt(call.request.prompt, call.images, self._settings.dtype)
             request, eos_ids = call.request, self._checkpoint.eos_ids
-            params = sampling_params(request.sampling, eos_ids, request.wanted, call.grammar)
+            params = sampling_params(request.sampling, eos_ids, call.grammar)
             async with aclosing(self._running().generate(prompt, params, call.request.id)) as outputs:
                 async for output in outputs:
                     for delta in call.answer.deltas(output):

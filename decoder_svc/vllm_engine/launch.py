@@ -11,8 +11,9 @@ import structlog
 
 from decoder_svc.errors import BackendNotSupported, EngineNotInstalled, ModelNotDivisible
 from decoder_svc.model.checkpoint import Checkpoint
+from decoder_svc.sampling.trie import TokenSet
 from decoder_svc.vllm_engine.division import Division
-from decoder_svc.vllm_engine.plugin import ARCHITECTURES
+from decoder_svc.vllm_engine.plugin import ARCHITECTURES, TOKENS
 from decoder_svc.vllm_engine.settings import VllmSettings
 from decoder_svc.vllm_engine.stage import EXTENSION
 from fovea.contract.errors import EngineUnavailable
@@ -25,11 +26,11 @@ PLUGINS = ("vllm.general_plugins", "fovea")
 QUIET = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
 
 
-def launch(settings: VllmSettings, checkpoint: Checkpoint, stat_logger: Any) -> Any:
+def launch(settings: VllmSettings, checkpoint: Checkpoint, tokens: TokenSet, stat_logger: Any) -> Any:
     """Load and, unless eager, compile the model, which takes long. Raises EngineNotInstalled,
     EngineUnavailable, ModelNotDivisible, BackendNotSupported, or ValueError for contradictory settings.
     """
-    _prepare_environment(settings)
+    _prepare_environment(settings, tokens)
     try:
         from vllm import AsyncEngineArgs
         from vllm.config import StructuredOutputsConfig
@@ -84,12 +85,13 @@ def arguments(
     }
 
 
-def _prepare_environment(settings: VllmSettings) -> None:
+def _prepare_environment(settings: VllmSettings, tokens: TokenSet) -> None:
     """vLLM's processes inherit the environment and read it before their arguments. `enforce_eager` alone does
     not keep the first request for log-probabilities from compiling a helper.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    os.environ[TOKENS] = tokens.packed()
     if settings.threads:
         os.environ |= {"OMP_NUM_THREADS": str(settings.threads), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     if settings.enforce_eager:

@@ -1,10 +1,19 @@
-"""Registers our model classes with vLLM, which calls `register` in each of its processes.
+"""Registers our model classes and our tokens with vLLM, which calls `register` in each of its processes.
 
 An entry point of the package (`vllm.general_plugins`). Classes are registered by name, so that a vLLM that
 serves other models loads none of our code.
 """
 
 from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llguidance import LLTokenizer
+
+TOKENS = "FOVEA_VLLM_TOKENS"
+"""Variable of the environment with the packed TokenSet of the checkpoint, set by `launch`."""
 
 ARCHITECTURES = {
     "qwen3_vl": "FoveaQwen3VLForConditionalGeneration",
@@ -17,3 +26,18 @@ def register() -> None:
 
     for name in ARCHITECTURES.values():
         ModelRegistry.register_model(name, f"decoder_svc.vllm_engine.model:{name}")
+    if TOKENS in os.environ:
+        from llguidance import hf
+
+        hf.from_tokenizer = _tokens
+
+
+def _tokens(*_: Any, **__: Any) -> LLTokenizer:
+    """What vLLM takes in place of the tokens that llguidance reads from a tokenizer.
+
+    Formats then have the same tokens as in the native engine. llguidance itself would allow a single end of
+    several, and refuse `<tool_call>` where the tokenizer has it as an added token.
+    """
+    from decoder_svc.sampling.trie import TokenSet
+
+    return TokenSet.parse(os.environ[TOKENS]).load()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-from decoder_svc.engine.protocol import Sampling, Wanted
+from decoder_svc.engine.protocol import Sampling
+from decoder_svc.sampling.source import as_lark
 
 
-def sampling_params(
-    sampling: Sampling, eos_ids: frozenset[int], wanted: Wanted | None = None, grammar: str = ""
-) -> SamplingParams:
-    """Without stop strings, because our code cuts the text. `grammar` is the source of `wanted`, as tried."""
+def sampling_params(sampling: Sampling, eos_ids: frozenset[int], grammar: str = "") -> SamplingParams:
+    """Without stop strings, because our code cuts the text. `grammar` is that of the format, or empty."""
+    held = StructuredOutputsParams(grammar=as_lark(grammar)) if grammar else None
     return SamplingParams(
         temperature=0.0 if sampling.is_greedy else sampling.temperature,
         top_p=sampling.top_p,
@@ -29,20 +26,7 @@ def sampling_params(
         ignore_eos=sampling.ignore_eos,
         stop_token_ids=[] if sampling.ignore_eos else sorted(eos_ids),
         logprobs=sampling.top_logprobs,  # the chosen token's always: it reveals values that are not finite
-        structured_outputs=_structured(wanted or sampling.response_format, grammar),
+        structured_outputs=held,
         detokenize=False,
         output_kind=RequestOutputKind.DELTA,
     )
-
-
-def _structured(format: Wanted | None, grammar: str) -> Any:
-    """For vLLM's `guidance` backend (llguidance). Schemas are passed as they were tried, with our rules."""
-    if format is None:
-        return None
-    if format.kind == "rules":
-        return StructuredOutputsParams(grammar=json.loads(grammar)["grammars"][0]["lark_grammar"])
-    if format.kind == "choice":
-        return StructuredOutputsParams(choice=list(format.source))
-    if format.kind == "regex":
-        return StructuredOutputsParams(regex=format.source[0])
-    return StructuredOutputsParams(json=json.dumps(json.loads(grammar)["grammars"][0]["json_schema"]))

@@ -8,8 +8,20 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from llguidance import LLMatcher
 
-from decoder_svc.engine.protocol import MIN_TEMPERATURE, Sampling
+from decoder_svc.engine.protocol import (
+    MIN_TEMPERATURE,
+    AnswerRules,
+    CallableTool,
+    ResponseFormat,
+    Sampling,
+    Wanted,
+)
+from decoder_svc.sampling.source import grammar_source
+from decoder_svc.sampling.trie import TokenSet
+from decoder_svc.vllm_engine import plugin
+from standin import model_dir
 
 
 @pytest.fixture
@@ -52,3 +64,46 @@ def test_penalties_biases_and_alternatives_are_passed_on(sampling_params: Any) -
     params = sampling_params(bent, frozenset({2}))
     assert (params.presence_penalty, params.frequency_penalty) == (1.5, -0.5)
     assert (params.logit_bias, params.logprobs) == ({7: -100.0}, 5)
+
+
+@pytest.fixture(scope="module")
+def tokens() -> TokenSet:
+    return TokenSet(model_dir(), 1024, frozenset((999, 1001)))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "answer"),
+    [
+        (ResponseFormat("choice", ("start: a", "start: b")), "start: a"),
+        (ResponseFormat("regex", ("a+\nstart: ",)), "aa\nstart: "),
+        (ResponseFormat("json_schema", ('{"const": "start: a"}',)), '"start: a"'),
+        (AnswerRules(tools=(CallableTool("a", "", "tools[0].parameters"),)), "start: a"),
+        (AnswerRules("opened", format=ResponseFormat("choice", ("b",))), "a</think>\n\nb"),
+    ],
+    ids=["choice", "regex", "json", "tools", "reasoning"],
+)
+def test_a_format_is_passed_on_as_the_grammar_that_was_tried(
+    sampling_params: Any, tokens: TokenSet, wanted: Wanted, answer: str
+) -> None:
+    params = sampling_params(Sampling(), tokens.eos_ids, grammar_source(wanted.kind, wanted.source))
+    tokenizer = tokens.load()
+    matcher = LLMatcher(tokenizer, LLMatcher.grammar_from_lark(params.structured_outputs.grammar))
+    assert matcher.consume_tokens(tokenizer.tokenize_str(answer))
+    assert matcher.is_accepting()
+
+
+def test_llguidance_takes_our_tokens_in_processes_of_vllm(
+    monkeypatch: pytest.MonkeyPatch, tokens: TokenSet
+) -> None:
+    vllm = ModuleType("vllm")
+    vllm.ModelRegistry = SimpleNamespace(register_model=lambda *_: None)  # type: ignore[attr-defined]
+    hf = ModuleType("llguidance.hf")  # the real one needs transformers
+    monkeypatch.setitem(sys.modules, "vllm", vllm)
+    monkeypatch.setitem(sys.modules, "llguidance.hf", hf)
+    monkeypatch.setattr("llguidance.hf", hf, raising=False)
+    monkeypatch.delenv(plugin.TOKENS, raising=False)
+    plugin.register()
+    assert not hasattr(hf, "from_tokenizer"), "a vLLM that serves other models keeps its own"
+    monkeypatch.setenv(plugin.TOKENS, tokens.packed())
+    plugin.register()
+    assert hf.from_tokenizer("a tokenizer", 1024).eos_tokens == sorted(tokens.eos_ids)
