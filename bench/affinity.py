@@ -11,6 +11,9 @@ together, so its hit rate is the best that two can reach. With caches for everyt
 compute each picture twice instead of again and again, and the choice by image would gain less: `--kv-part 1`
 measures that.
 
+Callers wait for their answers, so a faster set-up also gets more requests a second. `--rate` sends the same
+number of requests a second to each.
+
 Every decoder has a single thread. The rows of all pictures are stored before the clock starts: the encoder's
 work is the same for all, and would compete for the cores.
 
@@ -37,7 +40,7 @@ from bench.bounds import Bounded, Floats
 from bench.host import side
 from bench.parts import shared
 from bench.parts.photo import photo
-from bench.parts.timing import Round, TimedAnswer, of_length, time_answer, time_round
+from bench.parts.timing import Round, TimedAnswer, of_length, time_answer, time_arrivals, time_round
 from bench.result import Measure, Result
 from bench.reuse import Protocol, Request
 from bench.runner import Run
@@ -85,6 +88,7 @@ def measure(run: Run) -> Result:
             "reuse": protocol.reuse,
             "kv_part": run.flags.kv_part,
             "kv_tokens": kv_tokens,
+            "rate": run.flags.rate,
             "rows_stored": True,
             "free_calls": FREE_CALLS,
             "slack": SLACK[0] / SLACK[1],
@@ -135,7 +139,8 @@ def _turn(
         run.status(f"round {seed}: {name}")
         with ExitStack() as stack:
             choose = _chooser(name, fleets[name], stack)
-            rounds[name] = _run_round(choose, pool, reuse.requests(protocol, seed), protocol)
+            requests = reuse.requests(protocol, seed)
+            rounds[name] = _run_round(choose, pool, requests, protocol, run.flags.rate)
     return rounds
 
 
@@ -156,12 +161,14 @@ def _chooser(name: str, addresses: Sequence[str], stack: ExitStack) -> Choose:
     return lambda: next(clients)
 
 
-def _run_round(choose: Choose, pool: Sequence[str], requests: Sequence[Request], protocol: Protocol) -> Round:
-    def ask(request: Request) -> TimedAnswer:
+def _run_round(
+    choose: Choose, pool: Sequence[str], requests: Sequence[Request], protocol: Protocol, rate: float
+) -> Round:
+    def ask(request: Request, arrival: float | None = None) -> TimedAnswer:
         sampling = of_length(protocol.tokens, request.seed)
-        return time_answer(choose(), request.text, [pool[request.picture]], sampling)
+        return time_answer(choose(), request.text, [pool[request.picture]], sampling, begin=arrival)
 
-    timed = time_round(ask, requests, protocol.concurrency)
+    timed = time_arrivals(ask, requests, rate) if rate else time_round(ask, requests, protocol.concurrency)
     if any(answer.receipt.totals.encodes for answer in timed.answers):
         raise RuntimeError("an image was encoded although its rows were stored")
     return timed
@@ -228,6 +235,12 @@ def add_flags(parser: ArgumentParser) -> None:
         type=float,
         default=KV_PART,
         help="share of a round's pictures in the KV cache of one of two decoders [default 2/3]",
+    )
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=0.0,
+        help="requests that arrive a second [default 0: 8 callers, who wait for their answers]",
     )
     parser.add_argument(
         "--without-shared",

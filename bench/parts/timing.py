@@ -95,3 +95,17 @@ def time_round(ask: Callable[[Any], Any], requests: Sequence[Any], concurrency: 
         begin = time.perf_counter()
         answers = list(callers.map(ask, requests))
         return Round(time.perf_counter() - begin, answers)
+
+
+def time_arrivals(ask: Callable[[Any, float], Any], requests: Sequence[Any], rate: float) -> Round:
+    """`rate` requests a second arrive evenly, whatever the answers take. `ask` also gets the arrival."""
+    with ThreadPoolExecutor(len(requests)) as callers:
+        begin = time.perf_counter()
+
+        def arrive(number: int) -> Any:
+            due = begin + number / rate
+            time.sleep(max(0.0, due - time.perf_counter()))
+            return ask(requests[number], due)
+
+        answers = list(callers.map(arrive, range(len(requests))))
+        return Round(time.perf_counter() - begin, answers)

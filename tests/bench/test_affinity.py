@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from threading import Barrier
+
 import pytest
 
 from bench import affinity
-from bench.parts.timing import Round, TimedAnswer
+from bench.parts.timing import Round, TimedAnswer, time_arrivals
 from fovea.contract.receipt import Receipt, Stages, Totals
 
 
@@ -41,3 +44,16 @@ def test_one_of_two_decoders_cannot_hold_the_pictures_of_a_round_and_both_can() 
         pictures = protocol.pictures * 1024
         assert affinity._kv_tokens(protocol) < 0.8 * pictures
         assert 2 * affinity._kv_tokens(protocol) > 1.3 * pictures
+
+
+def test_arrivals_do_not_wait_for_answers_and_are_timed_from_when_they_were_due() -> None:
+    together = Barrier(5)
+
+    def ask(request: int, arrival: float) -> tuple[int, float]:
+        together.wait(30)  # nobody is answered before all have arrived
+        return request, arrival
+
+    answers = time_arrivals(ask, range(5), 1000.0).answers
+    assert [request for request, _ in answers] == list(range(5))
+    dues = [due for _, due in answers]
+    assert [later - due for due, later in itertools.pairwise(dues)] == pytest.approx([0.001] * 4)
