@@ -17,6 +17,9 @@ from fovea.contract.errors import FoveaError
 from gateway_svc.error_body import respond
 from gateway_svc.errors import BodyInvalid, HeaderSlow, TooManyConnections
 
+LINGER_S = 1.0
+"""How long a refused connection still reads. A reset by unread bytes can destroy the answer."""
+
 
 class ConnectionConfig(uvicorn.Config):
     """uvicorn's configuration with our bounds."""
@@ -25,6 +28,7 @@ class ConnectionConfig(uvicorn.Config):
         super().__init__(app, http=Connection, **options)
         self.max_connections = max_connections
         self.header_s = header_s
+        self.lingering: set[Connection] = set()
 
 
 class Connection(H11Protocol):
@@ -32,6 +36,7 @@ class Connection(H11Protocol):
 
     config: ConnectionConfig
     _header_timer: asyncio.TimerHandle | None = None
+    _linger_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -42,11 +47,15 @@ class Connection(H11Protocol):
             self._time_header()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._time_header()
+        if self._linger_timer is None:
+            super().data_received(data)
+            self._time_header()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.config.lingering.discard(self)
         self._stop_timer()
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
@@ -55,7 +64,8 @@ class Connection(H11Protocol):
 
     def _time_header(self) -> None:
         """Run the timer while a header is on its way. Idle connections are ended by uvicorn's keep-alive."""
-        if self.conn.their_state is not h11.IDLE or self.transport.is_closing():
+        ended = self._linger_timer is not None or self.transport.is_closing()
+        if ended or self.conn.their_state is not h11.IDLE:
             self._stop_timer()
         elif self._header_timer is None:
             self._header_timer = self.loop.call_later(self.config.header_s, self._header_late)
@@ -80,4 +90,15 @@ class Connection(H11Protocol):
         head = h11.Response(status_code=answer.status_code, headers=headers, reason=reason)
         for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close once the peer has, or after LINGER_S. As many connections may linger as may be open."""
+        config, transport = self.config, self.transport
+        if not transport.can_write_eof() or len(config.lingering) >= config.max_connections:
+            transport.close()
+            return
+        config.lingering.add(self)
+        self.connections.discard(self)
+        transport.write_eof()
+        self._linger_timer = self.loop.call_later(LINGER_S, transport.close)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -60,8 +61,12 @@ async def test_a_header_in_drops_is_refused(bounded: Served) -> None:
         while not answer.done():
             writer.write(b"x")
             await asyncio.sleep(0.05)
-    writer.close()
     assert _error(answer.result())[0] == 408
+    for _ in range(3):
+        writer.write(b"x")
+        await asyncio.sleep(0.05)
+    assert not writer.is_closing(), "what came after the answer has reset the connection"
+    writer.close()
 
 
 async def test_the_header_of_a_second_request_is_timed_too(bounded: Served) -> None:
@@ -94,9 +99,10 @@ async def test_one_connection_too_many_is_refused_and_the_others_serve(bounded: 
     held = [await _sent(bounded, whole) for _ in range(MAX_CONNECTIONS)]
     for reader, _ in held:
         await reader.readuntil(b"}")
-    status, error = _error(await _answer(bounded, b""))
-    assert (status, error["code"]) == (429, "GATEWAY_BUSY")
-    assert f"{MAX_CONNECTIONS} connections" in error["message"]
+    for sent in (b"", whole):
+        status, error = _error(await _answer(bounded, sent))
+        assert (status, error["code"]) == (429, "GATEWAY_BUSY")
+        assert f"{MAX_CONNECTIONS} connections" in error["message"]
     for reader, writer in held:
         writer.write(whole)
         assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
@@ -106,3 +112,21 @@ async def test_one_connection_too_many_is_refused_and_the_others_serve(bounded: 
 async def test_bytes_that_are_no_http_get_a_typed_error(bounded: Served) -> None:
     status, error = _error(await _answer(bounded, b"\x16\x03\x01 no http\r\n\r\n"))
     assert (status, error["code"]) == (400, "INVALID_ARGUMENT")
+
+
+async def test_a_refused_connection_is_closed_although_its_peer_stays(bounded: Served) -> None:
+    """Those that stay take no place of others, and no more of them are kept than may be open."""
+    host, _, port = bounded.address.rpartition(":")
+    refused = [await asyncio.open_connection(host, int(port)) for _ in range(3 * MAX_CONNECTIONS)]
+    for _, writer in refused:
+        writer.write(b"no http\r\n\r\n")
+    async with asyncio.timeout(WAIT_S):
+        assert _error(await _answer(bounded, b"no http\r\n\r\n"))[0] in (400, 429)
+        for reader, writer in refused:
+            with contextlib.suppress(ConnectionResetError):
+                await reader.read()
+            while not writer.is_closing():
+                writer.write(b"x")
+                with contextlib.suppress(ConnectionError):
+                    await writer.drain()
+                await asyncio.sleep(0.05)

@@ -31,6 +31,7 @@ def written(database: Database, *records: UsageRecord) -> None:
     for each in records:
         thread.add(each)
     thread.start()
+    until(lambda: not thread.waiting)  # a writer that closes has a limit of its own
     thread.close()
     assert (thread.waiting, thread.dropped) == (0, 0)
 
