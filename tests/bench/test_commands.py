@@ -119,6 +119,7 @@ def test_eval_asks_through_the_services_and_writes_its_page(tmp_path: Path) -> N
     assert (tmp_path / "img" / "eval.png").exists()
 
 
+@pytest.mark.long
 def test_a_wrong_flag_is_refused_before_anything_starts() -> None:
     done = subprocess.run(
         [sys.executable, "bench/eval.py", "--per-kind", "1"], cwd=ROOT, capture_output=True, text=True

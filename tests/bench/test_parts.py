@@ -85,6 +85,7 @@ async def test_the_first_token_of_a_bench_is_not_the_admission() -> None:
         await in_process.first_token(deltas(()))
 
 
+@pytest.mark.long
 def test_a_peak_of_memory_is_one_since_its_measure_began() -> None:
     """Not that of an earlier phase of the bench."""
 

@@ -110,6 +110,7 @@ def too_large(statistic: float, freedom: int) -> bool:
     return z > 5
 
 
+@pytest.mark.long
 @given(s=knobs, seed=st.integers(0, 1000), answer=answers)
 @settings(max_examples=30, deadline=None)
 def test_tokens_are_drawn_as_often_as_transformers_would(s: Sampling, seed: int, answer: list[int]) -> None:

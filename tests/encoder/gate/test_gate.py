@@ -154,6 +154,7 @@ def test_the_shipped_weights_are_small_and_know_the_pictures_of_the_stand_in() -
     assert sum(right) >= 0.9 * len(right)
 
 
+@pytest.mark.long
 def test_auto_plans_the_pictures_of_the_stand_in_as_rules_do() -> None:
     """A picture with measured text is planned by its text. Of the others, few may change between a photo and a
     graphic; refined kinds have the plan of their kind by rules.

@@ -81,6 +81,7 @@ async def test_without_a_gate_rules_decide_and_the_log_says_so_once(
     assert str(tmp_path) not in event["cause"]
 
 
+@pytest.mark.long
 async def test_a_large_image_is_judged_within_the_limits_of_a_worker() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (500, 500, 3), np.uint8).repeat(8, 0).repeat(8, 1)
     file = encoded(noise, "JPEG")

@@ -84,6 +84,7 @@ def test_a_row_is_the_same_alone_and_in_any_batch(moe: Path) -> None:
     check_batches(Tower.load(moe), Geometry.from_checkpoint(moe), tolerance=1e-5)
 
 
+@pytest.mark.long
 def test_a_row_of_real_width_is_the_same_alone_and_in_any_batch(wide: Path) -> None:
     """At width 1152 other batch sizes take other matrix kernels: rows differ in the last bits.
 

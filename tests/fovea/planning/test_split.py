@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+import pytest
+
 from fovea.contract.plan import RowSelection
 from fovea.geometry import Geometry
 from fovea.planning.detail import Detail, ImageTraits, sufficient
@@ -43,6 +45,7 @@ def requests(count: int, seed: int = 0) -> Iterator[tuple[BudgetSplit, list[Size
         )
 
 
+@pytest.mark.long
 def test_ten_thousand_requests_keep_their_budgets() -> None:
     shrunk = 0
     for split, demands, tokens in requests(REQUESTS):
