@@ -28,7 +28,7 @@ The bootstrap draws whole rounds, because the requests of a round wait for each 
 from __future__ import annotations
 
 import itertools
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -93,6 +93,7 @@ def measure(run: Run) -> Result:
             "free_calls": FREE_CALLS,
             "slack": SLACK[0] / SLACK[1],
             **vars(protocol),
+            "concurrency": None if run.flags.rate else protocol.concurrency,
         },
         sides={
             "ours": side("fovea", " ".join(services.ONE_THREAD), **_figures(rounds["affinity"])),
@@ -229,6 +230,12 @@ def _shared(run: Run) -> dict[str, Measure]:
     return dict(shared.measure(run).measures)
 
 
+def _rate(text: str) -> float:
+    if float(text) < 0:
+        raise ArgumentTypeError(f"{text}: must be at least 0")
+    return float(text)
+
+
 def add_flags(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--kv-part",
@@ -238,7 +245,7 @@ def add_flags(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--rate",
-        type=float,
+        type=_rate,
         default=0.0,
         help="requests that arrive a second [default 0: 8 callers, who wait for their answers]",
     )

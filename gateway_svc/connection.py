@@ -83,7 +83,7 @@ class Connection(H11Protocol):
             self.transport.close()
 
     def _refuse(self, error: FoveaError) -> None:
-        """Answer with the error and close."""
+        """Answer with the error, and close once it can have been read."""
         answer = respond(error, "", "")
         headers = [*answer.raw_headers, (b"connection", b"close")]
         reason = STATUS_PHRASES[answer.status_code]
@@ -93,12 +93,17 @@ class Connection(H11Protocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Close once the peer has, or after LINGER_S. As many connections may linger as may be open."""
-        config, transport = self.config, self.transport
-        if not transport.can_write_eof() or len(config.lingering) >= config.max_connections:
+        """Close after LINGER_S, or once the peer has. At once if a request runs, which is cancelled."""
+        config, transport, cycle = self.config, self.transport, self.cycle
+        runs = cycle is not None and not cycle.response_complete
+        if runs:  # as uvicorn does once the connection is lost; before, it could answer a second time
+            cycle.disconnected = True
+            cycle.message_event.set()
+        if runs or len(config.lingering) >= config.max_connections:
             transport.close()
             return
         config.lingering.add(self)
         self.connections.discard(self)
-        transport.write_eof()
-        self._linger_timer = self.loop.call_later(LINGER_S, transport.close)
+        if transport.can_write_eof():  # TLS cannot; the answer has a length
+            transport.write_eof()
+        self._linger_timer = self.loop.call_later(LINGER_S, transport.abort)

@@ -53,11 +53,6 @@ class Vocabulary:
             if token_id not in special
         }
 
-    @property
-    def added(self) -> list[str]:
-        """The text of tokens outside of the merges: control tokens and `<think>`."""
-        return [token.content for token in self._tokenizer.get_added_tokens_decoder().values()]
-
 
 @dataclass(frozen=True)
 class Piece:

@@ -30,7 +30,6 @@ from decoder_svc.sampling.detokenizer import Vocabulary
 from decoder_svc.sampling.formats import Formats
 from decoder_svc.sampling.trie import TokenSet
 from decoder_svc.vllm_engine.answer import AnswerStream
-from decoder_svc.vllm_engine.literals import check_spelling
 from decoder_svc.vllm_engine.load import LoadGauge
 from decoder_svc.vllm_engine.settings import VllmSettings
 from fovea.contract.errors import EngineFailed, EngineUnavailable, FoveaError
@@ -136,7 +135,6 @@ class VllmEngine(BaseEngine[VllmCall]):
         self._running()
         if wanted is None or self._formats is None:
             return ""
-        check_spelling(wanted, self._vocabulary.added)
         return await self._formats.check(wanted, tenant)
 
     def _running(self) -> Any:

@@ -165,7 +165,7 @@ async def test_the_death_of_a_rank_fails_waiting_calls(
         request = EngineRequest("orphan", q.prompt, LONG)
         deltas = engine.submit(request, [stream(q.rows[0])], layout_of(q.rows[0]))
         while not (await anext(deltas)).token_ids:
-            pass  # before, vLLM may still ask its ranks what they can do, and fails in another way
+            pass  # until then vLLM may be asking its ranks what they can do; a death then fails in another way
         rank_processes()[1].kill()
         with pytest.raises(EngineFailed):
             await asyncio.wait_for(collect(deltas), DEATH_S)

@@ -111,8 +111,9 @@ async def test_the_most_likely_tokens(
         ResponseFormat("regex", ("[0-9]{3}-[a-f]{2}",)),
         ResponseFormat("json_schema", (SHORT_ARRAY,)),
         ResponseFormat("json_schema", (PERSON,)),
+        ResponseFormat("choice", ("<think>a", "e\u0301", "</tool_call>")),
     ],
-    ids=["choice", "regex", "array", "object"],
+    ids=["choice", "regex", "array", "object", "added tokens and text that is not NFC"],
 )
 async def test_formats(
     engine: VllmEngine, native: NativeEngine, asked: Sequence[Question], format: ResponseFormat
