@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
 
-TOKENS = "FOVEA_VLLM_TOKENS"
-"""Variable of the environment with the packed TokenSet of the checkpoint, set by `launch`."""
+TOKENS = "_FOVEA_VLLM_TOKENS"
+"""Variable of the environment with the packed TokenSet of the checkpoint, set by `launch`. Services refuse
+variables that begin with FOVEA_ and are no settings, and inherit this one from a process that runs vLLM.
+"""
 
 ARCHITECTURES = {
     "qwen3_vl": "FoveaQwen3VLForConditionalGeneration",

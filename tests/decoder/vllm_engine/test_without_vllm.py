@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -16,10 +18,12 @@ import pytest
 from decoder_svc.engine.protocol import ImageSpan, Prompt
 from decoder_svc.errors import EngineNotInstalled, ModelNotDivisible
 from decoder_svc.model.checkpoint import Checkpoint
+from decoder_svc.sampling.trie import TokenSet
 from decoder_svc.vllm_engine.division import Division
 from decoder_svc.vllm_engine.engine import VllmEngine
-from decoder_svc.vllm_engine.launch import arguments
+from decoder_svc.vllm_engine.launch import _prepare_environment, arguments
 from decoder_svc.vllm_engine.load import LoadGauge
+from decoder_svc.vllm_engine.plugin import TOKENS
 from decoder_svc.vllm_engine.settings import CPU_KV_TOKENS, VllmSettings
 from decoder_svc.vllm_engine.submission import identity, vllm_prompt
 from fovea.contract.rows import RowDtype
@@ -33,10 +37,22 @@ async def test_without_vllm_the_start_fails_with_the_name_of_the_package(
     checkpoints: dict[str, Path],
 ) -> None:
     engine = VllmEngine(VllmSettings(checkpoints["moe"]))
-    with pytest.raises(EngineNotInstalled) as caught:
+    with patch.dict(os.environ), pytest.raises(EngineNotInstalled) as caught:
         await engine.start()
     assert caught.value.metadata == {"package": "vllm"}
     assert not engine.healthy
+
+
+def test_what_a_start_leaves_in_the_environment_is_no_setting(checkpoints: dict[str, Path]) -> None:
+    """Services that are started from this process inherit it, and refuse settings that they do not know."""
+    with patch.dict(os.environ):
+        before = set(os.environ)
+        _prepare_environment(
+            VllmSettings(checkpoints["moe"]), TokenSet(checkpoints["moe"], 10, frozenset({1}))
+        )
+        left = set(os.environ) - before
+    assert TOKENS in left
+    assert not [name for name in left if name.startswith("FOVEA_")]
 
 
 @pytest.mark.long
