@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from fovea.contract.errors import FoveaError, InvalidArgument, Violation
 from fovea.server import call as calls
-from fovea.server.call import CallInterceptor, clean_id, counted, errors, logged
+from fovea.server.call import CallInterceptor, clean_id, counted, errors, has_expired, logged
 from fovea.server.metrics import CallMetrics
 from fovea.server.status import INTERNAL_TEXT
 from tests.e2e.failures import failure
@@ -238,3 +238,20 @@ def test_an_invalid_request_id_is_replaced(unfit: str) -> None:
     made = clean_id(unfit)
     assert made != unfit
     assert len(made) == 32
+
+
+@pytest.mark.parametrize(
+    ("remaining_s", "elapsed_s", "expired"),
+    [
+        (None, 9.0, False),
+        (-0.1, 0.3, True),
+        (0.005, 0.295, True),  # as seen: the caller's deadline of 0.3 s passed 5 ms before ours
+        (0.9, 99.0, True),  # 99 s are sent as 100 s
+        (0.1, 0.2, False),
+        (3.0, 97.0, False),
+    ],
+)
+def test_a_call_that_its_caller_ends_at_the_deadline_has_met_it(
+    remaining_s: float | None, elapsed_s: float, expired: bool
+) -> None:
+    assert has_expired(remaining_s, elapsed_s) is expired
