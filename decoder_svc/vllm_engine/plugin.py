@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from llguidance import LLTokenizer
 
 TOKENS = "_FOVEA_VLLM_TOKENS"
-"""Variable of the environment with the packed TokenSet of the checkpoint, set by `launch`. Services refuse
-variables that begin with FOVEA_ and are no settings, and inherit this one from a process that runs vLLM.
+"""Variable of the environment with the packed TokenSet of the checkpoint, set by `launch`. It does not begin
+with FOVEA_, because a service that inherits it would refuse it as an unknown setting.
 """
 
 ARCHITECTURES = {

@@ -37,9 +37,10 @@ TENANT_SHARE = 0.5
 log = structlog.get_logger()
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
-CLOCK_SLACK_S = 0.02
-CLOCK_SLACK = 0.02
-"""Of the time since a call began."""
+TRANSIT_S = 0.02
+"""The most that a request takes to arrive, for `has_expired`."""
+ROUNDING = 0.01
+"""gRPC sends a deadline with two or three digits, rounded up by as much as this part."""
 
 
 def current_request_id() -> str:
@@ -129,10 +130,10 @@ LAYERS: tuple[Layer, ...] = (counted, logged, errors)
 def has_expired(remaining_s: float | None, elapsed_s: float) -> bool:
     """Whether a cancelled call has met its deadline, of which `remaining_s` are left by our clock.
 
-    The caller's clock is ahead: it started before the request was on its way, and gRPC rounds the deadline
-    that it sends up, from 10 s on by as much as 1 %.
+    The caller's deadline passes first: its clock starts before the request is sent, and gRPC rounds up what
+    it sends of the deadline.
     """
-    return remaining_s is not None and remaining_s <= max(CLOCK_SLACK_S, CLOCK_SLACK * elapsed_s)
+    return remaining_s is not None and remaining_s <= TRANSIT_S + ROUNDING * elapsed_s
 
 
 def clean_id(text: str) -> str:

@@ -246,9 +246,10 @@ def test_an_invalid_request_id_is_replaced(unfit: str) -> None:
         (None, 9.0, False),
         (-0.1, 0.3, True),
         (0.005, 0.295, True),  # as seen: the caller's deadline of 0.3 s passed 5 ms before ours
-        (0.9, 99.0, True),  # 99 s are sent as 100 s
+        (0.009, 1.001, True),  # gRPC sends 1.001 s as 1.01 s
+        (0.9, 100.1, True),  # and 100.1 s as 101 s
         (0.1, 0.2, False),
-        (3.0, 97.0, False),
+        (2.0, 98.0, False),
     ],
 )
 def test_a_call_that_its_caller_ends_at_the_deadline_has_met_it(
